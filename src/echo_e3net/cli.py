@@ -1,0 +1,116 @@
+"""fit, validate, test and predict through LightningCLI, each run in a folder of its own.
+
+What is changed of LightningCLI, and why:
+
+* ``--name`` and ``--runs`` name the run's folder; loggers, checkpoints and tables go there.
+* ``--ckpt_path best`` and ``last`` are looked up in that folder, also in a new process; test, validate and predict read the best where none is given.
+* ``fit`` refuses a folder that holds checkpoints, unless it resumes.
+* Hyper-parameters are never read from a checkpoint: they would override explicit arguments. The configuration says what the network is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger
+
+from echo_e3net.callbacks import CHECKPOINTS, Checkpoints, PredictionWriter, RunRecord, TestReport
+from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.errors import InputError
+from echo_e3net.system import E3System
+
+
+class E3CLI(LightningCLI):
+    """LightningCLI with one folder a run."""
+
+    def __init__(self, args: Sequence[str] | None = None) -> None:
+        super().__init__(
+            E3System,
+            EchoDataModule,
+            save_config_callback=RunRecord,
+            seed_everything_default=0,
+            args=None if args is None else list(args),
+            parser_kwargs={name: {"description": text} for name, text in DESCRIPTIONS.items()},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's own arguments."""
+        parser.add_argument("--name", type=str, default="e3net", help="name of the run; its folder is <runs>/<name>")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--overwrite", type=bool, default=False, help="let predict replace an earlier predictions.csv of this run")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of this run."""
+        return Path(self._get(self.config, "runs")) / self._get(self.config, "name")
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave the configuration as it is: a checkpoint's hyper-parameters would override explicit arguments (Lightning issue 21255)."""
+
+    def before_instantiate_classes(self) -> None:
+        """Check the run's folder before anything expensive is built."""
+        checkpoint = self.find_checkpoint()
+        held = list((self.run_folder / CHECKPOINTS).glob("*.ckpt"))
+        if self.subcommand == "fit" and held and checkpoint is None:
+            raise InputError(
+                f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, choose another --name, or move it away."
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  (Trainer's own arguments)
+        """A trainer that works in the run's folder, logging to CSV unless another logger is configured."""
+        kwargs["default_root_dir"] = str(self.run_folder)
+        if self._get(self.config_init, "trainer.logger") in (None, True):
+            kwargs["logger"] = CSVLogger(str(self.run_folder), name="logs")
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.callbacks += [TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
+        return trainer
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        kwargs = super()._prepare_subcommand_kwargs(subcommand)
+        kwargs["ckpt_path"] = self.find_checkpoint()
+        if subcommand == "predict":
+            kwargs["return_predictions"] = True
+        return kwargs
+
+    def find_checkpoint(self) -> str | None:
+        """The checkpoint that ``--ckpt_path`` means, or None for a fresh fit.
+
+        Raises:
+            InputError: it does not exist.
+        """
+        wanted = self._get(self.config, "ckpt_path")
+        folder = self.run_folder / CHECKPOINTS
+        if wanted is None:
+            if self.subcommand == "fit":
+                return None
+            wanted = "best"
+        if wanted == "best":
+            found = best_checkpoint(folder)
+        else:
+            found = folder / "last.ckpt" if wanted == "last" else Path(wanted)
+        if found is None or not found.is_file():
+            raise InputError(
+                f"--ckpt_path {wanted}: {found or folder} holds no checkpoint. Train the run first (echo-e3net fit), or give its --name or a checkpoint file."
+            )
+        return str(found)
+
+
+def best_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint whose file name says the smallest figure; None where there is none."""
+    named = {path: re.search(r"=(-?[\d.]+?)(-v\d+)?\.ckpt$", path.name) for path in folder.glob("epoch=*.ckpt")}
+    figures = {path: float(match[1]) for path, match in named.items() if match}
+    return min(figures, key=lambda path: (figures[path], path.name)) if figures else None
+
+
+DESCRIPTIONS = {
+    "fit": "Train a network; --config experiments/e3net.yaml --data.root FOLDER is enough.",
+    "validate": "Score a checkpoint on the validation split.",
+    "test": "Score a checkpoint on the test split; writes metrics.json and test_videos.csv into the run's folder.",
+    "predict": "Read EF from videos (--data.videos) or from the test split; writes predictions.csv into the run's folder.",
+}

@@ -1,0 +1,135 @@
+"""The Lightning data module: from a root folder to loaders and to what is measured on the training split."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from lightning.pytorch import LightningDataModule
+from rich.progress import track
+from torch.utils.data import DataLoader
+
+from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
+from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
+from echo_e3net.data.tables import SPLITS, VideoRecord, read_echonet, unlabelled
+from echo_e3net.data.video import read_frames
+from echo_e3net.errors import InputError
+from echo_e3net.types import EchoClip, TrainingStatistics
+
+MIN_FRAMES, MIN_SIZE = 8, 64
+
+
+class EchoDataModule(LightningDataModule):
+    """Clips of a data set in EchoNet-Dynamic's format.
+
+    Training takes one clip a video and epoch; evaluation takes clips that do not depend on labels and are averaged per video. The seed is the run's
+    (``--seed_everything``).
+
+    Args:
+        root: folder with FileList.csv, VolumeTracings.csv and Videos/.
+        videos: for predict: video files to read instead of the test split of ``root``.
+        frames: frames of a clip, at least 8.
+        period: take one frame every ``period`` frames of the video.
+        size: side of the clip in pixels, at least 64; frames are cropped to a square and resized where they differ.
+        batch_size: clips a batch and device.
+        workers: processes that decode, a device; 0 decodes in the main process.
+        train_clips: where training clips start.
+        eval_clips: which clips of a video evaluation reads.
+        statistics_videos: training videos that the grey mean and SD are measured on, evenly chosen.
+        start_method: how workers start (fork, spawn or forkserver); null: the platform's way.
+    """
+
+    def __init__(
+        self,
+        root: Path | None = None,
+        videos: Sequence[Path] | None = None,
+        frames: int = 32,
+        period: int = 2,
+        size: int = 112,
+        batch_size: int = 8,
+        workers: int = 2,
+        train_clips: TrainingPolicy | None = None,
+        eval_clips: EvaluationPolicy | None = None,
+        statistics_videos: int = 512,
+        start_method: str | None = None,
+    ) -> None:
+        super().__init__()
+        if frames < MIN_FRAMES or size < MIN_SIZE or period < 1:
+            raise InputError(f"frames {frames}, period {period}, size {size}: frames must be ≥ {MIN_FRAMES}, period ≥ 1, size ≥ {MIN_SIZE}.")
+        if batch_size < 1 or workers < 0 or statistics_videos < 1:
+            raise InputError(f"batch_size {batch_size}, workers {workers}, statistics_videos {statistics_videos}: must be ≥ 1, ≥ 0, ≥ 1.")
+        self.root, self.videos = root, videos
+        self.span, self.size = ClipSpan(frames, period), size
+        self.batch_size, self.workers, self.start_method = batch_size, workers, start_method
+        self.train_clips, self.eval_clips = train_clips or RandomClip(), eval_clips or CentredClip()
+        self.statistics_videos = statistics_videos
+        self.records: dict[str, list[VideoRecord]] = {}
+
+    def setup(self, stage: str) -> None:
+        """Read the tables and check what the stage needs."""
+        if stage == "predict" and self.videos is not None:
+            self.records["predict"] = [unlabelled(Path(video)) for video in self.videos]
+            for record in self.records["predict"]:
+                video_length(record)
+            return
+        if not self.records:
+            if self.root is None:
+                raise InputError("no data: set --data.root to a folder in EchoNet-Dynamic's format (or, for predict, --data.videos to video files).")
+            records = read_echonet(Path(self.root))
+            self.records = {split: [r for r in records if r.split == split] for split in SPLITS}
+            self.records["predict"] = self.records["test"]
+        for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
+            if not self.records[split]:
+                raise InputError(f"{self.root}: FileList.csv lists no video of split {split.upper()}, which {stage} needs.")
+            require_long_enough(self.records[split], self.span, split)
+
+    def train_dataloader(self) -> DataLoader[EchoClip]:
+        """One clip a training video, shuffled by (seed, epoch)."""
+        seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
+        clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed)
+        return self._loader(clips, EpochSampler(len(clips), seed))
+
+    def val_dataloader(self) -> DataLoader[EchoClip]:
+        """The validation split's clips."""
+        return self._evaluation_loader("val")
+
+    def test_dataloader(self) -> DataLoader[EchoClip]:
+        """The test split's clips."""
+        return self._evaluation_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[EchoClip]:
+        """The clips of ``videos``, or of the test split."""
+        return self._evaluation_loader("predict")
+
+    def _evaluation_loader(self, split: str) -> DataLoader[EchoClip]:
+        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips), None)
+
+    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | None) -> DataLoader[EchoClip]:
+        return DataLoader(
+            clips,
+            batch_size=self.batch_size,
+            sampler=sampler,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            multiprocessing_context=self.start_method if self.workers else None,
+        )
+
+    def training_statistics(self) -> TrainingStatistics:
+        """Grey mean and SD of the training split, and its mean EF.
+
+        Reads eight evenly spaced frames of up to ``statistics_videos`` evenly chosen videos.
+        """
+        records = self.records["train"]
+        step = max(1, len(records) / self.statistics_videos)
+        chosen = [records[int(i * step)] for i in range(min(len(records), self.statistics_videos))]
+        count, total, squares = 0, 0.0, 0.0
+        for record in track(chosen, "measuring grey levels", transient=True):
+            index = np.unique(np.linspace(0, video_length(record) - 1, 8).astype(int))
+            grey = read_frames(record.path, index, record.frames).astype(np.float64)
+            count, total, squares = count + grey.size, total + grey.sum(), squares + np.square(grey).sum()
+        mean = total / count
+        sd = math.sqrt(max(squares / count - mean**2, 1.0))
+        return TrainingStatistics(mean, sd, float(np.mean([r.ef for r in records])))

@@ -1,0 +1,151 @@
+"""A video's record → one clip with its labels (:class:`echo_e3net.types.EchoClip`).
+
+Training asks for ``(epoch, index)``, so that the clip is a function of (seed, epoch, index) alone: the same for any number of workers, however they
+are started, and after a resume. Evaluation asks for a number: its clips are fixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from echo_e3net.data.sampling import ClipSpan, EvaluationPolicy, TrainingPolicy
+from echo_e3net.data.tables import VideoRecord
+from echo_e3net.data.transforms import Framing
+from echo_e3net.data.video import count_frames, read_frames
+from echo_e3net.errors import InputError
+from echo_e3net.types import BORDERS, PHASES, EchoClip
+
+
+class ClipKey(NamedTuple):
+    """What the sampler asks of the training set."""
+
+    epoch: int
+    index: int
+
+
+class TrainingClips(Dataset[EchoClip]):
+    """One clip a video and epoch, from where the policy puts it.
+
+    Args:
+        records: the videos.
+        span: the size of a clip in time.
+        size: side of a clip in pixels.
+        policy: chooses the start.
+        seed: with epoch and index, the one source of chance.
+    """
+
+    def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: TrainingPolicy, seed: int) -> None:
+        self.records, self.span, self.size, self.policy, self.seed = records, span, size, policy, seed
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, key: ClipKey) -> EchoClip:
+        """The clip of a video in an epoch."""
+        record = self.records[key.index]
+        rng = np.random.default_rng([self.seed, key.epoch, key.index])
+        start = self.policy.start(video_length(record), self.span, record.traced, rng)
+        return read_clip(record, key.index, 0, start, self.span, self.size)
+
+
+class EvaluationClips(Dataset[EchoClip]):
+    """The fixed clips of all videos, video after video.
+
+    Args:
+        records: the videos.
+        span: the size of a clip in time.
+        size: side of a clip in pixels.
+        policy: chooses the starts from the video's length alone.
+    """
+
+    def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: EvaluationPolicy) -> None:
+        self.records, self.span, self.size = records, span, size
+        self.clips = [(i, c, start) for i, r in enumerate(records) for c, start in enumerate(policy.starts(video_length(r), span))]
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, number: int) -> EchoClip:
+        """The clip with that number."""
+        index, clip, start = self.clips[number]
+        return read_clip(self.records[index], index, clip, start, self.span, self.size)
+
+
+class EpochSampler(Sampler[ClipKey]):
+    """Every video once an epoch, shuffled by (seed, epoch). Lightning calls :meth:`set_epoch`.
+
+    Args:
+        length: number of videos.
+        seed: of the shuffle.
+    """
+
+    def __init__(self, length: int, seed: int) -> None:
+        self.length, self.seed, self.epoch = length, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch that the next iteration is of."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __iter__(self) -> Iterator[ClipKey]:
+        for index in np.random.default_rng([self.seed, self.epoch]).permutation(self.length):
+            yield ClipKey(self.epoch, int(index))
+
+
+def video_length(record: VideoRecord) -> int:
+    """Frames of a video: the table's number, or the file's where no table lists it."""
+    return count_frames(record.path) if record.frames is None else record.frames
+
+
+def read_clip(record: VideoRecord, index: int, clip: int, start: int, span: ClipSpan, size: int) -> EchoClip:
+    """Decode, frame and label one clip.
+
+    Raises:
+        InputError: the file cannot be decoded or is shorter than listed.
+    """
+    length = video_length(record)
+    frame_index = span.indices(start, length)
+    exists = frame_index >= 0
+    frames = read_frames(record.path, frame_index[exists], record.frames)
+    framing = Framing.square(*frames.shape[1:], size)
+    video = torch.zeros(1, span.frames, size, size, dtype=torch.uint8)
+    video[0, torch.from_numpy(exists)] = framing.frames(frames, size)
+    position = torch.full((len(PHASES),), torch.nan)
+    if record.traced is not None:
+        position = torch.tensor([span.position(frame, start, length) for frame in record.traced])
+    mask = record.landmark_mask & position.isfinite()[:, None].expand(-1, len(BORDERS))
+    landmarks = torch.where(mask[..., None, None], framing.to_clip(record.landmarks), 0.0)
+    return EchoClip(
+        video=video,
+        frame_mask=torch.from_numpy(exists),
+        frame_index=torch.from_numpy(frame_index),
+        ef=torch.tensor(record.ef, dtype=torch.float32),
+        landmarks=landmarks,
+        landmark_mask=mask,
+        phase_position=position,
+        framing=torch.tensor(framing),
+        index=torch.tensor(index),
+        clip=torch.tensor(clip),
+        name=record.name,
+    )
+
+
+def require_long_enough(records: Sequence[VideoRecord], span: ClipSpan, split: str) -> None:
+    """Refuse a clip that no video of a split can fill.
+
+    Raises:
+        InputError: every video is shorter than the clip.
+    """
+    longest = max(video_length(r) for r in records)
+    if longest < span.length:
+        raise InputError(
+            f"a clip of {span.frames} frames every {span.period} spans {span.length} frames, but the longest video of the {split} split has {longest}. "
+            "Lower --data.frames or --data.period."
+        )

@@ -1,0 +1,131 @@
+"""Pixels in and out of OpenCV: warping, blurring, drawing, and motion-JPEG files.
+
+The only file that imports OpenCV. Arrays are numpy; points are (x, y) with the centre of the first pixel at (0, 0).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+_SUBPIXEL_BITS = 4
+"""OpenCV draws with fixed-point coordinates: this many bits of fraction."""
+
+
+def use_one_thread() -> None:
+    """Keep OpenCV to the calling thread: one process a core is faster than many threads on small pictures."""
+    cv2.setNumThreads(1)
+
+
+def remap(picture: np.ndarray, x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"], mirror: bool = False) -> np.ndarray:
+    """Sample a picture at (x, y), bilinearly.
+
+    Args:
+        picture: (h, w) or (h, w, channels <= 4), float32 or uint8.
+        x: column of each output pixel, in the picture's pixels.
+        y: row of each output pixel.
+        mirror: continue the picture by its mirror image; otherwise it is 0 outside.
+    """
+    border = cv2.BORDER_REFLECT_101 if mirror else cv2.BORDER_CONSTANT
+    return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border))
+
+
+def resize_linear(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Resize bilinearly, pixel edges on pixel edges; for enlarging smooth fields."""
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def resize_area(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Shrink by averaging the area under each output pixel: no aliasing."""
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
+
+
+def resize_cubic(picture: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Enlarge smoothly, for pictures that people look at."""
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def blur(picture: np.ndarray, sigma_x: float, sigma_y: float) -> np.ndarray:
+    """Gaussian blur with standard deviations in pixels; the border is mirrored."""
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REFLECT_101))
+
+
+def draw_curve(
+    picture: np.ndarray, points: Float32[np.ndarray, "N 2"], value: float | tuple[float, float, float], thickness: int = 1, closed: bool = False
+) -> None:
+    """Draw a smooth-edged poly-line into a uint8 picture, in place.
+
+    Args:
+        picture: (h, w) or (h, w, 3), uint8.
+        points: (x, y), fractions allowed.
+        value: grey value, or the three channels' values.
+        thickness: in pixels.
+        closed: join the last point to the first.
+    """
+    fixed = np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)
+    colour = value if isinstance(value, tuple) else (value, value, value)
+    cv2.polylines(picture, [fixed.reshape(-1, 1, 2)], closed, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float) -> None:
+    """Write one line of text into a colour picture, in place; (x, y) is the left end of the base line."""
+    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, value, 1, cv2.LINE_AA)
+
+
+def best_match(template: Float32[np.ndarray, "h w"], picture: Float32[np.ndarray, "H W"]) -> float:
+    """Highest normalised correlation (-1…1) of a template with any place of a larger picture."""
+    return float(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED).max())
+
+
+def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int = 90) -> None:
+    """Write grey frames as a motion-JPEG AVI, grey stored as three equal channels; the file appears whole or not at all.
+
+    Args:
+        path: the file to write; its folder must exist.
+        frames: grey frames.
+        fps: frames a second.
+        quality: JPEG quality, 1…100.
+
+    Raises:
+        OSError: if the encoder cannot write the file.
+    """
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".avi", dir=path.parent)
+    os.close(descriptor)
+    aside = Path(name)
+    try:
+        _encode(aside, frames, fps, quality)
+        aside.chmod(0o644)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def write_png(path: Path, picture: np.ndarray) -> None:
+    """Write a grey or red-green-blue uint8 picture; the file appears whole or not at all.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    _, buffer = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_bytes(buffer.tobytes())
+    aside.replace(path)
+
+
+def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:
+    height, width = frames.shape[1:]
+    # OpenCV's own encoder: the one that honours the quality (by set(), not as an option), and the same bytes whatever codecs the machine has.
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height), True)
+    if not writer.isOpened() or not writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality):
+        raise OSError(f"cannot write a motion-JPEG file to {path}")
+    try:
+        for frame in frames:
+            writer.write(np.repeat(frame[..., None], 3, axis=-1))
+    finally:
+        writer.release()

@@ -1,0 +1,64 @@
+"""From the segments of one traced frame to canonical landmarks.
+
+EchoNet-Dynamic traces a border as 21 segments (X1, Y1, X2, Y2): the long axis and the chords of 20 discs. Neither the order of the rows, nor which end
+of a segment comes first, can be relied on; the shape can:
+
+* the long axis is the segment that is least parallel to the others, since the discs are cut across it;
+* the apex is the end of the axis where the discs are shorter;
+* discs count from the apex along the axis; the left end of a chord is on the viewer's left when the apex points up.
+
+So landmark k means the same place of the ventricle in every video.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from echo_e3net.geometry import DISCS
+
+SEGMENTS = 1 + DISCS
+QUARTER = DISCS // 4
+"""Discs at either end whose mean length tells apex from base; several, because the last disc may be a stub."""
+
+
+def canonical_landmarks(segments: Float[Tensor, "M 4"]) -> Float[Tensor, "42 2"]:
+    """The landmarks of one traced frame: apex, middle of the mitral plane, left ends and right ends of the discs from the apex.
+
+    Args:
+        segments: rows (X1, Y1, X2, Y2) in any order, pixels.
+
+    Returns:
+        Points (x, y) in the same pixels, in the order of :mod:`echo_e3net.geometry`.
+
+    Raises:
+        ValueError: the segments are not 21, not finite, or the axis has no length.
+    """
+    if segments.shape != (SEGMENTS, 4) or not segments.isfinite().all():
+        raise ValueError(f"{SEGMENTS} segments of finite numbers make a contour, not {tuple(segments.shape)}")
+    ends = segments.unflatten(-1, (2, 2))
+    axis_row = find_long_axis(ends)
+    axis = ends[axis_row]
+    chords = torch.cat([ends[:axis_row], ends[axis_row + 1 :]])
+    along = axis[1] - axis[0]
+    if not along.norm() > 0:
+        raise ValueError("the long axis of the contour has no length")
+    chords = chords[((chords.mean(1) - axis[0]) @ along).argsort(stable=True)]
+    lengths = (chords[:, 1] - chords[:, 0]).norm(dim=-1)
+    if lengths[:QUARTER].sum() > lengths[-QUARTER:].sum():
+        axis, chords = axis.flip(0), chords.flip(0)
+    side = cross(axis[1] - axis[0], chords - axis[0])
+    chords = torch.where((side[:, :1] < side[:, 1:])[..., None], chords.flip(1), chords)
+    return torch.cat([axis, chords[:, 0], chords[:, 1]])
+
+
+def find_long_axis(ends: Float[Tensor, "M 2 2"]) -> int:
+    """The row of the segment that is least parallel to the others; the first of equals."""
+    direction = torch.nn.functional.normalize(ends[:, 1] - ends[:, 0], dim=-1)
+    return int((direction @ direction.T).abs().sum(1).argmin())
+
+
+def cross(axis: Float[Tensor, " 2"], vectors: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
+    """Cross product with y down: positive on the viewer's left of an axis that points down the picture."""
+    return axis[0] * vectors[..., 1] - axis[1] * vectors[..., 0]

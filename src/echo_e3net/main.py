@@ -1,0 +1,75 @@
+"""The command ``echo-e3net``: one door for Lightning's subcommands and our own verbs.
+
+``main(args)`` is the seam for tests. What a user can mend ends in one sentence on standard error and exit code 2; ``ECHO_E3NET_TRACEBACK=1`` shows the
+traceback too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from echo_e3net import __version__
+from echo_e3net.errors import InputError
+
+COMMANDS = {
+    "fit": "train a network",
+    "validate": "score a checkpoint on the validation split",
+    "test": "score a checkpoint on the test split",
+    "predict": "read EF from videos",
+    "data": "make data sets: data phantom writes a synthetic one with known EF and borders",
+    "report": "show a run's results as a table and a picture",
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    args = list(sys.argv[1:] if args is None else args)
+    parser = argparse.ArgumentParser("echo-e3net", description="Train, ablate, sweep and ship Echo-E³Net: ejection fraction from echo videos.")
+    parser.add_argument("--version", action="version", version=f"echo-e3net {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    for name, text in COMMANDS.items():
+        commands.add_parser(name, help=text, add_help=False)
+    command = parser.parse_args(args[:1]).command
+    try:
+        run(command, args)
+    except InputError as error:
+        if os.environ.get("ECHO_E3NET_TRACEBACK"):
+            raise
+        print(f"echo-e3net: error: {plain(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(command: str, args: Sequence[str]) -> None:
+    """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
+    if command in ("data", "report"):
+        from jsonargparse import auto_cli
+
+        auto_cli(verbs(command), args=list(args[1:]), prog=f"echo-e3net {command}", as_positional=command == "report")
+    else:
+        from echo_e3net.cli import E3CLI
+
+        E3CLI(None if args == sys.argv[1:] else args)
+
+
+def verbs(command: str) -> Callable[..., None] | dict[str, Callable[..., None]]:
+    """The functions behind a verb; their signatures and docstrings are its ``--help``."""
+    if command == "data":
+        from echo_e3net.data.phantom import phantom
+
+        return {"phantom": phantom}
+    from echo_e3net.report import report
+
+    return report
+
+
+def plain(error: InputError) -> str:
+    """The sentence of an error, also when a worker process wrapped it in its traceback."""
+    return str(error).rsplit("InputError: ", 1)[-1].strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,99 @@
+r"""E²FA, the Endo-Epi Feature Aggregator: statistics of the feature maps and landmark cues, fused to EF.
+
+Each map gives five statistics a channel over the frames that exist: mean, maximum and standard deviation over space and time, and of the series of
+spatial means :math:`s_t` its standard deviation and mean step :math:`\overline{|s_{t+1} - s_t|}`. A learned query attends to the statistics of all
+levels, the phase-aware landmark embeddings and what the landmarks say of the ventricle's shape change, and gives the EF's logit.
+
+References:
+    Echo-E³Net, arXiv 2503.17543: statistics of backbone features fused with landmark embeddings.
+
+Departs from the paper: which statistics, from which levels, and how they are fused is ours; Simpson's EF of the predicted landmarks is one of the cues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from echo_e3net import geometry
+from echo_e3net.nn.border_detector import LandmarkCues
+from echo_e3net.nn.layers import Mlp, resize_frame_mask
+from echo_e3net.types import BORDERS, PHASES
+
+STATISTICS = 5
+
+
+class FeatureAggregator(nn.Module):
+    """Fuses map statistics and landmark cues into the logit of EF, relative to the training mean.
+
+    Runs in float32 under autocast.
+
+    Args:
+        channels: channels of the backbone's maps, finest first.
+        cue_dim: width of the detector's embeddings, or None without a detector.
+        dim: width of the fusion, a multiple of ``heads``.
+        heads: attention heads.
+        level: the finest map whose statistics are used.
+    """
+
+    def __init__(self, channels: Sequence[int], cue_dim: int | None, dim: int = 128, heads: int = 4, level: int = 2) -> None:
+        super().__init__()
+        self.level = level
+        self.statistics = nn.ModuleList(Mlp(STATISTICS * c, dim, dim) for c in channels[level:])
+        self.shape_change: nn.Module | None = None
+        if cue_dim is not None:
+            self.embedding = nn.Linear(cue_dim, dim)
+            self.role = nn.Parameter(torch.zeros(len(PHASES), len(BORDERS), 1, dim))
+            self.shape_change = Mlp(geometry.DISCS + 2, dim, dim)
+        self.query = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
+        self.attend = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.norm = nn.LayerNorm(dim)
+        self.head = Mlp(2 * dim, dim, 1)
+
+    def forward(
+        self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"], cues: LandmarkCues | None, landmarks: Float[Tensor, "B P S K 2"] | None
+    ) -> Float[Tensor, " B"]:
+        """The logit of EF minus the logit of the training mean; ``landmarks`` are the cues' positions in pixels."""
+        with torch.autocast(maps[0].device.type, enabled=False):
+            tokens = [mlp(map_statistics(m.float(), frame_mask)) for mlp, m in zip(self.statistics, maps[self.level :], strict=True)]
+            if cues is not None and landmarks is not None and self.shape_change is not None:
+                tokens.append(self.shape_change(shape_change(landmarks)))
+            memory = torch.stack(tokens, 1)
+            summary = memory.mean(1)
+            if cues is not None:
+                role = self.role[:, : cues.embeddings.shape[2]]
+                memory = torch.cat([memory, (self.embedding(cues.embeddings) + role).flatten(1, 3)], 1)
+            memory = self.norm(memory)
+            query = self.query.expand(len(memory), -1, -1)
+            fused = self.attend(query, memory, memory, need_weights=False)[0][:, 0]
+            return self.head(torch.cat([fused, summary], -1))[:, 0]  # type: ignore[no-any-return]
+
+
+def map_statistics(feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B 5*C"]:
+    """Mean, maximum, SD over space and time, SD and mean step of the series of spatial means; padded frames do not count."""
+    mask = resize_frame_mask(frame_mask, feature.shape[2])[:, None].float()
+    count = mask.sum(-1)
+    series = feature.mean((3, 4))
+    mean = (series * mask).sum(-1) / count
+    squares = (feature.square().mean((3, 4)) * mask).sum(-1) / count
+    largest = feature.amax((3, 4)).masked_fill(mask == 0, -torch.inf).amax(-1)
+    sd = (squares - mean.square()).clamp(min=0).add(_TINY).sqrt()
+    temporal_sd = ((series - mean[..., None]).square() * mask).sum(-1).div(count).add(_TINY).sqrt()
+    pairs = mask[..., 1:] * mask[..., :-1]
+    step = (series.diff(dim=-1).abs() * pairs).sum(-1) / pairs.sum(-1).clamp(min=1)
+    return torch.cat([mean, largest, sd, temporal_sd, step], -1)
+
+
+_TINY = 1e-6
+
+
+def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B N+2"]:
+    """What the endocardial landmarks say of ejection: the logarithms of ES over ED of the N chords, of the long axis and of the volume."""
+    ed, es = landmarks[:, 0, 0], landmarks[:, 1, 0]
+    diameters = (geometry.disc_diameters(es) / geometry.disc_diameters(ed)).log()
+    axis = (geometry.long_axis(es) / geometry.long_axis(ed)).log()
+    volume = geometry.log_volume(es) - geometry.log_volume(ed)
+    return torch.cat([diameters, axis[:, None], volume[:, None]], -1).clamp(-3, 3)

@@ -1,0 +1,145 @@
+r"""The hybrid attention of the backbone: a large-kernel branch and a token branch.
+
+.. math:: y = x + \delta \cdot \mathrm{LKA}(x) + \gamma \cdot (x \odot \mathrm{ViT}(x)), \qquad z = \mathrm{BN}(y + \mathrm{mixer}(y))
+
+with :math:`\delta` and :math:`\gamma` a number a channel that starts at 1. ViT is :class:`SpatialAttention` where the map is large and
+:class:`ChannelAttention` where it is small. Either branch may be None.
+
+References:
+    Sadegheih et al., LHU-Net, arXiv 2404.05102 (the encoder that Echo-E³Net builds on); large-kernel attention: Guo et al., Visual Attention Network,
+    arXiv 2202.09741.
+"""
+
+from __future__ import annotations
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from echo_e3net.nn.layers import ResidualBlock
+
+
+class LargeKernelAttention(nn.Module):
+    """A gate with a large receptive field from two depthwise convolutions: ``p = GELU(conv1(x)); y = p * gate(p)``.
+
+    Departs from the paper: the variant with a deformable 3-D convolution is not used; it has no CPU implementation and cannot be exported.
+
+    Args:
+        channels: channels in and out; wide (late, small) maps get smaller kernels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        local_kernel, dilated_kernel, dilation = (5, 7, 3) if channels <= 32 else (5, 5, 3) if channels <= 64 else (3, 3, 2)
+        self.project = nn.Conv3d(channels, channels, 1)
+        self.gate = nn.Sequential(
+            nn.Conv3d(channels, channels, local_kernel, padding=local_kernel // 2, groups=channels),
+            nn.Conv3d(
+                channels, channels, dilated_kernel, padding=dilation * (dilated_kernel // 2), dilation=dilation, groups=channels
+            ),
+            nn.Conv3d(channels, channels, 1),
+        )
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Gate a feature map; the size stays."""
+        p = F.gelu(self.project(x))
+        return p * self.gate(p)  # type: ignore[no-any-return]
+
+
+class SpatialAttention(nn.Module):
+    """Every cell attends to a coarse grid of the same map.
+
+    Queries are all N = T·H·W cells, L2-normalised; keys and values come from the map averaged onto ``grid`` cells, so that the cost is N·P, not N².
+    The temperature of each head is learned.
+
+    Departs from the paper: keys and values are averaged onto a grid instead of projected by a learned N x P matrix, and positions come from a depthwise
+    convolution instead of a table: both accept any clip length and size.
+
+    Args:
+        channels: channels in and out, a multiple of ``heads``.
+        heads: attention heads.
+        grid: cells (t, y, x) that keys and values are averaged onto; their product is P.
+    """
+
+    def __init__(self, channels: int, heads: int = 4, grid: tuple[int, int, int] = (4, 4, 4)) -> None:
+        super().__init__()
+        self.heads = heads
+        self.grid = grid
+        self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Mix cells by content; the size stays."""
+        size = x.shape[2:]
+        x = x + self.position(x)
+        coarse = F.adaptive_avg_pool3d(x, self.grid)
+        tokens, memory = (self.norm(rearrange(m, "b c t h w -> b (t h w) c")) for m in (x, coarse))
+        query = rearrange(self.query(tokens), "b n (m d) -> b m n d", m=self.heads)
+        key, value = rearrange(self.key_value(memory), "b p (two m d) -> two b m p d", two=2, m=self.heads)
+        query = F.normalize(query, dim=-1) * self.temperature
+        mixed = F.scaled_dot_product_attention(query, key, value.to(query.dtype), scale=1.0)
+        mixed = self.out(rearrange(mixed, "b m n d -> b n (m d)"))
+        return rearrange(mixed, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
+
+
+class ChannelAttention(nn.Module):
+    """Every channel attends to every channel of its head; queries and keys are L2-normalised over the cells.
+
+    Departs from the paper: positions come from a depthwise convolution instead of a table, so that any clip length and size is accepted.
+
+    Args:
+        channels: channels in and out, a multiple of ``heads``.
+        heads: attention heads.
+    """
+
+    def __init__(self, channels: int, heads: int = 8) -> None:
+        super().__init__()
+        self.heads = heads
+        self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.norm = nn.LayerNorm(channels)
+        self.query_key_value = nn.Linear(channels, 3 * channels)
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+        self.out = nn.Linear(channels, channels)
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Mix channels by content; the size stays."""
+        size = x.shape[2:]
+        tokens = self.norm(rearrange(x + self.position(x), "b c t h w -> b (t h w) c"))
+        query, key, value = rearrange(self.query_key_value(tokens), "b n (three m d) -> three b m d n", three=3, m=self.heads)
+        weights = (F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT * self.temperature).softmax(-1)
+        mixed = self.out(rearrange(weights.to(value.dtype) @ value, "b m d n -> b n (m d)"))
+        return rearrange(mixed, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
+
+
+class HybridAttention(nn.Module):
+    """Large-kernel and token attention, weighted a channel, then mixed.
+
+    Args:
+        channels: channels in and out.
+        large_kernel: the large-kernel branch, or None to leave it out.
+        tokens: the token branch (spatial or channel attention), or None to leave it out.
+    """
+
+    def __init__(self, channels: int, large_kernel: nn.Module | None, tokens: nn.Module | None) -> None:
+        super().__init__()
+        self.large_kernel = large_kernel
+        self.tokens = tokens
+        self.delta = nn.Parameter(torch.ones(channels, 1, 1, 1))
+        self.gamma = nn.Parameter(torch.ones(channels, 1, 1, 1))
+        self.mixer = nn.Sequential(ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1))
+        self.norm = nn.BatchNorm3d(channels)
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
+        """Attend within a feature map; the size stays."""
+        y = x
+        if self.large_kernel is not None:
+            y = y + self.delta * self.large_kernel(x)
+        if self.tokens is not None:
+            y = y + self.gamma * (x * self.tokens(x))
+        return self.norm(y + self.mixer(y))  # type: ignore[no-any-return]

@@ -1,0 +1,105 @@
+"""The spatio-temporal backbone: the encoder of LHU-Net.
+
+A stem of 1x1x1 convolution without downsampling, CNN stages (residual block, max-pooling) and hybrid stages (residual block, max-pooling, hybrid
+attention, residual block). Each stage halves H and W, some halve T; the maps of all stages are handed on.
+
+    clip 32x112x112 → 56 → 28 │ 14 → 7 → 4        (H = W after CNN stages │ hybrid stages)
+
+References:
+    Sadegheih et al., LHU-Net, arXiv 2404.05102; Echo-E³Net, arXiv 2503.17543, names its encoder as the backbone.
+
+Departs from the paper: pooling rounds up, so that 112 px pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is accepted; the exact
+number of stages and widths of Echo-E³Net is not public.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from echo_e3net.errors import InputError
+from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
+from echo_e3net.nn.layers import ResidualBlock
+
+SPATIAL_STAGES = 2
+"""Hybrid stages that attend over space; the maps of later ones are small enough to attend over channels."""
+
+
+class LHUNetEncoder(nn.Module):
+    """Stem, CNN stages and hybrid stages.
+
+    Args:
+        inputs: channels of the input.
+        stem_channels: channels of the stem.
+        cnn_channels: channels of each CNN stage.
+        hybrid_channels: channels of each hybrid stage; the first two attend over space, later ones over channels.
+        temporal_strides: 1 or 2 for each stage, CNN stages first: whether it halves T.
+        large_kernel: makes the large-kernel branch of a hybrid stage from its channels; null leaves it out.
+        spatial_attention: makes the token branch of the first two hybrid stages from their channels; null leaves it out.
+        channel_attention: makes the token branch of later hybrid stages from their channels; null leaves it out.
+
+    Raises:
+        InputError: ``temporal_strides`` does not give 1 or 2 for each stage.
+    """
+
+    def __init__(
+        self,
+        inputs: int = 2,
+        stem_channels: int = 6,
+        cnn_channels: Sequence[int] = (12, 16),
+        hybrid_channels: Sequence[int] = (32, 64, 128),
+        temporal_strides: Sequence[int] = (1, 1, 1, 2, 2),
+        large_kernel: Callable[[int], nn.Module] | None = LargeKernelAttention,
+        spatial_attention: Callable[[int], nn.Module] | None = SpatialAttention,
+        channel_attention: Callable[[int], nn.Module] | None = ChannelAttention,
+    ) -> None:
+        super().__init__()
+        self.channels = (*cnn_channels, *hybrid_channels)
+        if len(temporal_strides) != len(self.channels) or not set(temporal_strides) <= {1, 2}:
+            raise InputError(f"temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages")
+        self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), nn.BatchNorm3d(stem_channels))
+        self.stages = nn.ModuleList()
+        before = (stem_channels, *self.channels)
+        for i, (channels, stride) in enumerate(zip(self.channels, temporal_strides, strict=True)):
+            attention = None
+            if i >= len(cnn_channels):
+                tokens = spatial_attention if i < len(cnn_channels) + SPATIAL_STAGES else channel_attention
+                attention = HybridAttention(channels, large_kernel and large_kernel(channels), tokens and tokens(channels))
+            self.stages.append(Stage(before[i], channels, stride, attention))
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> list[Float[Tensor, "B _ _ _ _"]]:
+        """The feature map of each stage, finest first."""
+        x = self.stem(x)
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class Stage(nn.Module):
+    """Residual block and max-pooling; with attention also ``x ← block(x + attention(x))``.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        temporal_stride: 1 keeps T, 2 halves it (rounding up); H and W are always halved.
+        attention: the hybrid attention of the stage, or None for a CNN stage.
+    """
+
+    def __init__(self, inputs: int, outputs: int, temporal_stride: int, attention: HybridAttention | None) -> None:
+        super().__init__()
+        self.block = ResidualBlock(inputs, outputs)
+        self.pool = nn.MaxPool3d((temporal_stride, 2, 2), ceil_mode=True)
+        self.attention = attention
+        self.refine = ResidualBlock(outputs, outputs) if attention is not None else None
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
+        """The next, smaller feature map."""
+        x = self.pool(self.block(x))
+        if self.attention is not None and self.refine is not None:
+            x = self.refine(x + self.attention(x))
+        return x
+

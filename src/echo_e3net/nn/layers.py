@@ -1,0 +1,92 @@
+"""Small blocks that several parts of the network are made of.
+
+Feature maps are (B, C, T, H, W). Convolutions that a BatchNorm follows carry no bias.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3x3 convolutions with BatchNorm and a shortcut, as in the CNN stages of LHU-Net.
+
+    ``y = LeakyReLU(BN(conv(LeakyReLU(BN(conv(x))))) + shortcut(x))``; the shortcut is the identity, or a 1x1x1 convolution with BatchNorm where the
+    number of channels changes. Keeps T, H and W.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm3d(outputs),
+            nn.LeakyReLU(0.01),
+            nn.Conv3d(outputs, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm3d(outputs),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, bias=False), nn.BatchNorm3d(outputs))
+        self.activation = nn.LeakyReLU(0.01)
+
+    def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:
+        """Transform a feature map; the size stays."""
+        return self.activation(self.body(x) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class Mlp(nn.Sequential):
+    """LayerNorm, one hidden layer with GELU, a linear layer out.
+
+    Args:
+        inputs: width that comes in.
+        hidden: width of the hidden layer.
+        outputs: width that goes out.
+    """
+
+    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+        super().__init__(nn.LayerNorm(inputs), nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+class FourierPosition(nn.Module):
+    """Positions (x, y, t) of a feature map's cells as embeddings, for any size.
+
+    Each coordinate is the cell's centre as a fraction of its axis; its sine and cosine at ``bands`` octaves pass through a linear layer. A position is
+    so a place in the picture and in the clip, not a cell number, and sizes that training never saw mean the same.
+
+    Args:
+        dim: width of the embedding.
+        bands: octaves a coordinate, from half a period over the axis upwards.
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, dim: int, bands: int = 6) -> None:
+        super().__init__()
+        self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(bands), persistent=False)
+        self.project = nn.Linear(3 * 2 * bands, dim)
+
+    def forward(self, coordinates: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N D"]:
+        """Embed coordinates (x, y, t) in 0…1."""
+        angles = (coordinates[..., None] * self.frequencies).flatten(-2)
+        return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))  # type: ignore[no-any-return]
+
+
+def cell_centres(size: tuple[int, int, int], device: torch.device) -> Float[Tensor, "T H W 3"]:
+    """Centres (x, y, t) of the cells of a T x H x W map, each as a fraction 0…1 of its axis."""
+    t, y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
+    grid = torch.meshgrid(t, y, x, indexing="ij")
+    return torch.stack([grid[2], grid[1], grid[0]], dim=-1)
+
+
+def resize_frame_mask(frame_mask: Bool[Tensor, "B T"], frames: int) -> Bool[Tensor, "B U"]:
+    """The frame mask at another temporal resolution: a cell exists where any of its frames does."""
+    return F.adaptive_max_pool1d(frame_mask[:, None].float(), frames)[:, 0] > 0

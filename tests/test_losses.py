@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+
+from echo_e3net.errors import InputError
+from echo_e3net.losses import E3Loss, EFTerm, LandmarkTerm, TimingTerm, VolumeRatioTerm
+from echo_e3net.types import E3Output, EchoClip
+from tests.shapes import tube
+
+
+def example(ef=(0.5, 0.6), labelled=True, frames=8):
+    b = len(ef)
+    landmarks = torch.stack([tube(40, 20), tube(30, 14)])[None, :, None].expand(b, 2, 2, 42, 2).clone()
+    clip = EchoClip(
+        video=torch.zeros(b, 1, frames, 112, 112, dtype=torch.uint8),
+        frame_mask=torch.ones(b, frames, dtype=torch.bool),
+        frame_index=torch.arange(frames).expand(b, -1),
+        ef=torch.tensor(ef) if labelled else torch.full((b,), torch.nan),
+        landmarks=landmarks,
+        landmark_mask=torch.full((b, 2, 2), labelled),
+        phase_position=torch.tensor([[1.0, 5.0]] * b) if labelled else torch.full((b, 2), torch.nan),
+        framing=torch.tensor([[1.0, 0, 0]] * b),
+        index=torch.arange(b),
+        clip=torch.zeros(b, dtype=torch.long),
+        name=["x"] * b,
+    )
+    output = E3Output(
+        torch.tensor([0.4, 0.9])[:b].requires_grad_(),
+        (landmarks + 3.0).requires_grad_(),
+        torch.zeros(b, 2, frames, requires_grad=True),
+    )
+    return output, clip
+
+
+def test_ef_by_hand():
+    output, clip = example()
+    # |0.4 - 0.5| and |0.9 - 0.6|, Huber beyond beta 0.05: error - beta / 2
+    assert EFTerm(beta=0.05)(output, clip).item() == pytest.approx((0.075 + 0.275) / 2)
+    assert EFTerm(beta=0.0)(output, clip).item() == pytest.approx((0.1 + 0.3) / 2)
+    assert EFTerm(beta=1.0)(output, clip).item() == pytest.approx((0.1**2 + 0.3**2) / 2 / 2)
+
+
+def test_landmarks_by_hand():
+    output, clip = example()
+    # 3 px of 112 off in x and in y
+    assert LandmarkTerm(beta=0.0)(output, clip).item() == pytest.approx(2 * 3 / 112, rel=1e-5)
+
+
+def test_only_labelled_borders_count():
+    output, clip = example()
+    mask = torch.zeros(2, 2, 2, dtype=torch.bool)
+    mask[1, 0, 1] = True
+    gradient = torch.autograd.grad(LandmarkTerm()(output, clip._replace(landmark_mask=mask)), output.landmarks)[0]
+    assert (gradient.abs().sum((-1, -2)) > 0).equal(mask)
+
+
+def test_volume_ratio_by_hand():
+    output, clip = example()
+    ratio = 5880 / 16000
+    wanted = (abs(ratio - 0.5) + abs(ratio - 0.4)) / 2
+    assert VolumeRatioTerm(beta=0.0)(output, clip).item() == pytest.approx(wanted, abs=1e-5)
+
+
+def test_timing_is_least_at_the_traced_frames():
+    output, clip = example()
+    apart = torch.arange(8) - clip.phase_position[..., None]
+    right = output._replace(phase_logits=-0.5 * apart.square())
+    assert TimingTerm()(right, clip) < TimingTerm()(output, clip)
+    assert TimingTerm()(output, clip).item() == pytest.approx(math.log(8), rel=1e-5)
+
+
+def test_padded_frames_take_no_part_in_timing():
+    output, clip = example()
+    mask = clip.frame_mask.clone()
+    mask[:, 6:] = False
+    logits = torch.zeros(2, 2, 8).masked_fill(~mask[:, None], -torch.inf).requires_grad_()
+    loss = TimingTerm()(output._replace(phase_logits=logits), clip._replace(frame_mask=mask))
+    assert loss.item() == pytest.approx(math.log(6), rel=1e-5)
+    assert torch.autograd.grad(loss, logits)[0].isfinite().all()
+
+
+def test_unlabelled_clips_give_zero_and_no_gradient():
+    output, clip = example(labelled=False)
+    parts = E3Loss(EFTerm(), LandmarkTerm(), VolumeRatioTerm(), TimingTerm())(output, clip)
+    assert all(value.item() == 0 for value in parts.values())
+    for gradient in torch.autograd.grad(parts["total"], [output.ef, output.landmarks, output.phase_logits]):
+        assert (gradient == 0).all()
+
+
+def test_weights_and_nulls():
+    output, clip = example()
+    both = E3Loss(EFTerm(weight=2.0), None, VolumeRatioTerm(weight=3.0), None)(output, clip)
+    assert set(both) == {"total", "ef", "volume_ratio"}
+    assert both["total"].item() == pytest.approx(2 * both["ef"].item() + 3 * both["volume_ratio"].item())
+    with pytest.raises(InputError, match="no term"):
+        E3Loss(None, None, None, None)
