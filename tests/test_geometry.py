@@ -46,7 +46,7 @@ def test_a_collapsed_contour_gives_finite_ef_and_gradients():
     ed, es = torch.zeros(42, 2, requires_grad=True), bullet().requires_grad_()
     for pair in ((ed, es), (es, ed), (ed, ed)):
         ef = geometry.ejection_fraction(*pair)
-        gradients = torch.autograd.grad(ef, [x for x in dict.fromkeys(pair)])
+        gradients = torch.autograd.grad(ef, list(dict.fromkeys(pair)))
         assert ef.isfinite()
         assert all(g.isfinite().all() for g in gradients)
 

@@ -21,8 +21,8 @@ def example(ef=(0.5, 0.6), labelled=True, frames=8):
         landmark_mask=torch.full((b, 2, 2), labelled),
         phase_position=torch.tensor([[1.0, 5.0]] * b) if labelled else torch.full((b, 2), torch.nan),
         framing=torch.tensor([[1.0, 0, 0]] * b),
-        index=torch.arange(b),
-        clip=torch.zeros(b, dtype=torch.long),
+        video_number=torch.arange(b),
+        clip_number=torch.zeros(b, dtype=torch.long),
         name=["x"] * b,
     )
     output = E3Output(

@@ -19,9 +19,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
-from echo_e3net.callbacks import CHECKPOINTS, Checkpoints, PredictionWriter, RunRecord, TestReport
+from echo_e3net.callbacks import CHECKPOINTS, Checkpoints, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
+from echo_e3net.results import PredictionWriter, TestReport
 from echo_e3net.system import E3System
 
 
@@ -48,7 +49,7 @@ class E3CLI(LightningCLI):
     @property
     def run_folder(self) -> Path:
         """The folder of this run."""
-        return Path(self._get(self.config, "runs")) / self._get(self.config, "name")
+        return Path(self._get(self.config, "runs"), self._get(self.config, "name"))
 
     def _parse_ckpt_path(self) -> None:
         """Leave the configuration as it is: a checkpoint's hyper-parameters would override explicit arguments (Lightning issue 21255)."""
@@ -75,7 +76,7 @@ class E3CLI(LightningCLI):
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         kwargs["ckpt_path"] = self.find_checkpoint()
         if subcommand == "predict":
-            kwargs["return_predictions"] = True
+            kwargs["return_predictions"] = False
         return kwargs
 
     def find_checkpoint(self) -> str | None:
@@ -90,13 +91,11 @@ class E3CLI(LightningCLI):
             if self.subcommand == "fit":
                 return None
             wanted = "best"
-        if wanted == "best":
-            found = best_checkpoint(folder)
-        else:
-            found = folder / "last.ckpt" if wanted == "last" else Path(wanted)
+        named = {"best": best_checkpoint(folder), "last": folder / "last.ckpt"}
+        found = named.get(wanted, Path(wanted))
         if found is None or not found.is_file():
             raise InputError(
-                f"--ckpt_path {wanted}: {found or folder} holds no checkpoint. Train the run first (echo-e3net fit), or give its --name or a checkpoint file."
+                f"--ckpt_path {wanted}: {found or folder} holds no checkpoint. Train the run first (echo-e3net fit), give its --name, or a file."
             )
         return str(found)
 

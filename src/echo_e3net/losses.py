@@ -13,7 +13,6 @@ Departs from the paper: distances and weights are ours; the timing term is ours,
 
 from __future__ import annotations
 
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -152,5 +151,3 @@ def require(value: Tensor | None, name: str) -> Tensor:
     if value is None:
         raise ValueError(f"a loss term needs the output's {name}, but the network has no detector: set that loss term to null too")
     return value
-
-

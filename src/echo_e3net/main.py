@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from echo_e3net import __version__
 from echo_e3net.errors import InputError
@@ -55,7 +56,7 @@ def run(command: str, args: Sequence[str]) -> None:
         E3CLI(None if args == sys.argv[1:] else args)
 
 
-def verbs(command: str) -> Callable[..., None] | dict[str, Callable[..., None]]:
+def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a function, or functions by name)
     """The functions behind a verb; their signatures and docstrings are its ``--help``."""
     if command == "data":
         from echo_e3net.data.phantom import phantom

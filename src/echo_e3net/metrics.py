@@ -35,15 +35,13 @@ def ef_scores(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> E
     return EFScores(mean_absolute_error(prediction, target).item(), rmse, r2, len(target))
 
 
-def average_clips(
-    index: Int[Tensor, " C"], clip: Int[Tensor, " C"], values: Float[Tensor, "C F"]
-) -> tuple[Int[Tensor, " V"], Float[Tensor, "V F"]]:
+def average_clips(index: Int[Tensor, " C"], clip: Int[Tensor, " C"], values: Float[Tensor, "C F"]) -> tuple[Int[Tensor, " V"], Float[Tensor, "V F"]]:
     """Mean over the distinct clips of each video: the videos' numbers in order, and their rows."""
     order = torch.argsort(index * (clip.max() + 1) + clip, stable=True)
     index, clip, values = index[order], clip[order], values[order]
     first = torch.ones_like(index, dtype=torch.bool)
     first[1:] = (index[1:] != index[:-1]) | (clip[1:] != clip[:-1])
-    videos, place = index[first].unique(return_inverse=True)
+    videos, place = torch.unique(index[first], return_inverse=True)
     sums = values.new_zeros(len(videos), values.shape[1]).index_add_(0, place, values[first])
     return videos, sums / place.bincount(minlength=len(videos))[:, None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -43,7 +43,8 @@ class E3System(LightningModule):
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         if network.detector is None and (blind := set(loss.terms) - {"ef"}):
             raise InputError(f"the network has no detector, so the loss terms {sorted(blind)} have nothing to judge: set them to null too.")
-        self.tables = torch.nn.ModuleDict({"val": VideoTable(), "test": VideoTable()})
+        self.tables = {"val": VideoTable(), "test": VideoTable()}
+        self.val_table, self.test_table = self.tables["val"], self.tables["test"]
         self.register_buffer("measured", torch.tensor(False))
 
     measured: Tensor
@@ -72,8 +73,8 @@ class E3System(LightningModule):
             example = min(other or missing or extra)
             shapes = " and ".join(str(tuple(d[example].shape)) if example in d else "absent" for d in (theirs, own))
             raise InputError(
-                f"the checkpoint is of another network: {len(missing)} weights are missing, {len(extra)} are unknown, {len(other)} have another shape "
-                f"(first: {example}, {shapes}). Pass the configuration it was trained with: --config runs/<name>/resolved_config.yaml."
+                f"the checkpoint is of another network: {len(missing)} weights are missing, {len(extra)} are unknown, {len(other)} have another "
+                f"shape (first: {example}, {shapes}). Pass the configuration it was trained with: --config runs/<name>/resolved_config.yaml."
             )
 
     def step(self, clip: EchoClip, stage: str) -> tuple[E3Output, Tensor]:
@@ -91,22 +92,23 @@ class E3System(LightningModule):
         """Collect a batch of the validation split."""
         self.evaluate(clip, "val")
 
-    def test_step(self, clip: EchoClip, batch_index: int) -> None:
-        """Collect a batch of the test split."""
-        self.evaluate(clip, "test")
+    def test_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
+        """Collect a batch of the test split; the output is for the tables of videos."""
+        return {"output": self.evaluate(clip, "test")}
 
     def predict_step(self, clip: EchoClip, batch_index: int) -> tuple[E3Output, EchoClip]:
         """What the network says of a batch, with the batch, for the writer of predictions."""
         return self.network(clip.video, clip.frame_mask), clip._replace(video=clip.video[:, :, :0])
 
-    def evaluate(self, clip: EchoClip, stage: str) -> None:
+    def evaluate(self, clip: EchoClip, stage: str) -> E3Output:
         """Collect a batch for the scores over videos."""
         output, _ = self.step(clip, stage)
-        self.tables[stage].update(clip.index, clip.clip, 100 * output.ef, 100 * clip.ef, 100 * geometry_ef(output))
+        self.tables[stage].update(clip.video_number, clip.clip_number, 100 * output.ef, 100 * clip.ef, 100 * geometry_ef(output))
         if output.landmarks is not None and clip.landmark_mask.any():
             borders = output.landmarks.shape[2]
             apart = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1)[clip.landmark_mask[:, :, :borders]]
             self.log(f"{stage}/landmark_px", apart.mean(), batch_size=len(apart), sync_dist=True)
+        return output
 
     def on_validation_epoch_end(self) -> None:
         """Score the validation videos."""

@@ -30,8 +30,8 @@ class EchoClip(NamedTuple):
         landmark_mask: (P, S), True where that border of that phase is labelled and its frame lies in the clip.
         phase_position: (P,), place of the traced frames in the clip, in clip frames (fractional); NaN where outside or unlabelled.
         framing: (3,), ``(scale, x0, y0)``, where the clip lies in the video (:class:`echo_e3net.data.transforms.Framing`).
-        index: number of the video in its data set; joins the clips of one video.
-        clip: number of the clip within its video.
+        video_number: number of the video in its data set; joins the clips of one video.
+        clip_number: number of the clip within its video.
         name: stem of the video's file.
     """
 
@@ -43,8 +43,8 @@ class EchoClip(NamedTuple):
     landmark_mask: Bool[Tensor, "*B P S"]
     phase_position: Float[Tensor, "*B P"]
     framing: Float[Tensor, "*B 3"]
-    index: Int[Tensor, "*B"]
-    clip: Int[Tensor, "*B"]
+    video_number: Int[Tensor, "*B"]
+    clip_number: Int[Tensor, "*B"]
     name: str | list[str]
 
 

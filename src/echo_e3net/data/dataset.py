@@ -1,6 +1,6 @@
 """A video's record → one clip with its labels (:class:`echo_e3net.types.EchoClip`).
 
-Training asks for ``(epoch, index)``, so that the clip is a function of (seed, epoch, index) alone: the same for any number of workers, however they
+Training asks for ``(epoch, number)``, so that the clip is a function of (seed, epoch, number) alone: the same for any number of workers, however they
 are started, and after a resume. Evaluation asks for a number: its clips are fixed.
 """
 
@@ -25,7 +25,7 @@ class ClipKey(NamedTuple):
     """What the sampler asks of the training set."""
 
     epoch: int
-    index: int
+    number: int
 
 
 class TrainingClips(Dataset[EchoClip]):
@@ -36,7 +36,7 @@ class TrainingClips(Dataset[EchoClip]):
         span: the size of a clip in time.
         size: side of a clip in pixels.
         policy: chooses the start.
-        seed: with epoch and index, the one source of chance.
+        seed: with epoch and number, the one source of chance.
     """
 
     def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: TrainingPolicy, seed: int) -> None:
@@ -47,10 +47,10 @@ class TrainingClips(Dataset[EchoClip]):
 
     def __getitem__(self, key: ClipKey) -> EchoClip:
         """The clip of a video in an epoch."""
-        record = self.records[key.index]
-        rng = np.random.default_rng([self.seed, key.epoch, key.index])
+        record = self.records[key.number]
+        rng = np.random.default_rng([self.seed, key.epoch, key.number])
         start = self.policy.start(video_length(record), self.span, record.traced, rng)
-        return read_clip(record, key.index, 0, start, self.span, self.size)
+        return read_clip(record, key.number, 0, start, self.span, self.size)
 
 
 class EvaluationClips(Dataset[EchoClip]):
@@ -104,7 +104,7 @@ def video_length(record: VideoRecord) -> int:
     return count_frames(record.path) if record.frames is None else record.frames
 
 
-def read_clip(record: VideoRecord, index: int, clip: int, start: int, span: ClipSpan, size: int) -> EchoClip:
+def read_clip(record: VideoRecord, number: int, clip: int, start: int, span: ClipSpan, size: int) -> EchoClip:
     """Decode, frame and label one clip.
 
     Raises:
@@ -114,7 +114,7 @@ def read_clip(record: VideoRecord, index: int, clip: int, start: int, span: Clip
     frame_index = span.indices(start, length)
     exists = frame_index >= 0
     frames = read_frames(record.path, frame_index[exists], record.frames)
-    framing = Framing.square(*frames.shape[1:], size)
+    framing = Framing.square(frames.shape[1], frames.shape[2], size)
     video = torch.zeros(1, span.frames, size, size, dtype=torch.uint8)
     video[0, torch.from_numpy(exists)] = framing.frames(frames, size)
     position = torch.full((len(PHASES),), torch.nan)
@@ -131,8 +131,8 @@ def read_clip(record: VideoRecord, index: int, clip: int, start: int, span: Clip
         landmark_mask=mask,
         phase_position=position,
         framing=torch.tensor(framing),
-        index=torch.tensor(index),
-        clip=torch.tensor(clip),
+        video_number=torch.tensor(number),
+        clip_number=torch.tensor(clip),
         name=record.name,
     )
 

@@ -70,12 +70,10 @@ def read_echonet(root: Path) -> list[VideoRecord]:
     for row, stem in enumerate(stems, 2):
         if stem in stems[: row - 2]:
             raise InputError(f"{root / FILE_LIST} row {row}: video {stem!r} is listed twice. Keep one row.")
-    traced = {
-        border: group_tracings(root / name, set(stems)) for border, name in TRACINGS.items() if border == "endo" or (root / name).exists()
-    }
+    traced = {border: group_tracings(root / name, set(stems)) for border, name in TRACINGS.items() if border == "endo" or (root / name).exists()}
     return [
         _record(root, row, stem, values, {border: frames.get(stem, {}) for border, frames in traced.items()})
-        for row, (stem, values) in enumerate(zip(stems, files.to_dict("records"), strict=True), 2)
+        for row, (stem, values) in enumerate(zip(stems, rows_of(files), strict=True), 2)
     ]
 
 
@@ -113,9 +111,7 @@ def label_phases(tracings: dict[str, dict[int, Tensor]]) -> tuple[tuple[int, int
         tracings: by border and frame, the segments (M, 4).
     """
     landmarks, mask = _no_landmarks()
-    contours = {
-        border: {frame: canonical_landmarks(s) for frame, s in frames.items() if len(s) == SEGMENTS} for border, frames in tracings.items()
-    }
+    contours = {border: {frame: canonical_landmarks(s) for frame, s in frames.items() if len(s) == SEGMENTS} for border, frames in tracings.items()}
     endo = contours.get("endo", {})
     if len(endo) != len(PHASES):
         return None, landmarks, mask
@@ -157,7 +153,7 @@ def read_columns(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         InputError: the file is missing, empty, not a CSV, or lacks a column.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file. The folder must hold {FILE_LIST}, {TRACINGS['endo']} and {VIDEOS}/ (see data/README.md).")
+        raise InputError(f"{path}: no such file. A data set holds {FILE_LIST}, {TRACINGS['endo']} and {VIDEOS}/ (see data/README.md).")
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
@@ -166,6 +162,20 @@ def read_columns(path: Path, columns: Iterable[str]) -> pd.DataFrame:
         if column not in table:
             raise InputError(f"{path}: column {column!r} is missing; it has {', '.join(map(repr, table.columns))}.")
     return table
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV that this project wrote, as text; empty fields are empty.
+
+    Raises:
+        InputError: the file is missing or not a CSV.
+    """
+    return rows_of(read_columns(path, ()))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, str]]:
+    """The rows of a table of text."""
+    return [{str(k): str(v) for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def write_csv(path: Path, rows: list[dict[str, object]], columns: list[str] | None = None) -> None:

@@ -37,7 +37,7 @@ def canonical_landmarks(segments: Float[Tensor, "M 4"]) -> Float[Tensor, "42 2"]
     """
     if segments.shape != (SEGMENTS, 4) or not segments.isfinite().all():
         raise ValueError(f"{SEGMENTS} segments of finite numbers make a contour, not {tuple(segments.shape)}")
-    ends = segments.unflatten(-1, (2, 2))
+    ends = segments.reshape(-1, 2, 2)
     axis_row = find_long_axis(ends)
     axis = ends[axis_row]
     chords = torch.cat([ends[:axis_row], ends[axis_row + 1 :]])

@@ -49,7 +49,9 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
     reader = _open(path)
     held = len(reader)
     if listed is not None and held < listed:
-        raise InputError(f"{path}: {held} frames decode, but the table lists {listed}. The file is cut short: copy it again or correct NumberOfFrames.")
+        raise InputError(
+            f"{path}: {held} frames decode, but the table lists {listed}. The file is cut short: copy it again or correct NumberOfFrames."
+        )
     wanted = np.arange(held) if index is None else index
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= held):
         raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {held} frames.")

@@ -90,8 +90,8 @@ def map_statistics(feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor,
 _TINY = 1e-6
 
 
-def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B N+2"]:
-    """What the endocardial landmarks say of ejection: the logarithms of ES over ED of the N chords, of the long axis and of the volume."""
+def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B M"]:
+    """What the endocardial landmarks say of ejection: the logarithms of ES over ED of the N chords, the long axis and the volume."""
     ed, es = landmarks[:, 0, 0], landmarks[:, 1, 0]
     diameters = (geometry.disc_diameters(es) / geometry.disc_diameters(ed)).log()
     axis = (geometry.long_axis(es) / geometry.long_axis(ed)).log()

@@ -36,9 +36,7 @@ class LargeKernelAttention(nn.Module):
         self.project = nn.Conv3d(channels, channels, 1)
         self.gate = nn.Sequential(
             nn.Conv3d(channels, channels, local_kernel, padding=local_kernel // 2, groups=channels),
-            nn.Conv3d(
-                channels, channels, dilated_kernel, padding=dilation * (dilated_kernel // 2), dilation=dilation, groups=channels
-            ),
+            nn.Conv3d(channels, channels, dilated_kernel, padding=dilation * (dilated_kernel // 2), dilation=dilation, groups=channels),
             nn.Conv3d(channels, channels, 1),
         )
 
@@ -85,7 +83,7 @@ class SpatialAttention(nn.Module):
         query = F.normalize(query, dim=-1) * self.temperature
         mixed = F.scaled_dot_product_attention(query, key, value.to(query.dtype), scale=1.0)
         mixed = self.out(rearrange(mixed, "b m n d -> b n (m d)"))
-        return rearrange(mixed, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
+        return unflatten_cells(mixed, size)
 
 
 class ChannelAttention(nn.Module):
@@ -114,7 +112,13 @@ class ChannelAttention(nn.Module):
         query, key, value = rearrange(self.query_key_value(tokens), "b n (three m d) -> three b m d n", three=3, m=self.heads)
         weights = (F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT * self.temperature).softmax(-1)
         mixed = self.out(rearrange(weights.to(value.dtype) @ value, "b m d n -> b n (m d)"))
-        return rearrange(mixed, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
+        return unflatten_cells(mixed, size)
+
+
+def unflatten_cells(tokens: Float[Tensor, "B N C"], size: torch.Size) -> Float[Tensor, "B C T H W"]:
+    """Tokens back to a feature map of the given (T, H, W)."""
+    feature: Tensor = rearrange(tokens, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
+    return feature
 
 
 class HybridAttention(nn.Module):

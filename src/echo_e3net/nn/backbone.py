@@ -102,4 +102,3 @@ class Stage(nn.Module):
         if self.attention is not None and self.refine is not None:
             x = self.refine(x + self.attention(x))
         return x
-

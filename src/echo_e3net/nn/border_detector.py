@@ -28,7 +28,7 @@ from torch.nn import functional as F
 
 from echo_e3net.geometry import LANDMARKS
 from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres
-from echo_e3net.types import BORDERS, PHASES
+from echo_e3net.types import PHASES
 
 
 class LandmarkCues(NamedTuple):
@@ -80,13 +80,14 @@ class BorderDetector(nn.Module):
             embeddings, place = self.look(memory, phase_logits, centres[..., :2])
             logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.rest
         shape = (len(PHASES), self.borders, LANDMARKS)
-        positions = logit.sigmoid().unflatten(2, shape[1:])
-        return LandmarkCues(positions, embeddings.unflatten(2, shape[1:]), phase_logits)
+        return LandmarkCues(logit.sigmoid().view(-1, *shape, 2), embeddings.view(-1, *shape, self.dim), phase_logits)
 
     def look(self, memory: Tensor, phase_logits: Tensor, places: Tensor) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q 2"]]:
         """Pass the queries through all layers; return their embeddings and the expected place of their last attention."""
         cells = memory.shape[2] * memory.shape[3]
-        timing = F.interpolate(phase_logits.clamp(min=-_NEVER), memory.shape[1], mode="linear") if memory.shape[1] != phase_logits.shape[-1] else phase_logits
+        timing = phase_logits.clamp(min=-_NEVER)
+        if memory.shape[1] != timing.shape[-1]:
+            timing = F.interpolate(timing, memory.shape[1], mode="linear")
         when = timing.log_softmax(-1).clamp(min=-_NEVER).repeat_interleave(cells, dim=-1)
         tokens, places = rearrange(memory, "b t h w d -> b (t h w) d"), rearrange(places, "t h w c -> (t h w) c")
         queries = self.queries.expand(len(memory), -1, -1, -1)
@@ -136,9 +137,10 @@ class PhaseTiming(nn.Module):
 
     def forward(self, memory: Float[Tensor, "B U H W D"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B P T"]:
         """Logits over the clip's frames, minus infinity on padded frames."""
-        series = self.series(self.pool(memory.mean((2, 3))).mT)
-        logits = F.interpolate(series, frame_mask.shape[1], mode="linear") if series.shape[-1] != frame_mask.shape[1] else series
-        return logits.masked_fill(~frame_mask[:, None], -torch.inf)
+        series: Tensor = self.series(self.pool(memory.mean((2, 3))).mT)
+        if series.shape[-1] != frame_mask.shape[1]:
+            series = F.interpolate(series, frame_mask.shape[1], mode="linear")
+        return series.masked_fill(~frame_mask[:, None], -torch.inf)
 
 
 class BorderLayer(nn.Module):

@@ -59,8 +59,8 @@ class Mlp(nn.Sequential):
 class FourierPosition(nn.Module):
     """Positions (x, y, t) of a feature map's cells as embeddings, for any size.
 
-    Each coordinate is the cell's centre as a fraction of its axis; its sine and cosine at ``bands`` octaves pass through a linear layer. A position is
-    so a place in the picture and in the clip, not a cell number, and sizes that training never saw mean the same.
+    Each coordinate is the cell's centre as a fraction of its axis; its sine and cosine at ``bands`` octaves pass through a linear layer. A position
+    is so a place in the picture and in the clip, not a cell number, and sizes that training never saw mean the same.
 
     Args:
         dim: width of the embedding.

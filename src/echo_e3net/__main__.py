@@ -1,0 +1,10 @@
+"""``python -m echo_e3net`` is ``echo-e3net``."""
+
+from __future__ import annotations
+
+import sys
+
+from echo_e3net.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

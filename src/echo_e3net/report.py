@@ -1,0 +1,128 @@
+"""``echo-e3net report``: a run's results as a table on the screen and a picture, ``report.png``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+
+from echo_e3net.data.tables import FILE_LIST, read_echonet, read_rows
+from echo_e3net.data.tracings import canonical_landmarks
+from echo_e3net.data.video import read_frames
+from echo_e3net.errors import InputError
+from echo_e3net.figures import BorderPicture, draw_report
+from echo_e3net.results import METRICS, PREDICTED_TRACINGS, PREDICTIONS, TEST_TRACINGS, TEST_VIDEOS
+from echo_e3net.types import BORDERS, PHASES
+
+Labels = Mapping[str, tuple[Tensor, Tensor]]
+
+
+def report(run: Path, videos: int = 4) -> None:
+    """Show a run's test scores and predictions as a table, and draw report.png into its folder.
+
+    Args:
+        run: the run's folder, runs/<name>.
+        videos: videos whose ED and ES frames are drawn with their borders.
+    """
+    if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
+        raise InputError(f"{run}: neither {METRICS} nor {PREDICTIONS} is there. Run echo-e3net test or predict with this --name first.")
+    metrics = json.loads((run / METRICS).read_text()) if (run / METRICS).is_file() else {}
+    predictions = read_rows(run / PREDICTIONS) if (run / PREDICTIONS).is_file() else []
+    console = Console()
+    if metrics:
+        console.print(score_table(metrics))
+    if predictions:
+        console.print(prediction_table(predictions))
+    tested = read_rows(run / TEST_VIDEOS) if metrics else []
+    pictures = [*border_pictures(predictions[:1], run / PREDICTED_TRACINGS, {})]
+    if tested:
+        pictures = border_pictures(spread(tested, videos - bool(pictures)), run / TEST_TRACINGS, labels(metrics["data"])) + pictures
+    draw_report(
+        run / "report.png",
+        f"{run.name}: {metrics['n']} test videos, R² {metrics['ef_r2']:.2f}, MAE {metrics['ef_mae']:.1f} points" if metrics else run.name,
+        [float(row["ef_percent"]) for row in tested],
+        [float(row["label_ef_percent"]) for row in tested],
+        learning_curve(run),
+        pictures,
+    )
+    console.print(f"picture: {run / 'report.png'}")
+
+
+def score_table(metrics: Mapping[str, Any]) -> Table:
+    """Test scores of the network, of Simpson's EF from its landmarks, and of predicting the training mean."""
+    table = Table(title=f"EF on {metrics['n']} test videos of {metrics['data']} (EF points)")
+    for column in ("", "MAE", "RMSE", "R²"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = {"": "Echo-E³Net", "geometry_": "Simpson's EF of its landmarks", "training_mean_": "predicting the training mean"}
+    for prefix, name in rows.items():
+        figures = [metrics[f"{prefix}ef_{figure}"] for figure in ("mae", "rmse", "r2")]
+        if figures[0] is not None:
+            table.add_row(name, *(f"{figure:.2f}" if figure is not None else "-" for figure in figures))
+    if metrics.get("landmark_px") is not None:
+        table.caption = f"mean distance of the landmarks: {metrics['landmark_px']:.2f} clip pixels"
+    return table
+
+
+def prediction_table(rows: Sequence[Mapping[str, str]], most: int = 10) -> Table:
+    """The first predictions."""
+    table = Table(title=f"predictions ({min(most, len(rows))} of {len(rows)})")
+    columns = {"name": "video", "ef_percent": "EF (%)", "geometry_ef_percent": "Simpson's EF (%)", "ed_frame": "ED frame", "es_frame": "ES frame"}
+    for title in columns.values():
+        table.add_column(title, justify="left" if title == "video" else "right")
+    for row in rows[:most]:
+        table.add_row(*(row[column] for column in columns))
+    return table
+
+
+def learning_curve(run: Path) -> dict[str, tuple[list[float], list[float]]]:
+    """Validation RMSE and MAE by epoch from all metrics.csv of the run, in order."""
+    points: dict[str, dict[float, float]] = {"val/rmse": {}, "val/mae": {}}
+    for path in sorted(run.glob("logs/version_*/metrics.csv"), key=lambda p: int(p.parent.name.rsplit("_", 1)[1])):
+        for line in read_rows(path):
+            for name, values in points.items():
+                if line.get(name):
+                    values[float(line["epoch"])] = float(line[name])
+    return {name: (list(values), list(values.values())) for name, values in points.items() if values}
+
+
+def labels(root: str) -> Labels:
+    """Labelled landmarks (P, S, K, 2) and their mask (P, S) by video; none where the data set is gone."""
+    if not (Path(root) / FILE_LIST).is_file():
+        return {}
+    return {record.name: (record.landmarks, record.landmark_mask) for record in read_echonet(Path(root))}
+
+
+def spread(rows: Sequence[Mapping[str, str]], count: int) -> list[Mapping[str, str]]:
+    """Some rows from the smallest labelled EF to the largest."""
+    ordered = sorted(rows, key=lambda row: float(row["label_ef_percent"]))
+    return [ordered[round(i)] for i in np.linspace(0, len(ordered) - 1, min(count, len(ordered)))]
+
+
+def border_pictures(rows: Sequence[Mapping[str, str]], tracings: Path, labelled: Labels) -> list[BorderPicture]:
+    """The predicted ED and ES frame of each video with its borders; videos that are gone, or without borders, have none."""
+    wanted = {row["name"] for row in rows}
+    contours: dict[tuple[str, str, str], list[list[float]]] = {}
+    for line in read_rows(tracings) if tracings.is_file() else []:
+        if line["FileName"] in wanted:
+            segment = [float(line[c]) for c in ("X1", "Y1", "X2", "Y2")]
+            contours.setdefault((line["FileName"], line["Phase"], line["Border"]), []).append(segment)
+    pictures = []
+    for row in rows:
+        if not row["ed_frame"] or not Path(row["path"]).is_file():
+            continue
+        frames = read_frames(Path(row["path"]), np.array([int(row["ed_frame"]), int(row["es_frame"])]))
+        truth, known = labelled.get(row["name"], (None, None))
+        for p, phase in enumerate(PHASES):
+            found = {b: canonical_landmarks(torch.tensor(contours[row["name"], phase, b])) for b in BORDERS if (row["name"], phase, b) in contours}
+            drawn = {} if truth is None or known is None else {b: truth[p, s] for s, b in enumerate(BORDERS) if known[p, s]}
+            label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
+            title = f"{row['name'][:10]} {phase}: EF {float(row['ef_percent']):.0f}{label}"
+            pictures.append(BorderPicture(frames[p], title, found, drawn))
+    return pictures

@@ -1,0 +1,182 @@
+"""What test and predict leave: one row a video, the borders, and the scores.
+
+=====================  =========================================================================================
+test_videos.csv        a row a video of the test split: prediction and label
+test_tracings.csv      the predicted borders of these videos, in EchoNet-Dynamic's own columns
+metrics.json           MAE, RMSE and R² of EF, of Simpson's EF from the predicted borders, and of the training mean
+predictions.csv        as test_videos.csv, for predict
+predictions_tracings.csv
+=====================  =========================================================================================
+
+EF is the mean over a video's clips; frames and borders are those of its middle clip, in the video's own pixels and frame numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter, Callback
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from echo_e3net import geometry
+from echo_e3net.callbacks import write_text
+from echo_e3net.data.tables import VideoRecord, write_csv
+from echo_e3net.data.transforms import Framing
+from echo_e3net.errors import InputError
+from echo_e3net.metrics import ef_scores
+from echo_e3net.system import E3System, geometry_ef
+from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
+
+METRICS, TEST_VIDEOS, TEST_TRACINGS = "metrics.json", "test_videos.csv", "test_tracings.csv"
+PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
+VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame", "clips", "path"]
+TRACING_COLUMNS = ["FileName", "Phase", "Border", "X1", "Y1", "X2", "Y2", "Frame"]
+
+
+class TestReport(Callback):
+    """Leaves metrics.json, test_videos.csv and test_tracings.csv after a test."""
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Begin with nothing."""
+        self.clips: list[dict[str, Any]] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: EchoClip,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what the tables need of a batch."""
+        assert isinstance(outputs, Mapping)  # E3System.test_step gives one
+        self.clips += split_batch(outputs["output"], batch)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write the scores of the network and of predicting the training mean, and one row a video."""
+        if trainer.fast_dev_run or not isinstance(pl_module, E3System):  # type: ignore[attr-defined]
+            return
+        values = pl_module.tables["test"].compute()[1]
+        metrics = test_metrics(values, 100 * pl_module.network.ef_mean.item())
+        if "test/landmark_px" in trainer.callback_metrics:
+            metrics["landmark_px"] = shorten(trainer.callback_metrics["test/landmark_px"].item())
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        folder = Path(trainer.default_root_dir)
+        if (folder / METRICS).exists():
+            rank_zero_info(f"replacing {folder / METRICS} and its tables, of an earlier test")
+        metrics |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root)}
+        write_videos(self.clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS)
+        write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Leaves predictions.csv and predictions_tracings.csv after predict.
+
+    Args:
+        overwrite: whether predictions of an earlier run may be replaced.
+    """
+
+    def __init__(self, overwrite: bool = False) -> None:
+        super().__init__("epoch")
+        self.overwrite = overwrite
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse to replace predictions, before anything is computed."""
+        target = Path(trainer.default_root_dir) / PREDICTIONS
+        if stage == "predict" and target.exists() and not self.overwrite:
+            raise InputError(f"{target} exists. Move it away, pass another --name with --ckpt_path FILE, or allow it with --overwrite true.")
+
+    def write_on_epoch_end(self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]) -> None:
+        """Write both tables."""
+        clips = [clip for output, batch in predictions for clip in split_batch(output, batch)]
+        folder = Path(trainer.default_root_dir)
+        count = write_videos(clips, trainer.datamodule.records["predict"], folder / PREDICTIONS, folder / PREDICTED_TRACINGS)  # type: ignore[attr-defined]
+        rank_zero_info(f"{count} videos → {folder / PREDICTIONS}")
+
+
+def write_videos(clips: Sequence[Mapping[str, Any]], records: Sequence[VideoRecord], videos_csv: Path, tracings_csv: Path) -> int:
+    """Join clips to videos and write both tables; returns the number of videos."""
+    by_video: dict[int, list[Mapping[str, Any]]] = {}
+    for clip in sorted(clips, key=lambda c: (c["index"], c["clip"])):
+        by_video.setdefault(clip["index"], []).append(clip)
+    tracings = [row for found in by_video.values() for row in found[len(found) // 2]["tracings"]]
+    write_csv(tracings_csv, tracings, TRACING_COLUMNS)
+    write_csv(videos_csv, [video_row(found, records[index]) for index, found in by_video.items()], VIDEO_COLUMNS)
+    return len(by_video)
+
+
+def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[str, object]:
+    """The row of one video: means over its clips, frames of its middle clip."""
+    middle = clips[len(clips) // 2]
+
+    def mean(name: str) -> float | None:
+        return shorten(sum(c[name] for c in clips) / len(clips))
+
+    return {
+        "name": record.name,
+        "ef_percent": mean("ef_percent"),
+        "label_ef_percent": shorten(100 * record.ef),
+        "geometry_ef_percent": mean("geometry_ef_percent"),
+        "ed_frame": middle["frames"][0],
+        "es_frame": middle["frames"][1],
+        "clips": len(clips),
+        "path": str(record.path),
+    }
+
+
+def split_batch(output: E3Output, batch: EchoClip) -> list[dict[str, Any]]:
+    """Each clip of a batch as plain numbers, borders in the video's pixels."""
+    simpson = 100 * geometry_ef(output)
+    rows = []
+    for i, name in enumerate(batch.name):
+        frames: list[int | None] = [None, None]
+        tracings: list[dict[str, object]] = []
+        if output.landmarks is not None and output.phase_logits is not None:
+            frames = [int(batch.frame_index[i, k]) for k in output.phase_logits[i].argmax(-1)]
+            points = Framing(*batch.framing[i].tolist()).to_video(output.landmarks[i].float())
+            tracings = tracing_rows(name, points, frames)
+        figures = {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": simpson[i].item()}
+        rows.append({"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i]), "frames": frames, "tracings": tracings, **figures})
+    return rows
+
+
+def tracing_rows(name: str, points: Tensor, frames: Sequence[int | None]) -> list[dict[str, object]]:
+    """Landmarks (P, S, K, 2) as rows of a tracings table: the long axis, then the discs from the apex, left end first."""
+    rows: list[dict[str, object]] = []
+    for p, phase in enumerate(PHASES):
+        for s in range(points.shape[1]):
+            contour = points[p, s]
+            first = torch.cat([contour[None, geometry.APEX], contour[geometry.LEFT]])
+            second = torch.cat([contour[None, geometry.BASE], contour[geometry.RIGHT]])
+            for segment in torch.cat([first, second], -1).tolist():
+                ends = {column: shorten(value) for column, value in zip(("X1", "Y1", "X2", "Y2"), segment, strict=True)}
+                rows.append({"FileName": name, "Phase": phase, "Border": BORDERS[s], **ends, "Frame": frames[p]})
+    return rows
+
+
+def test_metrics(values: Tensor, training_mean: float) -> dict[str, Any]:
+    """The figures of metrics.json from the table (V, 3) of predicted, labelled and geometry EF in percent."""
+    named = {
+        "": values[:, 0],
+        "training_mean_": torch.full_like(values[:, 1], training_mean),
+        "geometry_": values[:, 2],
+    }
+    figures: dict[str, Any] = {"n": ef_scores(values[:, 0], values[:, 1]).n, "training_mean_ef_percent": shorten(training_mean)}
+    for prefix, prediction in named.items():
+        scores = ef_scores(prediction, values[:, 1])
+        figures |= {f"{prefix}ef_{name}": shorten(getattr(scores, name), 4) for name in ("mae", "rmse", "r2")}
+    return figures
+
+
+def shorten(value: float, digits: int = 3) -> float | None:
+    """A number for a table; None (an empty field, or null) for NaN."""
+    return round(value, digits) if value == value else None

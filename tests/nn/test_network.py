@@ -1,0 +1,116 @@
+import functools
+
+import pytest
+import torch
+
+from echo_e3net.nn.aggregator import map_statistics
+from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
+from echo_e3net.nn.backbone import LHUNetEncoder
+from echo_e3net.nn.border_detector import BorderDetector
+from echo_e3net.nn.network import E3Net
+from echo_e3net.types import TrainingStatistics
+
+
+def small(**parts):
+    torch.manual_seed(0)
+    encoder = LHUNetEncoder(cnn_channels=(8, 8), hybrid_channels=(8, 16, 16))
+    return E3Net(encoder, **({"detector": functools.partial(BorderDetector, dim=32)} | parts))
+
+
+def clip(*shape, seed=0):
+    return torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 64, 64), (2, 1, 13, 64, 72), (1, 1, 32, 112, 112)])
+def test_any_clip_from_8_frames_of_64_pixels(shape):
+    network = small().eval()
+    output = network(clip(*shape))
+    assert output.ef.shape == shape[:1]
+    assert output.landmarks.shape == (shape[0], 2, 2, 42, 2)
+    assert output.phase_logits.shape == (shape[0], 2, shape[2])
+    assert ((output.ef > 0) & (output.ef < 1)).all()
+    limits = torch.tensor([shape[4], shape[3]]) - 0.5
+    assert ((output.landmarks >= -0.5) & (output.landmarks <= limits)).all()
+
+
+@pytest.mark.parametrize("precision", [None, torch.bfloat16])
+def test_every_parameter_gets_a_finite_gradient(precision):
+    network = small().train()
+    with torch.autocast("cpu", precision, enabled=precision is not None):
+        output = network(clip(2, 1, 8, 64, 64))
+    assert output.ef.dtype == output.landmarks.dtype == torch.float32
+    weights = torch.randn(output.landmarks.shape, generator=torch.Generator().manual_seed(0))
+    (output.ef.sum() + (weights * output.landmarks).sum() + output.phase_logits[..., 0].sum()).backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+    still = [name for name, p in network.named_parameters() if not p.grad.any()]
+    assert still == []
+
+
+def test_without_detector_there_is_ef_alone():
+    output = small(detector=None).eval()(clip(2, 1, 8, 64, 64))
+    assert output.landmarks is None
+    assert output.phase_logits is None
+    assert output.ef.shape == (2,)
+
+
+def test_endocardium_alone():
+    network = small(detector=functools.partial(BorderDetector, dim=32, borders=1)).eval()
+    assert network(clip(1, 1, 8, 64, 64)).landmarks.shape == (1, 2, 1, 42, 2)
+
+
+def test_evaluation_does_not_depend_on_the_batch():
+    network = small().eval()
+    videos = clip(3, 1, 8, 64, 64)
+    whole, alone = network(videos), network(videos[1:2])
+    torch.testing.assert_close(whole.ef[1:2], alone.ef, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(whole.landmarks[1:2], alone.landmarks, atol=1e-3, rtol=1e-4)
+
+
+def test_what_lies_under_padded_frames_does_not_matter():
+    network = small().eval()
+    video = clip(1, 1, 12, 64, 64)
+    mask = torch.arange(12)[None] < 9
+    other = torch.where(mask[:, None, :, None, None], video, 255 - video)
+    first, second = network(video, mask), network(other, mask)
+    torch.testing.assert_close(first, second)
+    assert first.phase_logits[..., 9:].isneginf().all()
+
+
+def test_statistics_leave_padded_frames_out():
+    feature = torch.randn(2, 3, 8, 4, 4)
+    mask = torch.arange(8).expand(2, -1) < 5
+    padded = map_statistics(feature, mask)
+    torch.testing.assert_close(padded, map_statistics(feature[:, :, :5], mask[:, :5]))
+
+
+def test_statistics_by_hand():
+    feature = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 2, 2)
+    mean, largest, sd, temporal_sd, step = map_statistics(feature, torch.ones(1, 2, dtype=torch.bool))[0]
+    torch.testing.assert_close(torch.stack([mean, largest, sd, temporal_sd, step]), torch.tensor([2.0, 3, 1, 1, 2]), atol=1e-5, rtol=0)
+
+
+def test_training_statistics_travel_in_the_state_dict():
+    network, fresh = small(), small()
+    network.adopt(TrainingStatistics(40.0, 60.0, 0.61))
+    fresh.load_state_dict(network.state_dict())
+    video = clip(1, 1, 8, 64, 64)
+    torch.testing.assert_close(fresh.eval()(video), network.eval()(video))
+    assert fresh.ef_mean.item() == pytest.approx(0.61)
+    assert fresh.normalise.mean.item() == 40
+
+
+def test_branches_of_the_hybrid_attention_can_be_left_out():
+    x = torch.randn(2, 8, 4, 6, 6)
+    for large in (None, LargeKernelAttention(8)):
+        for tokens in (None, SpatialAttention(8), ChannelAttention(8)):
+            assert HybridAttention(8, large, tokens)(x).shape == x.shape
+
+
+@pytest.mark.slow
+def test_compiled_network_gives_the_same_numbers():
+    network = small().eval()
+    video = clip(1, 1, 8, 64, 64)
+    compiled = torch.compile(network)(video)
+    torch.testing.assert_close(compiled.ef, network(video).ef, atol=1e-4, rtol=1e-4)
