@@ -146,8 +146,10 @@ def unzipped(head: bytes) -> bytes:
 
 def tracked() -> list[Path]:
     """The files that git tracks in the current folder's repository, less those deleted in the work tree."""
-    listed = subprocess.run(["git", "ls-files", "-z"], check=True, capture_output=True, text=True).stdout
-    return [path for name in listed.split("\0") if name and ((path := Path(name)).exists() or path.is_symlink())]
+    listed = subprocess.run(["git", "ls-files", "-z"], check=False, capture_output=True, text=True)
+    if listed.returncode:
+        sys.exit(f"guard_files: git cannot list this folder's files; name them, or run in a git checkout. {listed.stderr.strip()}")
+    return [path for name in listed.stdout.split("\0") if name and ((path := Path(name)).exists() or path.is_symlink())]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
 _SUBPIXEL_BITS = 4
 """OpenCV draws with fixed-point coordinates: this many bits of fraction."""
@@ -70,6 +70,13 @@ def draw_curve(
     fixed = np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)
     colour = value if isinstance(value, tuple) else (value, value, value)
     cv2.polylines(picture, [fixed.reshape(-1, 1, 2)], closed, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> Bool[np.ndarray, "H W"]:
+    """Pixels inside a closed polygon (or touched by its edge)."""
+    picture = np.zeros(shape, np.uint8)
+    cv2.fillPoly(picture, [np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)], 1, cv2.LINE_8, _SUBPIXEL_BITS)
+    return picture.astype(bool)
 
 
 def write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float) -> None:

@@ -142,7 +142,7 @@ def group_tracings(path: Path, stems: set[str]) -> dict[str, dict[int, Tensor]]:
     numbers["Frame"] = numbers["Frame"].astype(int)
     grouped: dict[str, dict[int, Tensor]] = {}
     for (stem, frame), rows in numbers[numbers["stem"].isin(stems)].groupby(["stem", "Frame"], sort=False):
-        grouped.setdefault(stem, {})[frame] = torch.from_numpy(rows[["X1", "Y1", "X2", "Y2"]].to_numpy("float32"))
+        grouped.setdefault(stem, {})[frame] = torch.tensor(rows[["X1", "Y1", "X2", "Y2"]].to_numpy("float32"))
     return grouped
 
 

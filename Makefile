@@ -1,0 +1,78 @@
+# Every command of the project in one place; `make` alone lists them.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+RUN := runs/quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-all test-gpu lint types smoke bench ci clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "  PYTHON=$(PYTHON) makes the environment, VENV=$(VENV) holds it"
+
+install: $(INSTALLED) ## make the environment: the package, editable, with all tools, pinned by constraints.txt
+
+# torch first and alone: everything else then settles on the build chosen here (CPU or CUDA, as the package index offers).
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv "$(VENV)"
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+quickstart: $(INSTALLED) ## from nothing to a report: phantom data, train, test, predict on a real cine (CPU)
+	# 300 synthetic videos with known EF and borders; a second call keeps what is there
+	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0
+	# an earlier quickstart is moved aside, never overwritten
+	if [ -e $(RUN) ]; then mv $(RUN) "$(RUN).$$(date +%Y%m%d-%H%M%S)"; fi
+	# train the small configuration
+	$(BIN)/echo-e3net fit --config experiments/quickstart.yaml
+	# MAE, RMSE and R² over the test split, next to predicting the training mean
+	$(BIN)/echo-e3net test --config experiments/quickstart.yaml
+	# a real, unlabelled apical-four-chamber cine out of the installed pydicom package
+	$(BIN)/python experiments/real_cine.py data/real_cine.avi
+	# read its EF
+	$(BIN)/echo-e3net predict --config experiments/quickstart.yaml --data.videos '[data/real_cine.avi]'
+	# everything in one table and one picture
+	$(BIN)/echo-e3net report $(RUN)
+
+test: $(INSTALLED) ## the default tests: minutes, no network, no GPU; shapes are checked while they run
+	$(BIN)/python -m pytest -m 'not slow and not gpu'
+
+test-all: $(INSTALLED) ## the default tests and the slow ones
+	$(BIN)/python -m pytest -m 'not gpu'
+
+test-gpu: $(INSTALLED) ## the tests that need a CUDA device
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(INSTALLED) ## style, format, CITATION.cff, and no data or large file in git
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/cffconvert --validate
+	$(BIN)/python scripts/guard_files.py
+
+types: $(INSTALLED) ## mypy, strict on src
+	$(BIN)/mypy
+
+smoke: $(INSTALLED) ## fit and test for seconds through the real command line, in a temporary folder
+	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && set -ex && \
+	config="--config experiments/quickstart.yaml --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs" && \
+	$(BIN)/echo-e3net data phantom --out "$$tmp/phantom" --n 12 --seed 0 && \
+	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
+	$(BIN)/echo-e3net test $$config
+
+bench: $(INSTALLED) ## how fast clips are decoded, on this machine
+	$(BIN)/python experiments/bench_decode.py
+
+# One after another, also under -j, and the tests last: their closing line is the verdict.
+ci: ## what continuous integration runs: lint, types, smoke, all tests but the GPU's
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory types
+	@$(MAKE) --no-print-directory smoke
+	@$(MAKE) --no-print-directory test-all
+
+clean: ## remove what tools left; data/, runs/ and the environment stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find src tests scripts experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,88 @@
+"""How the phantom's pictures look: every appearance number in one place.
+
+Decibels are of amplitude, relative to the heart's wall. A pair is a (lowest, highest) range drawn from uniformly, once a video. A second look is a
+second instance of :class:`Look`; nothing else needs to change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Ranges of one scanner's pictures.
+
+    Attributes:
+        opening_deg: full angle of the sector.
+        tilt_deg: long axis against the vertical; positive swings the base to the viewer's right.
+        pixel_cm: edge of a pixel of the 112-pixel frame.
+        apex_depth_cm: the left ventricle's apex below the probe.
+        axial_mm: width at half height of the point-spread function, along the beam.
+        lateral_deg: the same across the beams; in cm it therefore grows with depth.
+        smoothing_px: standard deviation of the blur that storing at this size leaves.
+        dynamic_range_db: amplitudes between black and white.
+        black_db: amplitude shown as black, before gain.
+        gamma: exponent of the grey curve.
+        blood_db: the chambers.
+        pericardium_db: the bright line around the heart.
+        valve_db: the leaflets.
+        clutter_db: smeared echoes that lie over the chambers.
+        noise_db: the receiver's noise, new in every frame.
+        surroundings_db: tissue outside the heart.
+        patchiness_db: standard deviation of the slow variation of brightness within tissue.
+        wander: share of a texture's power that does not follow the tissue and decays.
+        wander_s: time in which that share decays to 1/e.
+        gain_db: overall gain.
+        attenuation_db_cm: what the scanner's depth compensation leaves over.
+        dropout: probability of a pale lateral wall; its depth is ``dropout_db``.
+        dropout_db: see ``dropout``.
+        rib_shadow: probability of a shadow from one edge of the sector.
+        near_field: probability of strong clutter under the probe.
+        reverberation: probability of repeated arcs.
+        foreshortening: probability that the plane misses the true apex, so that the long axis looks shorter.
+        drift: probability of breathing drift.
+        drift_px: its amplitude.
+        jitter: probability of a trembling probe.
+        duplicates: probability of one or two duplicated frames.
+        quality: JPEG quality of the file.
+    """
+
+    opening_deg: Range = (70.0, 90.0)
+    tilt_deg: Range = (-5.0, 25.0)
+    pixel_cm: Range = (0.13, 0.19)
+    apex_depth_cm: Range = (1.5, 3.0)
+    axial_mm: Range = (0.5, 0.8)
+    lateral_deg: Range = (1.0, 2.0)
+    smoothing_px: Range = (0.3, 0.5)
+    dynamic_range_db: Range = (45.0, 60.0)
+    black_db: Range = (-33.0, -27.0)
+    gamma: Range = (0.8, 1.2)
+    blood_db: Range = (-30.0, -18.0)
+    pericardium_db: Range = (8.0, 12.0)
+    valve_db: Range = (5.0, 9.0)
+    clutter_db: Range = (-44.0, -30.0)
+    noise_db: Range = (-42.0, -34.0)
+    surroundings_db: Range = (-34.0, -20.0)
+    patchiness_db: Range = (3.5, 6.0)
+    wander: Range = (0.5, 0.75)
+    wander_s: Range = (0.02, 0.06)
+    gain_db: Range = (-8.0, 8.0)
+    attenuation_db_cm: Range = (0.0, 0.8)
+    dropout: float = 0.35
+    dropout_db: Range = (5.0, 14.0)
+    rib_shadow: float = 0.25
+    near_field: float = 0.5
+    reverberation: float = 0.3
+    foreshortening: float = 0.15
+    drift: float = 0.5
+    drift_px: Range = (1.0, 4.0)
+    jitter: float = 0.3
+    duplicates: float = 0.1
+    quality: Range = (60.0, 95.0)
+
+
+ADULT_CART = Look()
+"""A cart-based scanner in an adult laboratory: the look of the released data set."""

@@ -1,0 +1,34 @@
+"""Shared fixtures: one small phantom data set a session, and the command line with its output."""
+
+import logging
+import sys
+
+import pytest
+
+from echo_e3net.data.phantom import phantom
+from echo_e3net.main import main
+
+
+@pytest.fixture(scope="session")
+def phantom_root(tmp_path_factory):
+    """Ten short phantom videos in EchoNet-Dynamic's format; read-only."""
+    root = tmp_path_factory.mktemp("data") / "phantom"
+    phantom(root, n=10, seed=1, jobs=1, max_frames=40)
+    return root
+
+
+@pytest.fixture
+def command(capsys, monkeypatch, tmp_path):
+    """Run ``echo-e3net`` in an empty folder: returns exit code and standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["echo-e3net"])  # Lightning warns where both args and a command line are given
+
+    def run(*args):
+        try:
+            code = main([str(arg) for arg in args])
+        except SystemExit as stop:
+            code = stop.code
+        return code, capsys.readouterr().err
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    return run

@@ -1,0 +1,168 @@
+"""From records to clips: framing, padding, labels, and sameness for any number of workers."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips
+from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
+from echo_e3net.data.tables import read_echonet
+from echo_e3net.data.transforms import Framing
+from echo_e3net.data.video import count_frames, luma, read_frames
+from echo_e3net.errors import InputError
+from echo_e3net.main import plain
+
+SPAN = ClipSpan(8, 2)
+
+
+@pytest.fixture(scope="module")
+def records(phantom_root):
+    return read_echonet(phantom_root)
+
+
+def same(a, b):
+    for name, x, y in zip(a._fields, a, b, strict=True):
+        assert x == y if isinstance(x, str | list) else torch.equal(torch.nan_to_num(x), torch.nan_to_num(y)), name
+
+
+def test_a_training_clip_shows_the_frames_it_names(records):
+    record = records[3]
+    clip = TrainingClips(records, SPAN, 112, RandomClip(), 0)[ClipKey(2, 3)]
+    whole = read_frames(record.path)
+    assert clip.video.shape == (1, 8, 112, 112)
+    np.testing.assert_array_equal(clip.video[0].numpy(), whole[clip.frame_index])
+    for p, frame in enumerate(record.traced):
+        assert abs(frame - clip.frame_index[0] - 2 * clip.phase_position[p]) < 1e-5 or clip.phase_position[p].isnan()
+    assert torch.equal(clip.landmark_mask, record.landmark_mask & clip.phase_position.isfinite()[:, None])
+    torch.testing.assert_close(clip.landmarks[clip.landmark_mask], record.landmarks[clip.landmark_mask])
+
+
+def test_chance_is_a_function_of_seed_epoch_and_number(records):
+    clips = TrainingClips(records, SPAN, 64, RandomClip(), 0)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    first = clips[ClipKey(0, 3)]
+    np.random.seed(2)
+    torch.manual_seed(2)
+    same(first, clips[ClipKey(0, 3)])
+    starts = {int(clips[ClipKey(epoch, 3)].frame_index[0]) for epoch in range(12)}
+    assert len(starts) > 1
+    assert list(EpochSampler(10, 0)) == list(EpochSampler(10, 0))
+    other = EpochSampler(10, 0)
+    other.set_epoch(1)
+    assert [k.number for k in other] != [k.number for k in EpochSampler(10, 0)]
+    assert sorted(k.number for k in other) == list(range(10))
+
+
+def test_reading_leaves_global_chance_alone(records):
+    state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    TrainingClips(records, SPAN, 64, RandomClip(), 0)[ClipKey(0, 0)]
+    assert torch.equal(state[0], torch.get_rng_state())
+    assert (state[1] == np.random.get_state()[1]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("workers", "method"), [(1, "fork"), (2, "fork"), (2, "spawn"), (1, "forkserver")])
+def test_batches_are_the_same_for_any_workers(phantom_root, workers, method):
+    def batches(**options):
+        data = EchoDataModule(phantom_root, frames=8, size=64, batch_size=3, **options)
+        data.setup("fit")
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(1)
+        return [*loader, *data.val_dataloader()]
+
+    for a, b in zip(batches(workers=0), batches(workers=workers, start_method=method), strict=True):
+        same(a, b)
+
+
+def test_evaluation_does_not_look_at_labels(records):
+    blind = [r._replace(traced=None, ef=0.1) for r in records]
+    for policy in (CentredClip(), EvenClips(3), AllClips(5)):
+        a, b = (EvaluationClips(r, SPAN, 64, policy) for r in (records, blind))
+        assert a.clips == b.clips
+        assert torch.equal(a[0].video, b[0].video)
+
+
+def test_a_short_video_is_padded_and_masked(records):
+    record = records[0]
+    span = ClipSpan(32, 2)
+    clip = EvaluationClips([record], span, 112, CentredClip())[0]
+    exists = (record.frames + 1) // 2
+    assert record.frames < span.length
+    assert clip.frame_mask.sum() == exists
+    assert (clip.video[0, exists:] == 0).all()
+    assert (clip.frame_index[exists:] == -1).all()
+    assert (clip.frame_index[:exists] == 2 * torch.arange(exists)).all()
+
+
+def test_points_follow_the_frame():
+    framing = Framing.square(240, 320, 60)
+    assert framing == Framing(0.25, 40.0, 0.0)
+    points = torch.tensor([[39.5, -0.5], [279.5, 239.5], [40.0, 0.0]])
+    wanted = torch.tensor([[-0.5, -0.5], [59.5, 59.5], [-0.375, -0.375]])
+    torch.testing.assert_close(framing.to_clip(points), wanted)
+    torch.testing.assert_close(framing.to_video(wanted), points)
+
+
+@pytest.mark.parametrize("size", [64, 112, 150])
+def test_a_bright_spot_stays_under_its_point(size):
+    y, x = np.mgrid[:200, :240]
+    spot = np.exp(-((x - 130) ** 2 + (y - 70) ** 2) / 50) * 255
+    framing = Framing.square(200, 240, size)
+    seen = framing.frames(spot[None].round().astype(np.uint8), size)[0].float()
+    v, u = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    centre = torch.stack([(seen * u).sum(), (seen * v).sum()]) / seen.sum()
+    torch.testing.assert_close(centre, framing.to_clip(torch.tensor([130.0, 70.0])), atol=0.1, rtol=0)
+
+
+def test_luma_keeps_equal_channels_exactly():
+    grey = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(luma(np.repeat(grey[None, None, :, None], 3, -1))[0, 0], grey)
+    assert luma(np.array([[[[255, 0, 0]]]], dtype=np.uint8)).item() == 77
+
+
+def test_damaged_videos_are_named(records, tmp_path):
+    good = records[0].path
+    text, short = tmp_path / "text.avi", tmp_path / "short.avi"
+    text.write_text("this is not a video")
+    data = good.read_bytes()
+    short.write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"text\.avi: not a video"):
+        count_frames(text)
+    with pytest.raises(InputError, match=r"gone\.avi: no such video file"):
+        read_frames(tmp_path / "gone.avi")
+    with pytest.raises(InputError, match=r"short\.avi"):
+        read_frames(short, listed=records[0].frames)
+    with pytest.raises(InputError, match="frame 4000 was asked for"):
+        read_frames(good, np.array([4000]))
+    with pytest.raises(InputError, match="frame -1|asked for"):
+        read_frames(good, np.array([-1, 2]))
+
+
+def test_a_workers_error_is_one_sentence(phantom_root, tmp_path):
+    root = Path(shutil.copytree(phantom_root, tmp_path / "copy"))
+    for video in (root / "Videos").iterdir():
+        video.write_text("broken")
+    data = EchoDataModule(root, frames=8, size=64, workers=1)
+    data.setup("validate")
+    with pytest.raises(InputError) as caught:
+        next(iter(data.val_dataloader()))
+    assert plain(caught.value).startswith(str(root))
+    assert "\n" not in plain(caught.value)
+
+
+def test_no_reader_is_left_open(records):
+    def open_files():
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    loader = DataLoader(EvaluationClips(records, SPAN, 64, EvenClips(3)), batch_size=4)
+    list(loader)
+    before = open_files()
+    for _ in range(3):
+        list(loader)
+    assert open_files() <= before

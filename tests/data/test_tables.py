@@ -1,0 +1,119 @@
+import math
+import shutil
+
+import pandas as pd
+import pytest
+
+from echo_e3net import geometry
+from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.data.tables import read_echonet, write_csv
+from echo_e3net.errors import InputError
+
+
+@pytest.fixture
+def root(phantom_root, tmp_path):
+    """A copy of the phantom that a test may damage."""
+    return shutil.copytree(phantom_root, tmp_path / "copy")
+
+
+def edit(path, change):
+    table = pd.read_csv(path, dtype=str)
+    table = change(table)
+    table.to_csv(path, index=False)
+
+
+def put(row, column, value):
+    def change(table):
+        table.loc[row, column] = value
+        return table
+
+    return change
+
+
+def test_records_agree_with_the_tables(phantom_root):
+    files = pd.read_csv(phantom_root / "FileList.csv")
+    records = read_echonet(phantom_root)
+    assert [r.name for r in records] == files["FileName"].tolist()
+    for record, row in zip(records, files.itertuples(), strict=True):
+        assert record.ef * 100 == pytest.approx(row.EF)
+        assert record.frames == row.NumberOfFrames
+        assert record.landmark_mask.all()
+        ed, es = record.landmarks[0, 0], record.landmarks[1, 0]
+        assert geometry.contour_volume(ed) > geometry.contour_volume(es)
+        assert 100 * geometry.ejection_fraction(ed, es).item() == pytest.approx(row.EF, abs=0.1)
+
+
+def test_the_epicardium_is_outside_the_endocardium(phantom_root):
+    for record in read_echonet(phantom_root):
+        areas = geometry.polygon_area(geometry.border_polygon(record.landmarks))
+        assert (areas[:, 1] > areas[:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "message"),
+    [
+        ("FileList.csv", put(2, "EF", ""), r"FileList\.csv row 4 .*EF is ''.*number from 0 to 100"),
+        ("FileList.csv", put(2, "EF", "NaN"), r"row 4 .*EF is 'NaN'"),
+        ("FileList.csv", put(0, "EF", "155"), r"row 2 .*EF is '155'"),
+        ("FileList.csv", put(1, "NumberOfFrames", "many"), r"row 3 .*NumberOfFrames is 'many'"),
+        ("FileList.csv", put(1, "Split", "dev"), r"row 3 .*Split is 'dev'\. It must be TRAIN, VAL or TEST"),
+        ("FileList.csv", put(1, "FileName", "gone"), r"row 3 \(gone\): .*gone\.avi does not exist"),
+        ("FileList.csv", lambda t: t.drop(columns="Split"), r"column 'Split' is missing; it has 'FileName'"),
+        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), r"row 12: video .* is listed twice"),
+        ("VolumeTracings.csv", lambda t: t.drop(columns="X2"), r"VolumeTracings\.csv: column 'X2' is missing"),
+        ("VolumeTracings.csv", put(5, "Y1", "x"), r"VolumeTracings\.csv row 7: Y1 is 'x'"),
+        ("VolumeTracings.csv", put(5, "Y1", ""), r"VolumeTracings\.csv row 7: Y1 is ''"),
+        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), r"is traced at frame 4000, but has \d+ frames"),
+    ],
+)
+def test_bad_tables_name_file_row_and_value(root, file, change, message):
+    edit(root / file, change)
+    with pytest.raises(InputError, match=message):
+        read_echonet(root)
+
+
+def test_missing_files(root, tmp_path):
+    with pytest.raises(InputError, match="no such folder"):
+        read_echonet(tmp_path / "nowhere")
+    (root / "VolumeTracings.csv").unlink()
+    with pytest.raises(InputError, match=r"VolumeTracings\.csv: no such file"):
+        read_echonet(root)
+    (root / "FileList.csv").write_text("")
+    with pytest.raises(InputError, match="not a readable CSV"):
+        read_echonet(root)
+
+
+def test_what_is_not_labelled_is_masked_not_refused(root):
+    stem = pd.read_csv(root / "FileList.csv")["FileName"][0]
+
+    def drop(table):
+        mine = table["FileName"].str.startswith(stem)
+        return table[~mine]
+
+    edit(root / "VolumeTracings.csv", drop)
+    edit(root / "FileList.csv", lambda t: t.assign(Split=t["Split"].str.lower(), FileName=t["FileName"] + ".avi"))
+    (root / "EpiTracings.csv").unlink()
+    first, *others = read_echonet(root)
+    assert first.traced is None
+    assert not first.landmark_mask.any()
+    assert all(r.landmark_mask[:, 0].all() and not r.landmark_mask[:, 1].any() for r in others)
+
+
+def test_a_frame_with_other_than_21_segments_masks_the_video(root):
+    edit(root / "VolumeTracings.csv", lambda t: t.iloc[1:])
+    masked = [r for r in read_echonet(root) if r.traced is None]
+    assert len(masked) == 1
+    assert not masked[0].landmark_mask.any()
+
+
+def test_a_split_without_videos_is_refused(root):
+    edit(root / "FileList.csv", lambda t: t.assign(Split="TRAIN"))
+    with pytest.raises(InputError, match="no video of split VAL, which fit needs"):
+        EchoDataModule(root, frames=8).setup("fit")
+
+
+def test_write_csv_leaves_no_half_file(tmp_path):
+    target = tmp_path / "out" / "table.csv"
+    write_csv(target, [{"a": 1, "b": math.nan}], ["a", "b"])
+    assert target.read_text() == "a,b\n1,\n"
+    assert [p.name for p in target.parent.iterdir()] == ["table.csv"]

@@ -1,0 +1,182 @@
+"""The way from files to figures through the real command line, on a tiny network."""
+
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from echo_e3net import geometry
+from echo_e3net.data.tables import read_echonet
+from echo_e3net.data.tracings import canonical_landmarks
+
+TINY = """
+seed_everything: 1
+trainer: {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
+data: {frames: 8, period: 2, size: 64, batch_size: 4, workers: 0}
+model:
+  network:
+    class_path: echo_e3net.nn.network.E3Net
+    init_args:
+      backbone:
+        class_path: echo_e3net.nn.backbone.LHUNetEncoder
+        init_args: {stem_channels: 4, cnn_channels: [4, 8], hybrid_channels: [8, 8], temporal_strides: [1, 1, 1, 2]}
+      detector:
+        class_path: echo_e3net.nn.border_detector.BorderDetector
+        init_args: {dim: 16, layers: 1}
+      aggregator:
+        class_path: echo_e3net.nn.aggregator.FeatureAggregator
+        init_args: {dim: 16}
+  loss:
+    class_path: echo_e3net.losses.E3Loss
+    init_args:
+      ef: {class_path: echo_e3net.losses.EFTerm}
+      landmarks: {class_path: echo_e3net.losses.LandmarkTerm}
+      volume_ratio: {class_path: echo_e3net.losses.VolumeRatioTerm}
+      timing: {class_path: echo_e3net.losses.TimingTerm}
+"""
+
+
+@pytest.fixture
+def tiny(tmp_path, phantom_root):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return ("--config", path, "--data.root", phantom_root, "--name", "tiny")
+
+
+def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
+    run = tmp_path / "runs" / "tiny"
+    assert command("fit", *tiny)[0] == 0
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    assert len(list((run / "checkpoints").glob("epoch=*-rmse=*.ckpt"))) == 1
+    resolved = yaml.safe_load((run / "resolved_config.yaml").read_text())
+    assert resolved["data"]["frames"] == 8
+    assert json.loads((run / "environment.json").read_text())[0]["stage"] == "fit"
+
+    assert command("test", *tiny)[0] == 0
+    metrics = json.loads((run / "metrics.json").read_text())
+    table = pd.read_csv(run / "test_videos.csv")
+    records = {r.name: r for r in read_echonet(phantom_root) if r.split == "test"}
+    assert metrics["n"] == len(table) == len(records)
+    assert set(table["name"]) == set(records)
+    difference = table["ef_percent"] - table["label_ef_percent"]
+    assert metrics["ef_mae"] == pytest.approx(difference.abs().mean(), abs=2e-3)
+    assert metrics["ef_rmse"] == pytest.approx((difference**2).mean() ** 0.5, abs=2e-3)
+    training = [r.ef for r in read_echonet(phantom_root) if r.split == "train"]
+    mean = 100 * sum(training) / len(training)
+    assert metrics["training_mean_ef_mae"] == pytest.approx((table["label_ef_percent"] - mean).abs().mean(), abs=1e-2)
+
+    assert command("predict", *tiny, "--data.videos", json.dumps([str(r.path) for r in records.values()]))[0] == 0
+    predicted = pd.read_csv(run / "predictions.csv")
+    merged = predicted.merge(table, on="name")
+    assert len(merged) == len(records)
+    assert (merged["ef_percent_x"] - merged["ef_percent_y"]).abs().max() < 0.01
+    assert predicted["label_ef_percent"].isna().all()
+    check_tracings(run / "predictions_tracings.csv", predicted)
+
+    code, error = command("predict", *tiny, "--data.videos", json.dumps([str(next(iter(records.values())).path)]))
+    assert code == 2
+    assert "predictions.csv exists" in error
+    assert command("report", run)[0] == 0
+    assert (run / "report.png").stat().st_size > 20_000
+    assert not list(run.rglob("*.partial"))
+
+
+def check_tracings(path, predicted):
+    """The tracings are EchoNet's 21 segments a contour, and give the geometry EF of the table."""
+    tracings = pd.read_csv(path)
+    columns = ["X1", "Y1", "X2", "Y2"]
+    groups = {key: torch.tensor(rows[columns].to_numpy(), dtype=torch.float32) for key, rows in tracings.groupby(["FileName", "Phase", "Border"])}
+    assert len(groups) == len(predicted) * 4
+    for _, row in predicted.iterrows():
+        ed, es = (landmarks_of(groups[row["name"], phase, "endo"]) for phase in ("ED", "ES"))
+        ef = 100 * geometry.ejection_fraction(ed, es).item()
+        assert ef == pytest.approx(row["geometry_ef_percent"], abs=0.5)
+
+
+def landmarks_of(segments):
+    assert segments.shape == (21, 4)
+    assert canonical_landmarks(segments).isfinite().all()
+    return torch.cat([segments[0].view(2, 2), segments[1:, :2], segments[1:, 2:]])
+
+
+def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
+    checkpoint = tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt"
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    code, error = command("fit", *tiny)
+    assert code == 2
+    assert "holds the checkpoints of an earlier run" in error
+    assert command("fit", *tiny, "--ckpt_path", "last", "--trainer.max_epochs", 3)[0] == 0
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["epoch"] == 2
+    assert len(list((tmp_path / "runs" / "tiny" / "logs").glob("version_*"))) == 2
+    assert len(json.loads((tmp_path / "runs" / "tiny" / "environment.json").read_text())) == 2
+
+
+def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, tmp_path, phantom_root):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    state = torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    training = [r.ef for r in read_echonet(phantom_root) if r.split == "train"]
+    assert state["network.ef_mean"].item() == pytest.approx(sum(training) / len(training), abs=1e-6)
+    assert 15 < state["network.normalise.mean"].item() < 60
+    assert 25 < state["network.normalise.sd"].item() < 80
+    assert state["measured"].item()
+
+
+def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    clips = ("--data.eval_clips", "echo_e3net.data.sampling.EvenClips", "--data.eval_clips.clips", 3)
+    assert command("test", *tiny, *clips)[0] == 0
+    table = pd.read_csv(tmp_path / "runs/tiny/test_videos.csv")
+    assert table["clips"].max() == 3
+    assert not table["name"].duplicated().any()
+
+
+def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    code, error = command("test", *tiny, "--model.network.backbone.cnn_channels", "[8, 8]")
+    assert code == 2
+    assert "the checkpoint is of another network" in error
+    assert "resolved_config.yaml" in error
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("--data.root", "nowhere"), "nowhere: no such folder"),
+        (("--data.frames", 200), "spans 399 frames, but the longest video of the train split"),
+        (("--data.frames", 4), "frames must be ≥ 8"),
+        (("--ckpt_path", "last"), "holds no checkpoint"),
+        (("--model.network.detector", "null"), "the loss terms ['landmarks', 'timing', 'volume_ratio'] have nothing to judge"),
+        (("--model.network.backbone.temporal_strides", "[1, 1]"), "temporal_strides [1, 1]"),
+        (("--model.loss.ef.wieght", 3), "wieght"),
+    ],
+)
+def test_what_a_user_gets_wrong_ends_in_one_sentence(command, tiny, change, message):
+    code, error = command("fit", *tiny, *change)
+    assert code == 2
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_help_names_every_command(command, capsys):
+    assert command("--help")[0] == 0
+    assert command("nonsense")[0] == 2
+    assert command("test", "--config", "no.yaml")[0] == 2
+
+
+def test_traceback_is_shown_when_asked_for(command, tiny, monkeypatch):
+    from echo_e3net.errors import InputError
+
+    monkeypatch.setenv("ECHO_E3NET_TRACEBACK", "1")
+    with pytest.raises(InputError):
+        command("fit", *tiny, "--data.root", "nowhere")
+
+
+def test_baseline_r2_is_near_zero_and_never_nan(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    assert command("test", *tiny)[0] == 0
+    metrics = json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
+    assert all(math.isfinite(metrics[f"{prefix}ef_{name}"]) for prefix in ("", "training_mean_", "geometry_") for name in ("mae", "rmse", "r2"))
