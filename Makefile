@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 RUN := runs/quickstart
+QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test test-all test-gpu lint types smoke bench ci clean
@@ -28,13 +29,13 @@ quickstart: $(INSTALLED) ## from nothing to a report: phantom data, train, test,
 	# an earlier quickstart is moved aside, never overwritten
 	if [ -e $(RUN) ]; then mv $(RUN) "$(RUN).$$(date +%Y%m%d-%H%M%S)"; fi
 	# train the small configuration
-	$(BIN)/echo-e3net fit --config experiments/quickstart.yaml
+	$(BIN)/echo-e3net fit $(QUICKSTART)
 	# MAE, RMSE and R² over the test split, next to predicting the training mean
-	$(BIN)/echo-e3net test --config experiments/quickstart.yaml
+	$(BIN)/echo-e3net test $(QUICKSTART)
 	# a real, unlabelled apical-four-chamber cine out of the installed pydicom package
 	$(BIN)/python experiments/real_cine.py data/real_cine.avi
 	# read its EF
-	$(BIN)/echo-e3net predict --config experiments/quickstart.yaml --data.videos '[data/real_cine.avi]'
+	$(BIN)/echo-e3net predict $(QUICKSTART) --data.videos '[data/real_cine.avi]'
 	# everything in one table and one picture
 	$(BIN)/echo-e3net report $(RUN)
 
@@ -58,7 +59,7 @@ types: $(INSTALLED) ## mypy, strict on src
 
 smoke: $(INSTALLED) ## fit and test for seconds through the real command line, in a temporary folder
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && set -ex && \
-	config="--config experiments/quickstart.yaml --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs" && \
+	config="$(QUICKSTART) --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs" && \
 	$(BIN)/echo-e3net data phantom --out "$$tmp/phantom" --n 12 --seed 0 && \
 	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
 	$(BIN)/echo-e3net test $$config

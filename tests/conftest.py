@@ -5,15 +5,16 @@ import sys
 
 import pytest
 
+import echo_e3net.cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
 from echo_e3net.data.phantom import phantom
 from echo_e3net.main import main
 
 
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
-    """Ten short phantom videos in EchoNet-Dynamic's format; read-only."""
+    """Twelve short phantom videos in EchoNet-Dynamic's format, with videos in every split; read-only."""
     root = tmp_path_factory.mktemp("data") / "phantom"
-    phantom(root, n=10, seed=1, jobs=1, max_frames=40)
+    phantom(root, n=12, seed=1, jobs=1, max_frames=40, val_fraction=0.25, test_fraction=0.3)
     return root
 
 

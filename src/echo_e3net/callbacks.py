@@ -19,6 +19,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 
+from echo_e3net.files import write_text
+
 CONFIG, ENVIRONMENT, CHECKPOINTS = "resolved_config.yaml", "environment.json", "checkpoints"
 PACKAGES = ("echo-e3net", "torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
 
@@ -80,11 +82,3 @@ def environment(stage: str, trainer: Trainer) -> dict[str, Any]:
         "precision": str(trainer.precision),
         "revision": revision.stdout.strip() or None,
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file aside and rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(path.name + ".partial")
-    aside.write_text(text)
-    aside.replace(path)

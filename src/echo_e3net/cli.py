@@ -67,7 +67,7 @@ class E3CLI(LightningCLI):
         """A trainer that works in the run's folder, logging to CSV unless another logger is configured."""
         kwargs["default_root_dir"] = str(self.run_folder)
         if self._get(self.config_init, "trainer.logger") in (None, True):
-            kwargs["logger"] = CSVLogger(str(self.run_folder), name="logs")
+            kwargs["logger"] = CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1)
         trainer = super().instantiate_trainer(**kwargs)
         trainer.callbacks += [TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
         return trainer

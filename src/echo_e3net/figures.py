@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from echo_e3net import geometry
+from echo_e3net.files import whole
 
 COLOURS = {"endo": "#ffb000", "epi": "#648fff", "label": "#ffffff"}
 HFREF, HFPEF = 40, 50
@@ -68,9 +69,8 @@ def draw_report(
             axes.axis("off")
             if picture is not None:
                 draw_borders(axes, picture)
-    aside = path.with_name(path.name + ".partial")
-    figure.savefig(aside, dpi=110, format="png")
-    aside.replace(path)
+    with whole(path) as aside:
+        figure.savefig(aside, dpi=110)
     plt.close(figure)
 
 

@@ -123,10 +123,10 @@ class E3Loss(nn.Module):
 
     def __init__(
         self,
-        ef: EFTerm | None,
-        landmarks: LandmarkTerm | None,
-        volume_ratio: VolumeRatioTerm | None,
-        timing: TimingTerm | None,
+        ef: EFTerm | None = None,
+        landmarks: LandmarkTerm | None = None,
+        volume_ratio: VolumeRatioTerm | None = None,
+        timing: TimingTerm | None = None,
     ) -> None:
         super().__init__()
         terms = {"ef": ef, "landmarks": landmarks, "volume_ratio": volume_ratio, "timing": timing}

@@ -46,13 +46,20 @@ def report(run: Path, videos: int = 4) -> None:
         pictures = border_pictures(spread(tested, videos - bool(pictures)), run / TEST_TRACINGS, labels(metrics["data"])) + pictures
     draw_report(
         run / "report.png",
-        f"{run.name}: {metrics['n']} test videos, R² {metrics['ef_r2']:.2f}, MAE {metrics['ef_mae']:.1f} points" if metrics else run.name,
+        headline(run.name, metrics),
         [float(row["ef_percent"]) for row in tested],
         [float(row["label_ef_percent"]) for row in tested],
         learning_curve(run),
         pictures,
     )
     console.print(f"picture: {run / 'report.png'}")
+
+
+def headline(name: str, metrics: Mapping[str, Any]) -> str:
+    """The run's name and its scores, as far as they are known."""
+    scores = {"R²": metrics.get("ef_r2"), "MAE": metrics.get("ef_mae"), "RMSE": metrics.get("ef_rmse")}
+    known = [f"{title} {value:.2f}" for title, value in scores.items() if value is not None]
+    return ", ".join([name, *([f"{metrics['n']} test videos"] if metrics else []), *known])
 
 
 def score_table(metrics: Mapping[str, Any]) -> Table:

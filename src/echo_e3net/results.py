@@ -25,10 +25,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from echo_e3net import geometry
-from echo_e3net.callbacks import write_text
 from echo_e3net.data.tables import VideoRecord, write_csv
 from echo_e3net.data.transforms import Framing
 from echo_e3net.errors import InputError
+from echo_e3net.files import write_text
 from echo_e3net.metrics import ef_scores
 from echo_e3net.system import E3System, geometry_ef
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip

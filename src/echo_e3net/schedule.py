@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR
+from torch.optim.lr_scheduler import LRScheduler
 
 
-class WarmupCosine(LambdaLR):
+class WarmupCosine(LRScheduler):
     """Linear warm-up, then half a cosine down to a fraction of the optimizer's rate; stepped once an optimiser step.
 
     Args:
@@ -20,7 +21,11 @@ class WarmupCosine(LambdaLR):
 
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1, floor: float = 0.01) -> None:
         self.total_steps, self.warmup, self.floor = total_steps, warmup, floor
-        super().__init__(optimizer, self.factor)
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float | Tensor]:
+        """The rates of the parameter groups at the current step."""
+        return [rate * self.factor(self.last_epoch) for rate in self.base_lrs]
 
     def factor(self, step: int) -> float:
         """The rate at a step, as a fraction of the optimizer's."""

@@ -140,7 +140,7 @@ def test_damaged_videos_are_named(records, tmp_path):
         read_frames(short, listed=records[0].frames)
     with pytest.raises(InputError, match="frame 4000 was asked for"):
         read_frames(good, np.array([4000]))
-    with pytest.raises(InputError, match="frame -1|asked for"):
+    with pytest.raises(InputError, match="was asked for"):
         read_frames(good, np.array([-1, 2]))
 
 

@@ -36,5 +36,5 @@ def test_a_ventricle_wider_than_long_keeps_its_axis():
 
 @pytest.mark.parametrize("rows", [torch.zeros(20, 4), torch.full((21, 4), torch.nan), torch.zeros(21, 4)])
 def test_what_is_no_contour_is_refused(rows):
-    with pytest.raises(ValueError, match="segments|axis"):
+    with pytest.raises(ValueError, match=r"segments|axis"):
         canonical_landmarks(rows)

@@ -19,6 +19,7 @@ from torch import Tensor
 from echo_e3net import geometry
 from echo_e3net.data.tracings import SEGMENTS, canonical_landmarks
 from echo_e3net.errors import InputError
+from echo_e3net.files import write_text
 from echo_e3net.types import BORDERS, PHASES
 
 FILE_LIST = "FileList.csv"
@@ -179,11 +180,8 @@ def rows_of(table: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def write_csv(path: Path, rows: list[dict[str, object]], columns: list[str] | None = None) -> None:
-    """Write rows as a CSV, aside first and then renamed, so that no half-written file is ever seen."""
-    aside = path.with_name(path.name + ".partial")
-    aside.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows, columns=columns).to_csv(aside, index=False)
-    aside.replace(path)
+    """Write rows as a CSV; the file appears whole or not at all."""
+    write_text(path, pd.DataFrame(rows, columns=columns).to_csv(index=False))
 
 
 def _number(text: str, where: str, column: str, low: float, high: float) -> float:

@@ -2,12 +2,18 @@ r"""E²FA, the Endo-Epi Feature Aggregator: statistics of the feature maps and l
 
 Each map gives five statistics a channel over the frames that exist: mean, maximum and standard deviation over space and time, and of the series of
 spatial means :math:`s_t` its standard deviation and mean step :math:`\overline{|s_{t+1} - s_t|}`. A learned query attends to the statistics of all
-levels, the phase-aware landmark embeddings and what the landmarks say of the ventricle's shape change, and gives the EF's logit.
+levels, the phase-aware landmark embeddings and what the landmarks say of the ventricle's shape change. Its answer corrects Simpson's EF of the
+predicted landmarks:
+
+.. math:: \mathrm{logit}(EF) = \mathrm{head}(\text{fused}) + \tau \, \mathrm{logit}(EF_\text{Simpson}) + \mathrm{logit}(\overline{EF}_\text{train})
+
+with a learned trust :math:`\tau` that starts at one half. EF's error does not reach the landmarks through Simpson's formula (the volume-ratio term of
+the loss is for that): while the landmarks are still far off, it would drag them away from the borders.
 
 References:
     Echo-E³Net, arXiv 2503.17543: statistics of backbone features fused with landmark embeddings.
 
-Departs from the paper: which statistics, from which levels, and how they are fused is ours; Simpson's EF of the predicted landmarks is one of the cues.
+Departs from the paper: which statistics, from which levels, and how they are fused is ours, and so is the correction of Simpson's EF.
 """
 
 from __future__ import annotations
@@ -48,6 +54,7 @@ class FeatureAggregator(nn.Module):
             self.embedding = nn.Linear(cue_dim, dim)
             self.role = nn.Parameter(torch.zeros(len(PHASES), len(BORDERS), 1, dim))
             self.shape_change = Mlp(geometry.DISCS + 2, dim, dim)
+            self.trust = nn.Parameter(torch.tensor(0.5))
         self.query = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.attend = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.norm = nn.LayerNorm(dim)
@@ -59,8 +66,11 @@ class FeatureAggregator(nn.Module):
         """The logit of EF minus the logit of the training mean; ``landmarks`` are the cues' positions in pixels."""
         with torch.autocast(maps[0].device.type, enabled=False):
             tokens = [mlp(map_statistics(m.float(), frame_mask)) for mlp, m in zip(self.statistics, maps[self.level :], strict=True)]
-            if cues is not None and landmarks is not None and self.shape_change is not None:
-                tokens.append(self.shape_change(shape_change(landmarks)))
+            simpson: Tensor = tokens[0].new_zeros(len(tokens[0]))
+            if landmarks is not None and self.shape_change is not None:
+                change = shape_change(landmarks)
+                tokens.append(self.shape_change(change))
+                simpson = self.trust * simpson_logit(change.detach())
             memory = torch.stack(tokens, 1)
             summary = memory.mean(1)
             if cues is not None:
@@ -69,7 +79,8 @@ class FeatureAggregator(nn.Module):
             memory = self.norm(memory)
             query = self.query.expand(len(memory), -1, -1)
             fused = self.attend(query, memory, memory, need_weights=False)[0][:, 0]
-            return self.head(torch.cat([fused, summary], -1))[:, 0]  # type: ignore[no-any-return]
+            correction: Tensor = self.head(torch.cat([fused, summary], -1))[:, 0]
+            return correction + simpson
 
 
 def map_statistics(feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B 5*C"]:
@@ -97,3 +108,8 @@ def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B M"]:
     axis = (geometry.long_axis(es) / geometry.long_axis(ed)).log()
     volume = geometry.log_volume(es) - geometry.log_volume(ed)
     return torch.cat([diameters, axis[:, None], volume[:, None]], -1).clamp(-3, 3)
+
+
+def simpson_logit(change: Float[Tensor, "B M"]) -> Float[Tensor, " B"]:
+    """The logit of Simpson's EF from the shape change, whose last entry is the logarithm of ESV / EDV; EF is held within 0.05…0.95."""
+    return (1 - change[:, -1].exp()).clamp(0.05, 0.95).logit()

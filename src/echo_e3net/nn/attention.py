@@ -1,6 +1,6 @@
 r"""The hybrid attention of the backbone: a large-kernel branch and a token branch.
 
-.. math:: y = x + \delta \cdot \mathrm{LKA}(x) + \gamma \cdot (x \odot \mathrm{ViT}(x)), \qquad z = \mathrm{BN}(y + \mathrm{mixer}(y))
+.. math:: y = x + \delta \cdot \mathrm{LKA}(x) + \gamma \cdot (x \odot \mathrm{ViT}(x)), \qquad z = \mathrm{norm}(y + \mathrm{mixer}(y))
 
 with :math:`\delta` and :math:`\gamma` a number a channel that starts at 1. ViT is :class:`SpatialAttention` where the map is large and
 :class:`ChannelAttention` where it is small. Either branch may be None.
@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from echo_e3net.nn.layers import ResidualBlock
+from echo_e3net.nn.layers import ResidualBlock, group_norm
 
 
 class LargeKernelAttention(nn.Module):
@@ -137,7 +137,7 @@ class HybridAttention(nn.Module):
         self.delta = nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.gamma = nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.mixer = nn.Sequential(ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1))
-        self.norm = nn.BatchNorm3d(channels)
+        self.norm = group_norm(channels)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Attend within a feature map; the size stays."""

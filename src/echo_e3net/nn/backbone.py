@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from echo_e3net.errors import InputError
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
-from echo_e3net.nn.layers import ResidualBlock
+from echo_e3net.nn.layers import ResidualBlock, group_norm
 
 SPATIAL_STAGES = 2
 """Hybrid stages that attend over space; the maps of later ones are small enough to attend over channels."""
@@ -59,7 +59,7 @@ class LHUNetEncoder(nn.Module):
         self.channels = (*cnn_channels, *hybrid_channels)
         if len(temporal_strides) != len(self.channels) or not set(temporal_strides) <= {1, 2}:
             raise InputError(f"temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages")
-        self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), nn.BatchNorm3d(stem_channels))
+        self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
         self.stages = nn.ModuleList()
         before = (stem_channels, *self.channels)
         for i, (channels, stride) in enumerate(zip(self.channels, temporal_strides, strict=True)):

@@ -5,7 +5,7 @@ A learned query stands for each landmark of each border and phase. The queries o
 .. math:: a_{q,(t,y,x)} = \mathrm{softmax}\left(\frac{q \cdot k_{t,y,x}}{\sqrt{d}} + \log w_t\right), \qquad w = \mathrm{softmax}(\text{timing}),
 
 where :math:`w_t`, shared by all landmarks of the phase, says how much frame t looks like ED (or ES). A landmark is the expected place of its last
-attention plus a learned offset from its embedding, both in the logit of the frame, so that it never leaves the frame:
+attention plus a learned offset from its embedding and from a resting shape, all in the logit of the frame, so that it never leaves it:
 
 .. math:: p_q = \sigma\left(\mathrm{logit}\Big(\sum a_{q,(t,y,x)} \, (x, y)\Big) + \mathrm{offset}(e_q)\right).
 
@@ -26,7 +26,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from echo_e3net.geometry import LANDMARKS
+from echo_e3net.geometry import DISCS, LANDMARKS
 from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres
 from echo_e3net.types import PHASES
 
@@ -68,7 +68,7 @@ class BorderDetector(nn.Module):
         self.queries = nn.Parameter(torch.randn(len(PHASES), borders * LANDMARKS, dim) * 0.02)
         self.layers = nn.ModuleList(BorderLayer(dim, heads) for _ in range(layers))
         self.offset = Mlp(dim, dim, 2)
-        self.rest = nn.Parameter(torch.zeros(len(PHASES), borders * LANDMARKS, 2))
+        self.rest = nn.Parameter(resting_shape(borders).logit().expand(len(PHASES), -1, -1).clone())
 
     def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> LandmarkCues:
         """Find the borders of a batch of clips."""
@@ -99,6 +99,21 @@ class BorderDetector(nn.Module):
 
 _NEVER = 1e4
 """Stands for an infinite log-weight where minus infinity would turn a gradient into NaN."""
+
+
+def resting_shape(borders: int) -> Float[Tensor, "Q 2"]:
+    """Where the offsets start: a bullet-shaped ventricle in the middle of the frame, fractions of its width and height.
+
+    Of the size that is usual in EchoNet-Dynamic: long axis 0.45 and width 0.25 of the frame; the epicardium is a little larger.
+    """
+    t = (torch.arange(DISCS) + 0.5) / DISCS
+    half = 0.125 * (1 - (1 - t) ** 2).sqrt()
+    centre = torch.full_like(t, 0.5)
+    axis = torch.tensor([[0.5, 0.2], [0.5, 0.65]])
+    down = 0.2 + 0.45 * t
+    endo = torch.cat([axis, torch.stack([centre - half, down], -1), torch.stack([centre + half, down], -1)])
+    epi = (endo - axis[1]) * torch.tensor([1.4, 1.15]) + axis[1]
+    return torch.cat([endo, epi][:borders])
 
 
 class FeaturePyramid(nn.Module):
