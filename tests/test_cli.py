@@ -80,8 +80,8 @@ def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
     assert code == 2
     assert "predictions.csv exists" in error
     assert command("report", run)[0] == 0
-    assert (run / "report.png").stat().st_size > 20_000
-    assert not list(run.rglob("*.partial"))
+    assert all((run / name).stat().st_size > 20_000 for name in ("scores.png", "borders.png"))
+    assert not list(run.rglob(".*"))
 
 
 def check_tracings(path, predicted):

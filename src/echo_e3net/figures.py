@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from echo_e3net import geometry
@@ -33,15 +34,10 @@ class BorderPicture(NamedTuple):
     labelled: dict[str, Float[Tensor, "K 2"]]
 
 
-def draw_report(
-    path: Path,
-    title: str,
-    prediction: Sequence[float],
-    target: Sequence[float],
-    curve: Mapping[str, tuple[Sequence[float], Sequence[float]]],
-    borders: Sequence[BorderPicture],
+def draw_scores(
+    path: Path, title: str, prediction: Sequence[float], target: Sequence[float], curve: Mapping[str, tuple[Sequence[float], Sequence[float]]]
 ) -> None:
-    """Predicted against labelled EF, their difference, the learning curve, and frames with borders, in one picture.
+    """Predicted against labelled EF, their difference, and the learning curve, side by side.
 
     Args:
         path: the PNG to write.
@@ -49,28 +45,42 @@ def draw_report(
         prediction: EF of each video, percent.
         target: label of each video, percent.
         curve: epochs and values of each curve by name.
-        borders: frames with borders; drawn four a row.
     """
-    rows = -(-len(borders) // 4)
-    figure = plt.figure(figsize=(12, 4.2 + 3.1 * rows), layout="constrained")
+    figure = plt.figure(figsize=(12, 4.2), layout="constrained")
     figure.suptitle(title)
-    top, *below = figure.subfigures(1 + (rows > 0), 1, height_ratios=[4.2, *[3.1 * rows] * (rows > 0)], squeeze=False)[:, 0]
-    left, middle, right = top.subplots(1, 3)
-    if prediction:
-        draw_agreement(left, prediction, target)
-        draw_difference(middle, prediction, target)
+    left, middle, right = figure.subplots(1, 3)
+    draw_agreement(left, prediction, target)
+    draw_difference(middle, prediction, target)
     for name, (epochs, values) in curve.items():
-        right.plot(epochs, values, label=name)
+        right.plot(epochs, values, marker=".", label=name)
     right.set(xlabel="epoch", ylabel="EF points", title="validation", ylim=(0, None))
     if curve:
         right.legend()
-    if rows:
-        for axes, picture in zip(below[0].subplots(rows, 4, squeeze=False).flat, [*borders, *[None] * (4 * rows - len(borders))], strict=True):
-            axes.axis("off")
-            if picture is not None:
-                draw_borders(axes, picture)
+    save(figure, path)
+
+
+def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: int = 6) -> None:
+    """Frames with their borders, tiled.
+
+    Args:
+        path: the PNG to write.
+        pictures: frames with borders, at least one.
+        columns: pictures a row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = plt.figure(figsize=(2.2 * columns, 2.35 * rows), layout="constrained", facecolor="black")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, picture in zip(grid.flat, pictures, strict=False):
+        draw_borders(axes, picture)
+    save(figure, path)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with whole(path) as aside:
-        figure.savefig(aside, dpi=110)
+        figure.savefig(aside, dpi=100)
     plt.close(figure)
 
 
@@ -97,7 +107,7 @@ def draw_difference(axes: Axes, prediction: Sequence[float], target: Sequence[fl
 def draw_borders(axes: Axes, picture: BorderPicture) -> None:
     """A frame with its predicted borders in colour and the labelled ones in white."""
     axes.imshow(picture.frame, cmap="gray", vmin=0, vmax=255)
-    axes.set_title(picture.title, fontsize=8)
+    axes.set_title(picture.title, fontsize=8, color="white")
     for landmarks in picture.labelled.values():
         axes.plot(*outline(landmarks), color=COLOURS["label"], lw=0.9, ls=":")
     for border, landmarks in picture.predicted.items():

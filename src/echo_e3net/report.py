@@ -1,4 +1,4 @@
-"""``echo-e3net report``: a run's results as a table on the screen and a picture, ``report.png``."""
+"""``echo-e3net report``: a run's results as tables on the screen and as pictures, scores.png and borders.png."""
 
 from __future__ import annotations
 
@@ -13,19 +13,20 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from echo_e3net.data.tables import FILE_LIST, read_echonet, read_rows
+from echo_e3net.data.tables import read_echonet, read_rows
 from echo_e3net.data.tracings import canonical_landmarks
 from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
-from echo_e3net.figures import BorderPicture, draw_report
+from echo_e3net.figures import BorderPicture, draw_border_sheet, draw_scores
 from echo_e3net.results import METRICS, PREDICTED_TRACINGS, PREDICTIONS, TEST_TRACINGS, TEST_VIDEOS
 from echo_e3net.types import BORDERS, PHASES
 
+SCORES, SHEET = "scores.png", "borders.png"
 Labels = Mapping[str, tuple[Tensor, Tensor]]
 
 
-def report(run: Path, videos: int = 4) -> None:
-    """Show a run's test scores and predictions as a table, and draw report.png into its folder.
+def report(run: Path, videos: int = 6) -> None:
+    """Show a run's test scores and predictions as tables, and draw scores.png and borders.png into its folder.
 
     Args:
         run: the run's folder, runs/<name>.
@@ -33,26 +34,27 @@ def report(run: Path, videos: int = 4) -> None:
     """
     if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
         raise InputError(f"{run}: neither {METRICS} nor {PREDICTIONS} is there. Run echo-e3net test or predict with this --name first.")
-    metrics = json.loads((run / METRICS).read_text()) if (run / METRICS).is_file() else {}
-    predictions = read_rows(run / PREDICTIONS) if (run / PREDICTIONS).is_file() else []
     console = Console()
-    if metrics:
+    pictures: list[BorderPicture] = []
+    if (run / METRICS).is_file():
+        metrics, tested = json.loads((run / METRICS).read_text()), read_rows(run / TEST_VIDEOS)
         console.print(score_table(metrics))
-    if predictions:
+        prediction, target = ([float(row[column]) for row in tested] for column in ("ef_percent", "label_ef_percent"))
+        draw_scores(run / SCORES, headline(run.name, metrics), prediction, target, learning_curve(run))
+        try:
+            labelled = labels(Path(metrics["data"]))
+        except InputError as error:
+            labelled = {}
+            console.print(f"drawn without labelled borders: {error}")
+        pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, labelled)
+    if (run / PREDICTIONS).is_file():
+        predictions = read_rows(run / PREDICTIONS)
         console.print(prediction_table(predictions))
-    tested = read_rows(run / TEST_VIDEOS) if metrics else []
-    pictures = [*border_pictures(predictions[:1], run / PREDICTED_TRACINGS, {})]
-    if tested:
-        pictures = border_pictures(spread(tested, videos - bool(pictures)), run / TEST_TRACINGS, labels(metrics["data"])) + pictures
-    draw_report(
-        run / "report.png",
-        headline(run.name, metrics),
-        [float(row["ef_percent"]) for row in tested],
-        [float(row["label_ef_percent"]) for row in tested],
-        learning_curve(run),
-        pictures,
-    )
-    console.print(f"picture: {run / 'report.png'}")
+        pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS, {})
+    if pictures:
+        draw_border_sheet(run / SHEET, pictures)
+    drawn = [str(run / name) for name in (SCORES, SHEET) if (run / name).is_file()]
+    console.print(f"pictures: {', '.join(drawn)}", highlight=False, soft_wrap=True)
 
 
 def headline(name: str, metrics: Mapping[str, Any]) -> str:
@@ -99,11 +101,9 @@ def learning_curve(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     return {name: (list(values), list(values.values())) for name, values in points.items() if values}
 
 
-def labels(root: str) -> Labels:
-    """Labelled landmarks (P, S, K, 2) and their mask (P, S) by video; none where the data set is gone."""
-    if not (Path(root) / FILE_LIST).is_file():
-        return {}
-    return {record.name: (record.landmarks, record.landmark_mask) for record in read_echonet(Path(root))}
+def labels(root: Path) -> Labels:
+    """Labelled landmarks (P, S, K, 2) and their mask (P, S) by video."""
+    return {record.name: (record.landmarks, record.landmark_mask) for record in read_echonet(root)}
 
 
 def spread(rows: Sequence[Mapping[str, str]], count: int) -> list[Mapping[str, str]]:

@@ -1,4 +1,6 @@
 import functools
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -108,9 +110,21 @@ def test_branches_of_the_hybrid_attention_can_be_left_out():
             assert HybridAttention(8, large, tokens)(x).shape == x.shape
 
 
+COMPILED = """
+import torch
+from echo_e3net.nn.backbone import LHUNetEncoder
+from echo_e3net.nn.network import E3Net
+torch.manual_seed(0)
+network = E3Net(LHUNetEncoder(cnn_channels=(8, 8), hybrid_channels=(8, 16, 16))).eval()
+video = torch.randint(0, 256, (1, 1, 8, 64, 64), dtype=torch.uint8)
+with torch.no_grad():
+    compiled, plain = torch.compile(network, fullgraph=True)(video), network(video)
+torch.testing.assert_close(compiled, plain, atol=1e-3, rtol=1e-3)
+"""
+
+
 @pytest.mark.slow
 def test_compiled_network_gives_the_same_numbers():
-    network = small().eval()
-    video = clip(1, 1, 8, 64, 64)
-    compiled = torch.compile(network)(video)
-    torch.testing.assert_close(compiled.ef, network(video).ef, atol=1e-4, rtol=1e-4)
+    """In a process of its own: the shape checker of the tests cannot be compiled."""
+    done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]

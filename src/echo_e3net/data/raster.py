@@ -112,6 +112,12 @@ def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, 
         aside.unlink(missing_ok=True)
 
 
+def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
+    """What is left of a grey picture after it was stored as JPEG."""
+    _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE))
+
+
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Write a grey or red-green-blue uint8 picture; the file appears whole or not at all.
 

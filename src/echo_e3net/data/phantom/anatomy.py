@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from echo_e3net.geometry import DISCS
+
 from .prior import Heart, Scan
 
 _APEX_WALL = 0.7
@@ -28,6 +29,9 @@ _APEX_CREEP = 0.1
 
 _EDGE_RAD = math.radians(1.5)
 """Least angle between the cavity and the sector's edge."""
+
+_EPICARDIUM_RAD = math.radians(4)
+"""How much farther out the epicardium may lie."""
 
 
 def bullet(t: np.ndarray, base_width: float) -> np.ndarray:
@@ -65,7 +69,7 @@ class Ventricle:
     @property
     def base(self) -> Float[np.ndarray, " T"]:
         """Z of the mitral plane."""
-        return self.apex + self.length
+        return np.asarray(self.apex + self.length)
 
     @property
     def outer_apex(self) -> Float[np.ndarray, " T"]:
@@ -74,8 +78,10 @@ class Ventricle:
 
     def at(self, moment: int) -> Ventricle:
         """One moment, for pictures: its arrays are (1,), which broadcast, in single precision."""
-        parts = (self.apex, self.length, self.radius, self.wall, self.bend)
-        return Ventricle(*(part[moment : moment + 1].astype(np.float32) for part in parts), self.base_width)
+        apex, length, radius, wall, bend = (
+            part[moment : moment + 1].astype(np.float32) for part in (self.apex, self.length, self.radius, self.wall, self.bend)
+        )
+        return Ventricle(apex, length, radius, wall, bend, self.base_width)
 
     def inner_half_width(self, z: np.ndarray) -> np.ndarray:
         """Half chord of the cavity at height z."""
@@ -145,10 +151,16 @@ def aim(scan: Scan, rest: Ventricle) -> Scan:
     for share in np.linspace(0, 1, 11):
         depth = scan.apex_cm[1] + 0.6 * share
         turned = replace(scan, tilt_deg=(1 - share) * scan.tilt_deg + share * 3.0, apex_cm=((1 - share) * scan.apex_cm[0], depth))
-        border = landmarks(rest, turned, np.zeros((1, 2)))[0] - np.array(scan.origin_px)
-        if np.abs(np.arctan2(border[:, 0], border[:, 1])).max() <= limit:
+        inner, outer = (_widest_angle(landmarks(rest, turned, np.zeros((1, 2)), outside)[0], scan) for outside in (False, True))
+        if inner <= limit and outer <= limit + _EPICARDIUM_RAD:
             return turned
     return turned
+
+
+def _widest_angle(border: Float[np.ndarray, "42 2"], scan: Scan) -> float:
+    """Largest angle of a border against the sector's middle, radians."""
+    x, depth = (border - np.array(scan.origin_px)).T
+    return float(np.abs(np.arctan2(x, depth)).max())
 
 
 def landmarks(shape: Ventricle, scan: Scan, drift_cm: Float[np.ndarray, "T 2"], outer: bool = False) -> Float[np.ndarray, "T 42 2"]:

@@ -16,6 +16,9 @@ from .prior import Scan, draw_between, stream
 from .sector import Sector
 from .tissue import smooth_noise
 
+_TIP_CM, _TIP_DB = 1.2, 12.0
+"""The probe's own dead zone: how deep, and how much darker at its face."""
+
 
 @dataclass(frozen=True)
 class Artefacts:
@@ -39,11 +42,11 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     turn = angle / sector.half_angle
     gain = draw_between(rng, look.gain_db, peak=0.5) - rng.uniform(*look.attenuation_db_cm) * (distance - 8.0) + 0 * turn
     gain = gain + _dropout(rng, look, turn) * _below(distance, 3.0) + _shadow(rng, look, turn)
-    gain = gain - 9.0 * np.abs(turn) ** rng.uniform(3.0, 7.0)
+    gain = gain - _TIP_DB * (1 - np.clip(distance / _TIP_CM, 0, 1)) - 9.0 * np.abs(turn) ** rng.uniform(3.0, 7.0)
     haze = rng.uniform(*look.clutter_db) + 3.0 * smooth_noise(rng, (8, 6))
     haze = np.maximum(haze, _near_field(rng, look, distance) + 2.0 * smooth_noise(rng, (10, 6)))
     haze = np.maximum(haze, _reverberation(rng, look, distance, turn))
-    quality = int(round(rng.uniform(*look.quality)))
+    quality = round(rng.uniform(*look.quality))
     return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
 
 

@@ -127,7 +127,7 @@ def volume(heart: Heart, rhythm: Rhythm, time_s: Float[np.ndarray, " T"]) -> Flo
     stroke = heart.edv_ml * heart.ef_percent / 100
     low = heart.edv_ml - stroke + stroke * rhythm.esv_excess[beat]
     high = heart.edv_ml + stroke * rhythm.edv_excess[beat + diastolic]
-    return low + (high - low) * a
+    return np.asarray(low + (high - low) * a)
 
 
 def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: float) -> Ejection:
@@ -184,9 +184,9 @@ def _extrema(volume_ml: Float[np.ndarray, " T"], time_s: Float[np.ndarray, " T"]
 def _step(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
     """Smooth step from 0 at 0 to 1 at 1."""
     x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _bump(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
     """Smooth hill from 0 at 0 over 1 to 0 at 1."""
-    return np.sin(np.pi * np.clip(x, 0, 1)) ** 0.7
+    return np.asarray(np.sin(np.pi * np.clip(x, 0, 1)) ** 0.7)

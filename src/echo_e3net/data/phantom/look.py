@@ -35,6 +35,8 @@ class Look:
         patchiness_db: standard deviation of the slow variation of brightness within tissue.
         wander: share of a texture's power that does not follow the tissue and decays.
         wander_s: time in which that share decays to 1/e.
+        fading_db: standard deviation of the change of brightness as tissue passes through the plane.
+        fading_s: time in which that change decays to 1/e.
         gain_db: overall gain.
         attenuation_db_cm: what the scanner's depth compensation leaves over.
         dropout: probability of a pale lateral wall; its depth is ``dropout_db``.
@@ -58,17 +60,19 @@ class Look:
     lateral_deg: Range = (1.0, 2.0)
     smoothing_px: Range = (0.3, 0.5)
     dynamic_range_db: Range = (45.0, 60.0)
-    black_db: Range = (-33.0, -27.0)
+    black_db: Range = (-31.5, -25.5)
     gamma: Range = (0.8, 1.2)
     blood_db: Range = (-30.0, -18.0)
     pericardium_db: Range = (8.0, 12.0)
     valve_db: Range = (5.0, 9.0)
     clutter_db: Range = (-44.0, -30.0)
-    noise_db: Range = (-42.0, -34.0)
+    noise_db: Range = (-38.0, -31.0)
     surroundings_db: Range = (-34.0, -20.0)
     patchiness_db: Range = (3.5, 6.0)
-    wander: Range = (0.5, 0.75)
-    wander_s: Range = (0.02, 0.06)
+    wander: Range = (0.55, 0.85)
+    wander_s: Range = (0.03, 0.12)
+    fading_db: Range = (2.5, 4.5)
+    fading_s: Range = (0.1, 0.25)
     gain_db: Range = (-8.0, 8.0)
     attenuation_db_cm: Range = (0.0, 0.8)
     dropout: float = 0.35

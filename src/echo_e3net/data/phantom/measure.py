@@ -23,7 +23,7 @@ def black_share(frames: UInt8[np.ndarray, "T H W"]) -> float:
     return float(np.mean(frames < BLACK))
 
 
-def polygon(border: Float[np.ndarray, "42 2"]) -> Float[np.ndarray, "43 2"]:
+def polygon(border: Float[np.ndarray, "42 2"]) -> Float[np.ndarray, "42 2"]:
     """Landmarks → closed border: apex, down the right side, mitral plane, up the left side."""
     return np.concatenate([border[APEX : APEX + 1], border[RIGHT], border[BASE : BASE + 1], border[LEFT][::-1]])
 
@@ -68,7 +68,7 @@ def lag_correlations(
     starts = np.linspace(0, len(frames) - 1 - lags[-1], 6).astype(int)
     reach = _SEARCH if compensated else 0
     values = [[_block_match(frames[t], frames[t + lag], x, y, reach) for t in starts for x, y in centres] for lag in lags]
-    return np.nanmean(np.array(values), axis=1)
+    return np.asarray(np.nanmean(np.array(values), axis=1))
 
 
 def ridge_error(features: Float[np.ndarray, "N F"], target: Float[np.ndarray, " N"], penalty: float, folds: int = 5) -> float:
@@ -89,7 +89,7 @@ def _autocorrelation(texture: np.ndarray, tissue: np.ndarray, lag: int, axis: in
     here[axis], there[axis] = slice(0, texture.shape[axis] - lag), slice(lag, None)
     a, b = texture[tuple(here)], texture[tuple(there)]
     both = tissue[tuple(here)] & tissue[tuple(there)]
-    return float((a * b)[both].mean() / max(float(np.sqrt((a * a)[both].mean() * (b * b)[both].mean())), 1e-6))
+    return float((a * b)[both].sum() / max(float(np.sqrt((a * a)[both].sum() * (b * b)[both].sum())), 1e-6))
 
 
 def _first_fall(correlations: list[float]) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from echo_e3net.data.raster import resize_linear
+
 from .anatomy import Ventricle, to_heart, to_probe
 from .sector import BEAMS, DEPTHS, Sector
 
@@ -46,9 +47,7 @@ class MaterialMap:
     seen: Float32[np.ndarray, "r a 2"]
     identity: Float32[np.ndarray, "R A 2"]
 
-    def __call__(
-        self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]
-    ) -> tuple[Float32[np.ndarray, "R A"], Float32[np.ndarray, "R A"]]:
+    def __call__(self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Float32[np.ndarray, "R A"], Float32[np.ndarray, "R A"]]:
         """Grid (beam, row) at rest of each sample of the grid now."""
         u, z = to_heart(self.x - drift_cm[0], self.depth - drift_cm[1], self.sector.scan)
         place = to_probe(np.stack(at_rest(u, z, now, self.rest), axis=-1), self.sector.scan)
@@ -62,8 +61,7 @@ def material_map(sector: Sector, rest: Ventricle) -> MaterialMap:
     x, depth = sector.points(_COARSE)
     seen = np.stack(sector.to_grid(x, depth), axis=-1)
     identity = np.stack(np.meshgrid(np.arange(BEAMS), np.arange(DEPTHS)), axis=-1)
-    x, depth, seen, identity = (part.astype(np.float32) for part in (x, depth, seen, identity))
-    return MaterialMap(sector, rest, x, depth, seen, identity)
+    return MaterialMap(sector, rest, *(part.astype(np.float32) for part in (x, depth, seen, identity)))
 
 
 def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tuple[np.ndarray, np.ndarray]:
@@ -79,12 +77,12 @@ def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tu
 def _along(z: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
     knots_now = np.concatenate([now.outer_apex, now.apex, now.base])
     knots_rest = np.concatenate([rest.outer_apex, rest.apex, rest.base])
-    inside = np.interp(z, knots_now, knots_rest).astype(z.dtype)
+    inside = np.interp(z, knots_now, knots_rest)
     above = np.minimum(z - knots_now[0], 0)
     below = np.clip((z - knots_now[2]) / _ATRIAL_REACH, 0, 1)
     shift_above = (knots_rest[0] - knots_now[0]) * np.exp(above / _APICAL_REACH)
     shift_below = (knots_rest[2] - knots_now[2]) * np.cos(0.5 * np.pi * below) ** 2
-    return np.where(z < knots_now[0], z + shift_above, np.where(z > knots_now[2], z + shift_below, inside))
+    return np.asarray(np.where(z < knots_now[0], z + shift_above, np.where(z > knots_now[2], z + shift_below, inside)), z.dtype)
 
 
 def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
@@ -97,4 +95,4 @@ def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, re
     beyond = distance - outer
     squeeze = _RIGHT_SQUEEZE * (1 - now.length / rest.length) / 0.15 * (u < 0) * np.clip(z / rest.base, 0, 1)
     outside = outer_rest + beyond + (outer - outer_rest) * (1 - np.exp(-beyond / _SIDE_REACH)) + squeeze * beyond * np.exp(-((beyond / 3.5) ** 2))
-    return np.sign(u) * np.where(distance < inner, cavity, np.where(distance < outer, wall, outside))
+    return np.asarray(np.sign(u) * np.where(distance < inner, cavity, np.where(distance < outer, wall, outside)))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from echo_e3net.geometry import APEX, LEFT, RIGHT
 from echo_e3net.data.raster import draw_curve, resize_cubic, write_png, write_text
+from echo_e3net.geometry import APEX, LEFT, RIGHT
+
 from .render import Plan, render
 from .sector import SIZE
 
@@ -64,5 +65,5 @@ def _traced(picture: UInt8[np.ndarray, "h w 3"], inner: Float[np.ndarray, "42 2"
     return picture
 
 
-def _framed(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
+def _framed(picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
     return np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0)))

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.data.raster import remap
+
 from .anatomy import Ventricle, aim, landmarks, ventricle
 from .artefacts import Artefacts, draw_artefacts, draw_drift
 from .ejection import Ejection, draw_ejection
@@ -16,8 +17,8 @@ from .look import ADULT_CART, Look
 from .motion import material_map
 from .prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
 from .sector import SIZE, Sector, scan_converter, sector_of
-from .speckle import Field, Scanner, amplitude, compress, draw_scanner, point_spread, point_spread_gain, scatterers, wandering
-from .tissue import Chambers, draw_chambers, paint
+from .speckle import Field, Scanner, amplitude, compress, draw_scanner, fading, point_spread, point_spread_gain, scatterers, wandering
+from .tissue import Chambers, draw_chambers, paint, smooth_noise
 from .valves import draw_leaflets, leaflets
 
 _BLOOD_WANDER = 0.95
@@ -92,6 +93,8 @@ def jpeg_quality(plan: Plan) -> int:
 def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndarray, "T 112 112"]:
     """The frames of one video.
 
+    Part of a video shows the same heart at the same moments as the whole, with other speckle: the texture's history starts at the first frame.
+
     Args:
         plan: from :func:`plan_video`.
         first: first frame to render.
@@ -122,18 +125,25 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
     still = np.sqrt(1 - np.float32(_HAZE_WANDER)) * haze * scatterers(rng)
     valve, noise = amplitude(np.array(rng.uniform(*plan.look.valve_db))), amplitude(np.array(scanner.noise_db))
     scale, drifting = np.float32(point_spread_gain(scanner)), wandering(rng, scanner, plan.scan.fps)
+    plane = fading(rng, scanner, plan.scan.fps, len(plan.drift_cm))
     for t, (wander, innovation) in zip(moments, drifting, strict=False):
         now, drift = shape.at(t), plan.drift_cm[t].astype(np.float32)
         seen = remap(painted, *where(now, drift), mirror=True)
+        seen = seen[..., :3] * np.exp(plane[t] * seen[..., 3:])
         thin = valve / 255 * draw_leaflets(parts, now, rest, float(plan.ejection.opening[t]), drift, sector)[..., None].astype(np.float32)
         restless = seen[..., 2:] + np.sqrt(np.float32(_HAZE_WANDER)) * haze + 0.5 * thin
         field = seen[..., :2] + restless * wander + noise * innovation + still + 0.7 * thin
         yield scale * point_spread(field, scanner)
 
 
-def _painted(rng: np.random.Generator, plan: Plan, chambers: Chambers, sector: Sector, scanner: Scanner) -> Float32[np.ndarray, "R A 3"]:
-    """What moves with the tissue, at rest: the complex field of its scatterers, and the strength of the texture that wanders over it."""
+def _painted(rng: np.random.Generator, plan: Plan, chambers: Chambers, sector: Sector, scanner: Scanner) -> Float32[np.ndarray, "R A 4"]:
+    """What moves with the tissue, at rest.
+
+    Its four parts: the complex field of the scatterers, the strength of the texture that wanders over it, and how its brightness (log amplitude)
+    changes through the plane.
+    """
     strength_db, blood = paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector)
     strength = amplitude(strength_db)[..., None]
-    wander = np.where(blood, _BLOOD_WANDER, scanner.wander).astype(np.float32)[..., None]
-    return np.concatenate([strength * np.sqrt(1 - wander) * scatterers(rng), strength * np.sqrt(wander)], axis=-1)
+    wander = np.where(blood, _BLOOD_WANDER, scanner.wander.size).astype(np.float32)[..., None]
+    through_plane = np.log(amplitude(scanner.fading.size * ~blood * smooth_noise(rng, (36, 28))))[..., None]
+    return np.concatenate([strength * np.sqrt(1 - wander) * scatterers(rng), strength * np.sqrt(wander), through_plane], axis=-1)

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.data.raster import blur, remap, resize_area
+
 from .prior import Scan
 
 SIZE = 112
@@ -80,7 +81,7 @@ class ScanConverter:
     def __call__(self, grey: Float32[np.ndarray, "R A"]) -> UInt8[np.ndarray, "112 112"]:
         """Polar grey values (0…255) → frame, black outside the sector."""
         fine = blur(remap(grey, self.beam, self.row), self.smoothing, self.smoothing)
-        return np.rint(resize_area(fine, SIZE, SIZE)).clip(0, 255).astype(np.uint8)
+        return np.asarray(np.rint(resize_area(fine, SIZE, SIZE)).clip(0, 255), np.uint8)
 
 
 def scan_converter(sector: Sector, smoothing_px: float) -> ScanConverter:

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float
 
 from echo_e3net.geometry import APEX, BASE, LEFT, RIGHT
+
 from .prior import split_of, stream
 from .render import Plan
 from .sector import SIZE

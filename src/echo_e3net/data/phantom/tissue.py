@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32
 
 from echo_e3net.data.raster import blur, resize_linear
+
 from .anatomy import Ventricle, to_heart
 from .look import Look
 from .prior import Heart, draw_between, stream
@@ -102,8 +103,8 @@ def paint(
     surroundings = _surroundings(rng.uniform(*look.surroundings_db), distance, u, z, rest)
     canvas = Canvas(u - rest.midline(z), z, surroundings + 1.6 * patches, patches)
     _paint_right_ventricle(canvas, chambers, rest, blood)
-    _paint_atria(canvas, chambers, rest, blood, pericardium)
     _paint_pericardium(canvas, rest, pericardium)
+    _paint_atria(canvas, chambers, rest, blood, pericardium)
     _paint_left_ventricle(canvas, rest, blood, streaks)
     return blur(canvas.strength_db.astype(np.float32), 0.5, 0.7), canvas.blood
 
@@ -132,7 +133,7 @@ def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, 
     septum, wall = right_faces(chambers, rest, canvas.z)
     left, z, outside = -canvas.u, canvas.z, wall + chambers.free_wall
     beside = (z > chambers.right_top) & (z < chambers.right_base + 0.1)
-    canvas.cover((z > chambers.right_top - 0.9) & (z < chambers.right_base + 0.2) & (left > septum - 0.1) & (left < outside), -7.0)
+    canvas.cover((z > chambers.right_top - 0.9) & (z < chambers.right_base - 0.1) & (left > septum - 0.1) & (left < outside), -7.0)
     canvas.cover(beside & (left > outside) & (left < outside + 0.18), -4.0)
     s = (z - chambers.right_top) / (chambers.right_base - chambers.right_top)
     trabeculae = 8.0 * (1 - _ramp(s, 0.15, 0.6))
@@ -158,7 +159,7 @@ def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: flo
 
 def _egg(canvas: Canvas, centre_u: float, centre_z: float, half_u: float, half_z: float) -> np.ndarray:
     """Below 1 inside a rounded box; grows like the distance in half axes outside."""
-    return np.asarray((np.abs((canvas.u - centre_u) / half_u) ** 2.6 + np.abs((canvas.z - centre_z) / half_z) ** 2.6) ** (1 / 2.6))
+    return np.asarray((np.abs((canvas.u - centre_u) / half_u) ** 2.3 + np.abs((canvas.z - centre_z) / half_z) ** 2.3) ** (1 / 2.3))
 
 
 def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> None:
@@ -167,7 +168,8 @@ def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> N
     top, base = float(rest.outer_apex[0]), float(rest.base[0])
     s = (z - top) / (base - top)
     beside = (z > top - 0.2) & (z < base + 0.3) & (canvas.u > 0)
-    canvas.cover(beside & (beyond >= 0) & (beyond < 2.0), np.maximum(canvas.strength_db - canvas.patches, -6.0 - 8.0 * beyond))
+    lung = -6.0 - 9.0 * np.maximum(beyond, 0) - 12.0 * _ramp(z, base - 0.5, base + 2.5)
+    canvas.cover((z > top - 0.2) & (canvas.u > 0) & (beyond >= 0), np.maximum(canvas.strength_db - canvas.patches, lung))
     line = pericardium * _ramp(s, 0.25, 0.7) - 6.0 * (1 - _ramp(s, 0.0, 0.3))
     canvas.cover(beside & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
 

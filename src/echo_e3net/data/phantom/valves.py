@@ -13,11 +13,14 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from echo_e3net.data.raster import draw_curve
+
 from .anatomy import Ventricle, to_probe
 from .sector import BEAMS, DEPTHS, Sector
 from .tissue import Chambers, right_faces
 
 _POINTS = 6
+_GRAZING = 0.25
+"""Amplitude of a leaflet along the beam over that of one across it."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Leaflet:
     closed: float
     opened: float
     mitral: bool
+
+    @property
+    def strength(self) -> float:
+        """Amplitude over that of the mitral leaflets: the right heart is thinner."""
+        return 1.0 if self.mitral else 0.6
 
     def curve(self, now: Ventricle, rest: Ventricle, opening: float) -> Float[np.ndarray, "N 2"]:
         """Points (u, z) from hinge to tip."""
@@ -72,6 +80,13 @@ def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
     )
 
 
+def _facing(place: Float[np.ndarray, "N 2"]) -> float:
+    """Grey value 0…255 of a leaflet: strongest where it lies across the beam."""
+    along, beam = place[-1] - place[0], place.mean(0)
+    across = abs(along[0] * beam[1] - along[1] * beam[0]) / float(np.linalg.norm(along) * np.linalg.norm(beam))
+    return 255 * (_GRAZING + (1 - _GRAZING) * float(across))
+
+
 def draw_leaflets(
     parts: tuple[Leaflet, ...], now: Ventricle, rest: Ventricle, opening: float, drift_cm: Float[np.ndarray, " 2"], sector: Sector
 ) -> UInt8[np.ndarray, "R A"]:
@@ -80,5 +95,5 @@ def draw_leaflets(
     for part in parts:
         place = to_probe(part.curve(now, rest, opening), sector.scan) + drift_cm
         beam, row = sector.to_grid(place[:, 0], place[:, 1])
-        draw_curve(picture, np.stack([beam, row], axis=-1).astype(np.float32), 255, thickness=1)
+        draw_curve(picture, np.stack([beam, row], axis=-1).astype(np.float32), part.strength * _facing(place))
     return picture

@@ -18,8 +18,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from echo_e3net.errors import InputError
 from echo_e3net.data.raster import use_one_thread, write_mjpeg_avi
+from echo_e3net.errors import InputError
+
 from .look import ADULT_CART
 from .preview import write_preview
 from .prior import FRAME_RANGE
@@ -59,8 +60,8 @@ def phantom(
 ) -> None:
     """Make synthetic apical-four-chamber videos with exact borders, volumes and EF.
 
-    The folder has the released data set's form (Videos/, FileList.csv, VolumeTracings.csv), and EpiTracings.csv with the epicardial border. Run again to go
-    on after an interruption, or with a larger n to add videos.
+    The folder has EchoNet-Dynamic's form (Videos/, FileList.csv, VolumeTracings.csv), and EpiTracings.csv with the epicardial border. Run again to
+    go on after an interruption, or with a larger n to add videos.
 
     Args:
         out: Folder to write; made if it is not there.
@@ -80,11 +81,25 @@ def phantom(
     console = Console()
     if missing:
         _write_videos(out, recipe, missing, jobs or os.cpu_count() or 1, console)
-    for name, text in table_texts(plans, val_fraction, test_fraction).items():
-        write_text(out / name, text)
+    _write_tables(out, table_texts(plans, val_fraction, test_fraction))
     if preview is not None:
-        write_preview(preview, plans)
+        _write_preview(preview, plans)
     console.print(f"{out}: {n} videos" + (f", {len(missing)} new." if missing else ", all there already."), highlight=False, soft_wrap=True)
+
+
+def _write_tables(out: Path, texts: dict[str, str]) -> None:
+    try:
+        for name, text in texts.items():
+            write_text(out / name, text)
+    except OSError as error:
+        raise InputError(f"cannot write the tables to {out} ({error.strerror or error}): make room, then run again.") from error
+
+
+def _write_preview(path: Path, plans: list[Plan]) -> None:
+    try:
+        write_preview(path, plans)
+    except OSError as error:
+        raise InputError(f"cannot write the preview {path} ({error.strerror or error}): choose another place for it.") from error
 
 
 def _check(recipe: Recipe, n: int, jobs: int | None) -> None:
