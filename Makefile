@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 
 quickstart: $(INSTALLED) ## from nothing to a report: phantom data, train, test, predict on a real cine (CPU)
 	# 300 synthetic videos with known EF and borders; a second call keeps what is there
-	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0
+	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 100
 	# an earlier quickstart is moved aside, never overwritten
 	if [ -e $(RUN) ]; then mv $(RUN) "$(RUN).$$(date +%Y%m%d-%H%M%S)"; fi
 	# train the small configuration
