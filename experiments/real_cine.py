@@ -39,7 +39,6 @@ def main(out: Path) -> None:
     """Write the cine as an AVI."""
     frames, fps = read_cine()
     framing = Framing.square(*frames.shape[1:], SIZE)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_mjpeg_avi(out, framing.frames(frames, SIZE).numpy(), fps, 95)
     print(f"{out}: {len(frames)} frames at {fps:.0f} fps")
 

@@ -10,7 +10,9 @@ What is changed of LightningCLI, and why:
 
 from __future__ import annotations
 
+import logging
 import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,7 @@ class E3CLI(LightningCLI):
     """LightningCLI with one folder a run."""
 
     def __init__(self, args: Sequence[str] | None = None) -> None:
+        hide_noise()
         super().__init__(
             E3System,
             EchoDataModule,
@@ -98,6 +101,12 @@ class E3CLI(LightningCLI):
                 f"--ckpt_path {wanted}: {found or folder} holds no checkpoint. Train the run first (echo-e3net fit), give its --name, or a file."
             )
         return str(found)
+
+
+def hide_noise() -> None:
+    """Keep from the screen what a user cannot mend: an advertisement at every start, and Lightning's use of what torch deprecates."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
 
 
 def best_checkpoint(folder: Path) -> Path | None:

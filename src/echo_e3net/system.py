@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -63,6 +64,8 @@ class E3System(LightningModule):
             statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
             self.network.adopt(statistics)
             self.measured.fill_(True)
+            shown = f"grey {statistics.grey_mean:.1f} ± {statistics.grey_sd:.1f}, mean EF {100 * statistics.ef_mean:.1f} %"
+            rank_zero_info(f"training split: {shown}; network: {sum(p.numel() for p in self.network.parameters()):,} parameters")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another network with one sentence instead of a page of keys."""

@@ -59,11 +59,11 @@ def test_the_epicardium_is_outside_the_endocardium(phantom_root):
         ("FileList.csv", put(1, "Split", "dev"), r"row 3 .*Split is 'dev'\. It must be TRAIN, VAL or TEST"),
         ("FileList.csv", put(1, "FileName", "gone"), r"row 3 \(gone\): .*gone\.avi does not exist"),
         ("FileList.csv", lambda t: t.drop(columns="Split"), r"column 'Split' is missing; it has 'FileName'"),
-        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), r"row 12: video .* is listed twice"),
+        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), r"row 14: video .* is listed twice"),
         ("VolumeTracings.csv", lambda t: t.drop(columns="X2"), r"VolumeTracings\.csv: column 'X2' is missing"),
         ("VolumeTracings.csv", put(5, "Y1", "x"), r"VolumeTracings\.csv row 7: Y1 is 'x'"),
         ("VolumeTracings.csv", put(5, "Y1", ""), r"VolumeTracings\.csv row 7: Y1 is ''"),
-        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), r"is traced at frame 4000, but has \d+ frames"),
+        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), r"VolumeTracings\.csv row 2: Frame is '4000', but 0X\w+ has \d+ frames"),
     ],
 )
 def test_bad_tables_name_file_row_and_value(root, file, change, message):

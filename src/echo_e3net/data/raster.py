@@ -5,13 +5,13 @@ The only file that imports OpenCV. Arrays are numpy; points are (x, y) with the 
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
+
+from echo_e3net.files import whole
 
 _SUBPIXEL_BITS = 4
 """OpenCV draws with fixed-point coordinates: this many bits of fraction."""
@@ -93,7 +93,7 @@ def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, 
     """Write grey frames as a motion-JPEG AVI, grey stored as three equal channels; the file appears whole or not at all.
 
     Args:
-        path: the file to write; its folder must exist.
+        path: the file to write, ending in .avi.
         frames: grey frames.
         fps: frames a second.
         quality: JPEG quality, 1…100.
@@ -101,15 +101,8 @@ def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, 
     Raises:
         OSError: if the encoder cannot write the file.
     """
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=".avi", dir=path.parent)
-    os.close(descriptor)
-    aside = Path(name)
-    try:
+    with whole(path) as aside:
         _encode(aside, frames, fps, quality)
-        aside.chmod(0o644)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
@@ -125,10 +118,8 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         OSError: if the file cannot be written.
     """
     _, buffer = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_bytes(buffer.tobytes())
-    aside.replace(path)
+    with whole(path) as aside:
+        aside.write_bytes(buffer.tobytes())
 
 
 def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:

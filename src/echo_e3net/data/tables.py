@@ -67,20 +67,22 @@ def read_echonet(root: Path) -> list[VideoRecord]:
     if not root.is_dir():
         raise InputError(f"{root}: no such folder. Set --data.root to the folder that holds {FILE_LIST}; `echo-e3net data phantom` makes one.")
     files = read_columns(root / FILE_LIST, ("FileName", "EF", "NumberOfFrames", "Split"))
-    stems = [Path(str(name)).stem for name in files["FileName"]]
-    for row, stem in enumerate(stems, 2):
-        if stem in stems[: row - 2]:
-            raise InputError(f"{root / FILE_LIST} row {row}: video {stem!r} is listed twice. Keep one row.")
-    traced = {border: group_tracings(root / name, set(stems)) for border, name in TRACINGS.items() if border == "endo" or (root / name).exists()}
-    return [
-        _record(root, row, stem, values, {border: frames.get(stem, {}) for border, frames in traced.items()})
-        for row, (stem, values) in enumerate(zip(stems, rows_of(files), strict=True), 2)
-    ]
+    records: dict[str, VideoRecord] = {}
+    for row, values in enumerate(rows_of(files), 2):
+        record = _listed(root, row, values)
+        if record.name in records:
+            raise InputError(f"{root / FILE_LIST} row {row}: video {record.name!r} is listed twice. Keep one row.")
+        records[record.name] = record
+    lengths = {name: record.frames or 0 for name, record in records.items()}
+    traced = {border: group_tracings(root / name, lengths) for border, name in TRACINGS.items() if border == "endo" or (root / name).exists()}
+    return [_label(root, record, {border: frames.get(name, {}) for border, frames in traced.items()}) for name, record in records.items()]
 
 
-def _record(root: Path, row: int, stem: str, values: dict[str, str], tracings: dict[str, dict[int, Tensor]]) -> VideoRecord:
-    where = f"{root / FILE_LIST} row {row} ({stem})"
-    path = root / VIDEOS / f"{stem}.avi"
+def _listed(root: Path, row: int, values: dict[str, str]) -> VideoRecord:
+    """What a row of FileList.csv says, without tracings."""
+    name = _stem(values["FileName"])
+    where = f"{root / FILE_LIST} row {row} ({name})"
+    path = root / VIDEOS / f"{name}.avi"
     if not path.is_file():
         raise InputError(f"{where}: {path} does not exist. Put the video there or remove the row.")
     split = values["Split"].strip().lower()
@@ -88,18 +90,21 @@ def _record(root: Path, row: int, stem: str, values: dict[str, str], tracings: d
         raise InputError(f"{where}: Split is {values['Split']!r}. It must be TRAIN, VAL or TEST.")
     ef_percent = _number(values["EF"], where, "EF", 0, 100)
     frames = int(_number(values["NumberOfFrames"], where, "NumberOfFrames", 1, 1e6))
-    for border, found in tracings.items():
-        for frame in found:
-            if not 0 <= frame < frames:
-                raise InputError(
-                    f"{root / TRACINGS[border]}: {stem} is traced at frame {frame}, but has {frames} frames by {FILE_LIST}. Frames count from 0; "
-                    "correct the row or remove the video."
-                )
+    return unlabelled(path)._replace(frames=frames, ef=ef_percent / 100, split=split)
+
+
+def _label(root: Path, record: VideoRecord, tracings: dict[str, dict[int, Tensor]]) -> VideoRecord:
+    """The record with what its tracings say."""
     try:
         traced, landmarks, mask = label_phases(tracings)
     except ValueError as error:
-        raise InputError(f"{root}: the tracings of {stem} make no contour: {error}. Correct or remove them.") from error
-    return VideoRecord(stem, path, frames, ef_percent / 100, split, traced, landmarks, mask)
+        raise InputError(f"{root}: the tracings of {record.name} make no contour: {error}. Correct or remove them.") from error
+    return record._replace(traced=traced, landmarks=landmarks, landmark_mask=mask)
+
+
+def _stem(name: str) -> str:
+    """The name of a video without folder and suffix: FileList.csv has no suffix, VolumeTracings.csv has one."""
+    return Path(name).name.removesuffix(".avi")
 
 
 def label_phases(tracings: dict[str, dict[int, Tensor]]) -> tuple[tuple[int, int] | None, Tensor, Tensor]:
@@ -125,11 +130,15 @@ def label_phases(tracings: dict[str, dict[int, Tensor]]) -> tuple[tuple[int, int
     return (ed, es), landmarks, mask
 
 
-def group_tracings(path: Path, stems: set[str]) -> dict[str, dict[int, Tensor]]:
-    """The segments (M, 4) of a tracings file by video stem and frame; rows of videos that are not listed are left out.
+def group_tracings(path: Path, lengths: dict[str, int]) -> dict[str, dict[int, Tensor]]:
+    """The segments (M, 4) of a tracings file by video and frame; rows of videos that are not listed are left out.
+
+    Args:
+        path: the file.
+        lengths: frames of each listed video.
 
     Raises:
-        InputError: the file or a column is missing, or a value is not a number.
+        InputError: the file or a column is missing, a value is not a number, or a frame lies beyond its video's end.
     """
     columns = ("X1", "Y1", "X2", "Y2", "Frame")
     table = read_columns(path, ("FileName", *columns))
@@ -139,10 +148,18 @@ def group_tracings(path: Path, stems: set[str]) -> dict[str, dict[int, Tensor]]:
         row = int(bad.any(axis=1).to_numpy().argmax())
         column = str(bad.columns[bad.iloc[row].to_numpy().argmax()])
         raise InputError(f"{path} row {row + 2}: {column} is {table[column].iloc[row]!r}. It must be a number; correct or remove the row.")
-    numbers["stem"] = [Path(name).stem for name in table["FileName"]]
+    numbers["stem"] = [_stem(name) for name in table["FileName"]]
     numbers["Frame"] = numbers["Frame"].astype(int)
+    length = numbers["stem"].map(lengths)
+    beyond = (length.notna() & ~numbers["Frame"].between(0, length - 1)).to_numpy()
+    if beyond.any():
+        row = int(beyond.argmax())
+        raise InputError(
+            f"{path} row {row + 2}: Frame is {table['Frame'].iloc[row]!r}, but {numbers['stem'].iloc[row]} has {int(length.iloc[row])} frames by "
+            f"{FILE_LIST}. Frames count from 0; correct the row or remove it."
+        )
     grouped: dict[str, dict[int, Tensor]] = {}
-    for (stem, frame), rows in numbers[numbers["stem"].isin(stems)].groupby(["stem", "Frame"], sort=False):
+    for (stem, frame), rows in numbers[numbers["stem"].isin(list(lengths))].groupby(["stem", "Frame"], sort=False):
         grouped.setdefault(stem, {})[frame] = torch.tensor(rows[["X1", "Y1", "X2", "Y2"]].to_numpy("float32"))
     return grouped
 

@@ -7,7 +7,6 @@ mitral plane, rows 1…20 are the disc chords from apex to base. Which of the tw
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -37,15 +36,6 @@ def table_texts(plans: list[Plan], val_fraction: float, test_fraction: float) ->
         VOLUME_TRACINGS: _lines([_TRACING_COLUMNS, *inner]),
         EPI_TRACINGS: _lines([_TRACING_COLUMNS, *outer]),
     }
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all; a file that already says so is left alone."""
-    if path.is_file() and path.read_bytes() == text.encode():
-        return
-    aside = path.with_name(f".{path.name}.part")
-    aside.write_bytes(text.encode())
-    aside.replace(path)
 
 
 def segments(border: Float[np.ndarray, "42 2"]) -> Float[np.ndarray, "21 4"]:

@@ -20,12 +20,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from echo_e3net.data.raster import use_one_thread, write_mjpeg_avi
 from echo_e3net.errors import InputError
+from echo_e3net.files import write_text
 
 from .look import ADULT_CART
 from .preview import write_preview
 from .prior import FRAME_RANGE
 from .render import Plan, jpeg_quality, plan_video, render
-from .tables import TABLES, table_texts, write_text
+from .tables import TABLES, table_texts
 
 VERSION = 1
 """Raised whenever the same seed gives other files."""
