@@ -20,7 +20,7 @@ def phantom_root(tmp_path_factory):
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
-    """Run ``echo-e3net`` in an empty folder: returns exit code and standard error."""
+    """Run ``echo-e3net`` in an empty folder: returns exit code and standard error; standard output is in ``command.output``."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["echo-e3net"])  # Lightning warns where both args and a command line are given
 
@@ -29,7 +29,8 @@ def command(capsys, monkeypatch, tmp_path):
             code = main([str(arg) for arg in args])
         except SystemExit as stop:
             code = stop.code
-        return code, capsys.readouterr().err
+        run.output, error = capsys.readouterr()
+        return code, error
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     return run

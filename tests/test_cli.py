@@ -2,6 +2,11 @@
 
 import json
 import math
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +16,7 @@ import yaml
 from echo_e3net import geometry
 from echo_e3net.data.tables import read_echonet
 from echo_e3net.data.tracings import canonical_landmarks
+from echo_e3net.data.video import read_frames
 
 TINY = """
 seed_everything: 1
@@ -165,6 +171,48 @@ def test_help_names_every_command(command, capsys):
     assert command("--help")[0] == 0
     assert command("nonsense")[0] == 2
     assert command("test", "--config", "no.yaml")[0] == 2
+
+
+def test_phantom_through_the_command_line(command, tmp_path):
+    assert command("data", "phantom", "--out", "p", "--n", 2, "--jobs", 1, "--max_frames", 28, "--preview", "sheet.png")[0] == 0
+    assert len(list((tmp_path / "p" / "Videos").glob("*.avi"))) == 2
+    assert (tmp_path / "sheet.png").stat().st_size > 20_000
+    code, error = command("data", "phantom", "--out", "p", "--n", 2, "--seed", 5, "--max_frames", 28)
+    assert code == 2
+    assert "seed 0, not 5" in error
+
+
+def test_the_real_cine_is_read(command, tiny, tmp_path):
+    real_cine = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "real_cine.py"))
+    real_cine["main"](tmp_path / "out" / "cine.avi")
+    frames = read_frames(tmp_path / "out" / "cine.avi")
+    assert frames.shape == (30, 112, 112)
+    assert frames.std() > 10
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    assert command("predict", *tiny, "--data.videos", '["out/cine.avi"]')[0] == 0
+    row = pd.read_csv(tmp_path / "runs" / "tiny" / "predictions.csv").iloc[0]
+    assert row["name"] == "cine"
+    assert 0 < row["ef_percent"] < 100
+    assert 0 <= row["ed_frame"] < 30
+
+
+def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    overlay = Path(__file__).parents[1] / "experiments" / "overlays" / "wandb.yaml"
+    assert command("fit", *tiny, "--config", overlay, "--trainer.max_epochs", 1)[0] == 0
+    assert list((tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"))
+    assert (tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt").exists()
+
+
+def test_without_decord_there_is_one_sentence(tmp_path):
+    (tmp_path / "decord.py").write_text("raise ImportError('no wheel')")
+    code = "import sys; from echo_e3net.main import main; sys.exit(main(['fit', '--help']))"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert "pip install decord2" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_traceback_is_shown_when_asked_for(command, tiny, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from echo_e3net import geometry
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips
 from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
@@ -40,6 +41,16 @@ def test_a_training_clip_shows_the_frames_it_names(records):
         assert abs(frame - clip.frame_index[0] - 2 * clip.phase_position[p]) < 1e-5 or clip.phase_position[p].isnan()
     assert torch.equal(clip.landmark_mask, record.landmark_mask & clip.phase_position.isfinite()[:, None])
     torch.testing.assert_close(clip.landmarks[clip.landmark_mask], record.landmarks[clip.landmark_mask])
+
+
+@pytest.mark.parametrize("size", [112, 80])
+def test_the_way_from_file_to_ef(records, size):
+    """A clip that holds both traced frames gives the phantom's EF by Simpson's method of its own landmarks."""
+    span = ClipSpan(40, 1)
+    for clip in EvaluationClips(records, span, size, CentredClip()):
+        assert clip.landmark_mask.all()
+        ed, es = clip.landmarks[0, 0], clip.landmarks[1, 0]
+        assert 100 * abs(geometry.ejection_fraction(ed, es) - clip.ef) < 0.1
 
 
 def test_chance_is_a_function_of_seed_epoch_and_number(records):

@@ -1,0 +1,45 @@
+"""Every configuration is read by the real command line, says only what it changes, and has a row in experiments/README.md."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+BASE = EXPERIMENTS / "e3net.yaml"
+OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE)
+
+
+def flat(config, prefix=""):
+    """Leaves of a nested mapping by dotted name; what a class_path brings counts as part of its node."""
+    if not isinstance(config, dict) or not config:
+        return {prefix: config}
+    return {name: value for key, part in config.items() for name, value in flat(part, f"{prefix}.{key}".lstrip(".")).items()}
+
+
+@pytest.fixture
+def resolved(command):
+    def resolve(*paths):
+        configs = [word for path in paths for word in ("--config", path)]
+        assert command("fit", *configs, "--print_config")[0] == 0
+        return flat(yaml.safe_load(command.output))
+
+    return resolve
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
+def test_an_overlay_changes_only_what_it_states(overlay, resolved):
+    base, both = resolved(BASE), resolved(BASE, overlay)
+    stated = flat(yaml.safe_load(overlay.read_text()))
+    swapped = [name.rsplit(".", 1)[0] for name in stated if name.endswith("class_path")]
+    changed = {name for name in base.keys() | both.keys() if base.get(name) != both.get(name)}
+    assert changed, "an overlay that changes nothing"
+    assert not {name for name in changed if name not in stated and not name.startswith(tuple(swapped)) and name not in swapped}
+    assert all(both[name] == value for name, value in stated.items())
+
+
+@pytest.mark.parametrize("path", [BASE, *OVERLAYS], ids=lambda path: path.stem)
+def test_a_configuration_asks_its_question_and_has_its_row(path):
+    first = path.read_text().splitlines()[0]
+    assert first.startswith("# ")
+    assert str(path.relative_to(EXPERIMENTS)) in (EXPERIMENTS / "README.md").read_text()
