@@ -45,7 +45,7 @@ class EchoClip(NamedTuple):
     framing: Float[Tensor, "*B 3"]
     video_number: Int[Tensor, "*B"]
     clip_number: Int[Tensor, "*B"]
-    name: str | list[str]
+    name: str | tuple[str, ...]
 
 
 class E3Output(NamedTuple):
