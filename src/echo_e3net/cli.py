@@ -5,6 +5,7 @@ What is changed of LightningCLI, and why:
 * ``--name`` and ``--runs`` name the run's folder; loggers, checkpoints and tables go there.
 * ``--ckpt_path best`` and ``last`` are looked up in that folder, also in a new process; test, validate and predict read the best where none is given.
 * ``fit`` refuses a folder that holds checkpoints, unless it resumes.
+* validate, test and predict run on one device unless told otherwise.
 * Hyper-parameters are never read from a checkpoint: they would override explicit arguments. The configuration says what the network is.
 """
 
@@ -69,6 +70,8 @@ class E3CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  (Trainer's own arguments)
         """A trainer that works in the run's folder, logging to CSV unless another logger is configured."""
         kwargs["default_root_dir"] = str(self.run_folder)
+        if self.subcommand != "fit" and self._get(self.config_init, "trainer.devices") == "auto":
+            kwargs["devices"] = 1  # each rank would write a table of its own share of the videos
         if self._get(self.config_init, "trainer.logger") in (None, True):
             kwargs["logger"] = CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1)
         trainer = super().instantiate_trainer(**kwargs)

@@ -63,11 +63,18 @@ def test_chance_is_a_function_of_seed_epoch_and_number(records):
     same(first, clips[ClipKey(0, 3)])
     starts = {int(clips[ClipKey(epoch, 3)].frame_index[0]) for epoch in range(12)}
     assert len(starts) > 1
-    assert list(EpochSampler(10, 0)) == list(EpochSampler(10, 0))
-    other = EpochSampler(10, 0)
-    other.set_epoch(1)
-    assert [k.number for k in other] != [k.number for k in EpochSampler(10, 0)]
-    assert sorted(k.number for k in other) == list(range(10))
+
+
+def test_an_epoch_has_every_video_once_and_ranks_share_it(records):
+    clips = TrainingClips(records, SPAN, 64, RandomClip(), 0)
+    first, second = EpochSampler(clips, 0), EpochSampler(clips, 0)
+    assert list(first) == list(second)
+    second.set_epoch(1)
+    assert [k.number for k in second] != [k.number for k in first]
+    assert {k.epoch for k in second} == {1}
+    assert sorted(k.number for k in second) == list(range(len(records)))
+    shares = [list(EpochSampler(clips, 0, rank, 2)) for rank in range(2)]
+    assert sorted(shares[0] + shares[1]) == sorted(first)
 
 
 def test_reading_leaves_global_chance_alone(records):

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from lightning.pytorch import LightningDataModule
 from rich.progress import track
 from torch.utils.data import DataLoader
@@ -90,7 +91,8 @@ class EchoDataModule(LightningDataModule):
         """One clip a training video, shuffled by (seed, epoch)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed)
-        return self._loader(clips, EpochSampler(len(clips), seed))
+        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return self._loader(clips, EpochSampler(clips, seed, rank, ranks))
 
     def val_dataloader(self) -> DataLoader[EchoClip]:
         """The validation split's clips."""
@@ -114,6 +116,7 @@ class EchoDataModule(LightningDataModule):
             sampler=sampler,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
             multiprocessing_context=self.start_method if self.workers else None,
         )
 

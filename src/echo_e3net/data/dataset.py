@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
+from torch.utils.data.distributed import DistributedSampler
 
 from echo_e3net.data.sampling import ClipSpan, EvaluationPolicy, TrainingPolicy
 from echo_e3net.data.tables import VideoRecord
@@ -76,27 +77,24 @@ class EvaluationClips(Dataset[EchoClip]):
         return read_clip(self.records[index], index, clip, start, self.span, self.size)
 
 
-class EpochSampler(Sampler[ClipKey]):
-    """Every video once an epoch, shuffled by (seed, epoch). Lightning calls :meth:`set_epoch`.
+class EpochSampler(DistributedSampler[EchoClip]):
+    """Every video once an epoch, shuffled by (seed, epoch) and shared out among the ranks; yields :class:`ClipKey`.
+
+    A DistributedSampler also on one device: Lightning would wrap any other sampler of a distributed run, and then not tell it the epoch.
 
     Args:
-        length: number of videos.
+        clips: the training set.
         seed: of the shuffle.
+        rank: number of this process.
+        ranks: number of processes.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
-        self.length, self.seed, self.epoch = length, seed, 0
+    def __init__(self, clips: TrainingClips, seed: int, rank: int = 0, ranks: int = 1) -> None:
+        super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=True, seed=seed)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch that the next iteration is of."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[ClipKey]:
-        for index in np.random.default_rng([self.seed, self.epoch]).permutation(self.length):
-            yield ClipKey(self.epoch, int(index))
+    def __iter__(self) -> Iterator[ClipKey]:  # type: ignore[override]  # keys instead of numbers
+        for number in super().__iter__():
+            yield ClipKey(self.epoch, int(number))  # type: ignore[call-overload]
 
 
 def video_length(record: VideoRecord) -> int:
