@@ -167,6 +167,30 @@ def test_what_a_user_gets_wrong_ends_in_one_sentence(command, tiny, change, mess
     assert "Traceback" not in error
 
 
+def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    (tmp_path / "text.avi").write_text("no video")
+    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "runs/tiny/checkpoints/last.ckpt").read_bytes()[:5000])
+    for arguments, message in {
+        ("--data.videos", "text.avi"): "text.avi: not a video",
+        ("--data.videos", "gone.avi"): "gone.avi: no such video file",
+        ("--data.videos", "[.]"): "a folder, not a video file",
+        ("--data.videos", "[]"): "names no file",
+        ("--ckpt_path", "cut.ckpt"): "cut.ckpt: not a whole checkpoint",
+    }.items():
+        code, error = command("predict", *tiny, *arguments)
+        assert code == 2
+        assert message in error
+        assert "Traceback" not in error
+    assert not (tmp_path / "runs/tiny/predictions.csv").exists()
+
+
+def test_a_configuration_is_asked_for(command):
+    code, error = command("fit")
+    assert code == 2
+    assert "add --config experiments/e3net.yaml" in error
+
+
 def test_help_names_every_command(command, capsys):
     assert command("--help")[0] == 0
     assert command("nonsense")[0] == 2

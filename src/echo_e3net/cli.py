@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import warnings
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ class E3CLI(LightningCLI):
         """The checkpoint that ``--ckpt_path`` means, or None for a fresh fit.
 
         Raises:
-            InputError: it does not exist.
+            InputError: it does not exist, or is damaged.
         """
         wanted = self._get(self.config, "ckpt_path")
         folder = self.run_folder / CHECKPOINTS
@@ -103,6 +104,8 @@ class E3CLI(LightningCLI):
             raise InputError(
                 f"--ckpt_path {wanted}: {found or folder} holds no checkpoint. Train the run first (echo-e3net fit), give its --name, or a file."
             )
+        if not zipfile.is_zipfile(found):
+            raise InputError(f"{found}: not a whole checkpoint (cut short, or another kind of file). Use another, or --ckpt_path last.")
         return str(found)
 
 

@@ -51,6 +51,8 @@ def run(command: str, args: Sequence[str]) -> None:
 
         auto_cli(verbs(command), args=list(args[1:]), prog=f"echo-e3net {command}", as_positional=command == "report")
     else:
+        if not any(arg.startswith(("-c", "--config", "--model", "-h", "--help")) for arg in args[1:]):
+            raise InputError(f"{command} needs a configuration: add --config experiments/e3net.yaml, or a run's resolved_config.yaml.")
         from echo_e3net.cli import E3CLI
 
         E3CLI(None if args == sys.argv[1:] else args)

@@ -31,7 +31,7 @@ class EchoDataModule(LightningDataModule):
 
     Args:
         root: folder with FileList.csv, VolumeTracings.csv and Videos/.
-        videos: for predict: video files to read instead of the test split of ``root``.
+        videos: for predict: a video file, or a list of them, to read instead of the test split of ``root``.
         frames: frames of a clip, at least 8.
         period: take one frame every ``period`` frames of the video.
         size: side of the clip in pixels, at least 64; frames are cropped to a square and resized where they differ.
@@ -46,7 +46,7 @@ class EchoDataModule(LightningDataModule):
     def __init__(
         self,
         root: Path | None = None,
-        videos: Sequence[Path] | None = None,
+        videos: Path | Sequence[Path] | None = None,
         frames: int = 32,
         period: int = 2,
         size: int = 112,
@@ -62,7 +62,7 @@ class EchoDataModule(LightningDataModule):
             raise InputError(f"frames {frames}, period {period}, size {size}: frames must be ≥ {MIN_FRAMES}, period ≥ 1, size ≥ {MIN_SIZE}.")
         if batch_size < 1 or workers < 0 or statistics_videos < 1:
             raise InputError(f"batch_size {batch_size}, workers {workers}, statistics_videos {statistics_videos}: must be ≥ 1, ≥ 0, ≥ 1.")
-        self.root, self.videos = root, videos
+        self.root, self.videos = root, [videos] if isinstance(videos, Path) else videos
         self.span, self.size = ClipSpan(frames, period), size
         self.batch_size, self.workers, self.start_method = batch_size, workers, start_method
         self.train_clips, self.eval_clips = train_clips or RandomClip(), eval_clips or CentredClip()
@@ -72,6 +72,8 @@ class EchoDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read the tables and check what the stage needs."""
         if stage == "predict" and self.videos is not None:
+            if not self.videos:
+                raise InputError("--data.videos names no file. Name at least one video, or leave it out to read the test split.")
             self.records["predict"] = [unlabelled(Path(video)) for video in self.videos]
             for record in self.records["predict"]:
                 video_length(record)

@@ -70,7 +70,7 @@ def luma(frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
 
 def _open(path: Path) -> Any:  # noqa: ANN401  (decord has no types)
     if not path.is_file():
-        raise InputError(f"{path}: no such video file.")
+        raise InputError(f"{path}: {'a folder, not a video file. Name the files in it.' if path.is_dir() else 'no such video file.'}")
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
     except Exception as error:
