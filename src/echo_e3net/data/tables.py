@@ -148,7 +148,7 @@ def group_tracings(path: Path, lengths: dict[str, int]) -> dict[str, dict[int, T
         row = int(bad.any(axis=1).to_numpy().argmax())
         column = str(bad.columns[bad.iloc[row].to_numpy().argmax()])
         raise InputError(f"{path} row {row + 2}: {column} is {table[column].iloc[row]!r}. It must be a number; correct or remove the row.")
-    numbers["stem"] = [_stem(name) for name in table["FileName"]]
+    numbers["stem"] = table["FileName"].map({name: _stem(name) for name in table["FileName"].unique()})
     numbers["Frame"] = numbers["Frame"].astype(int)
     length = numbers["stem"].map(lengths)
     beyond = (length.notna() & ~numbers["Frame"].between(0, length - 1)).to_numpy()
@@ -159,8 +159,10 @@ def group_tracings(path: Path, lengths: dict[str, int]) -> dict[str, dict[int, T
             f"{FILE_LIST}. Frames count from 0; correct the row or remove it."
         )
     grouped: dict[str, dict[int, Tensor]] = {}
-    for (stem, frame), rows in numbers[numbers["stem"].isin(list(lengths))].groupby(["stem", "Frame"], sort=False):
-        grouped.setdefault(stem, {})[frame] = torch.tensor(rows[["X1", "Y1", "X2", "Y2"]].to_numpy("float32"))
+    segments = torch.tensor(numbers[["X1", "Y1", "X2", "Y2"]].to_numpy("float32"))
+    for (stem, frame), rows in numbers.groupby(["stem", "Frame"], sort=False).indices.items():
+        if stem in lengths:
+            grouped.setdefault(stem, {})[int(frame)] = segments[torch.from_numpy(rows)]
     return grouped
 
 
