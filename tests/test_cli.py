@@ -121,6 +121,14 @@ def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
     assert len(json.loads((tmp_path / "runs" / "tiny" / "environment.json").read_text())) == 2
 
 
+def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--trainer.max_epochs", 3, "--model.optimizer.init_args.lr", "0.0")[0] == 0
+    folder = tmp_path / "runs" / "tiny" / "checkpoints"
+    assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 2
+    assert len(list(folder.glob("epoch=000*.ckpt"))) == 1
+    assert len(list(folder.iterdir())) == 2
+
+
 def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, tmp_path, phantom_root):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     state = torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]

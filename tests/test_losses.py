@@ -67,16 +67,40 @@ def test_timing_is_least_at_the_traced_frames():
     apart = torch.arange(8) - clip.phase_position[..., None]
     right = output._replace(phase_logits=-0.5 * apart.square())
     assert TimingTerm()(right, clip) < TimingTerm()(output, clip)
-    assert TimingTerm()(output, clip).item() == pytest.approx(math.log(8), rel=1e-5)
+    within_reach = math.log(6) + math.log(7)  # of ED at 1: frames 0 to 5; of ES at 5: 1 to 7
+    assert TimingTerm()(output, clip).item() == pytest.approx(within_reach / 2, rel=1e-5)
+
+
+def test_another_beat_is_not_wrong():
+    output, clip = example(frames=24)
+    once = output.phase_logits.detach().clone()
+    once[:, :, 2] = 3.0
+    twice = once.clone()
+    twice[:, :, 18] = 9.0
+    term = TimingTerm()
+    assert term(output._replace(phase_logits=twice), clip) == term(output._replace(phase_logits=once), clip)
+
+
+def test_timing_needs_both_traced_frames():
+    output, clip = example()
+    cut = clip.phase_position.clone()
+    cut[0, 1] = torch.nan
+    torch.manual_seed(0)
+    logits = torch.randn(2, 2, 8)
+    other = logits.clone()
+    other[0] = torch.randn(2, 8)
+    clip = clip._replace(phase_position=cut)
+    assert TimingTerm()(output._replace(phase_logits=logits), clip) == TimingTerm()(output._replace(phase_logits=other), clip)
 
 
 def test_padded_frames_take_no_part_in_timing():
     output, clip = example()
     mask = clip.frame_mask.clone()
-    mask[:, 6:] = False
+    mask[:, 4:] = False
+    clip = clip._replace(phase_position=torch.tensor([[1.0, 3.0]] * 2))
     logits = torch.zeros(2, 2, 8).masked_fill(~mask[:, None], -torch.inf).requires_grad_()
     loss = TimingTerm()(output._replace(phase_logits=logits), clip._replace(frame_mask=mask))
-    assert loss.item() == pytest.approx(math.log(6), rel=1e-5)
+    assert loss.item() == pytest.approx((math.log(4) + math.log(3)) / 2, rel=1e-5)  # without the mask ES would have frames 1 to 5
     assert torch.autograd.grad(loss, logits)[0].isfinite().all()
 
 

@@ -21,7 +21,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from echo_e3net.files import write_text
 
-CONFIG, ENVIRONMENT, CHECKPOINTS = "resolved_config.yaml", "environment.json", "checkpoints"
+CONFIG, ENVIRONMENT, CHECKPOINTS, LAST = "resolved_config.yaml", "environment.json", "checkpoints", "last"
 PACKAGES = ("echo-e3net", "torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
 
 
@@ -46,7 +46,7 @@ class RunRecord(SaveConfigCallback):
 
 
 class Checkpoints(ModelCheckpoint):
-    """Keeps the best checkpoint, named by epoch and figure, and the last.
+    """Keeps the best checkpoints, named by epoch and figure.
 
     Args:
         monitor: the logged figure that decides.
@@ -57,10 +57,26 @@ class Checkpoints(ModelCheckpoint):
     def __init__(self, monitor: str = "val/rmse", mode: str = "min", keep: int = 1) -> None:
         figure = monitor.rsplit("/", 1)[-1]
         filename = f"epoch={{epoch:03d}}-{figure}={{{monitor}:.2f}}"
-        super().__init__(monitor=monitor, mode=mode, save_top_k=keep, save_last=True, filename=filename, auto_insert_metric_name=False)
+        super().__init__(monitor=monitor, mode=mode, save_top_k=keep, filename=filename, auto_insert_metric_name=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Put the checkpoints into the run's folder."""
+        self.dirpath = str(Path(trainer.default_root_dir) / CHECKPOINTS)
+        super().setup(trainer, pl_module, stage)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps last.ckpt, from the end of every epoch; comes after :class:`Checkpoints`, so that it knows the best of the same epoch.
+
+    Not ModelCheckpoint's own ``save_last``: Lightning 2.6 leaves that file as it was whenever an epoch is not among the best, and a run that is resumed
+    from it trains those epochs again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(filename=LAST, enable_version_counter=False)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Put the checkpoint into the run's folder."""
         self.dirpath = str(Path(trainer.default_root_dir) / CHECKPOINTS)
         super().setup(trainer, pl_module, stage)
 

@@ -23,7 +23,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 
-from echo_e3net.callbacks import CHECKPOINTS, Checkpoints, RunRecord
+from echo_e3net.callbacks import CHECKPOINTS, LAST, Checkpoints, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
 from echo_e3net.results import PredictionWriter, TestReport
@@ -33,7 +33,7 @@ from echo_e3net.system import E3System
 class E3CLI(LightningCLI):
     """LightningCLI with one folder a run."""
 
-    def __init__(self, args: Sequence[str] | None = None) -> None:
+    def __init__(self, args: Sequence[str] | None = None, run: bool = True, parser_kwargs: dict[str, Any] | None = None) -> None:
         hide_noise()
         super().__init__(
             E3System,
@@ -41,7 +41,8 @@ class E3CLI(LightningCLI):
             save_config_callback=RunRecord,
             seed_everything_default=0,
             args=None if args is None else list(args),
-            parser_kwargs={name: {"description": text} for name, text in DESCRIPTIONS.items()},
+            run=run,
+            parser_kwargs=parser_kwargs or {name: {"description": text} for name, text in DESCRIPTIONS.items()},
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -61,6 +62,8 @@ class E3CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Check the run's folder before anything expensive is built."""
+        if self.subcommand is None:
+            return
         checkpoint = self.find_checkpoint()
         held = list((self.run_folder / CHECKPOINTS).glob("*.ckpt"))
         if self.subcommand == "fit" and held and checkpoint is None:
@@ -76,7 +79,7 @@ class E3CLI(LightningCLI):
         if self._get(self.config_init, "trainer.logger") in (None, True):
             kwargs["logger"] = CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1)
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks += [TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
+        trainer.callbacks += [LastCheckpoint(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -98,7 +101,7 @@ class E3CLI(LightningCLI):
             if self.subcommand == "fit":
                 return None
             wanted = "best"
-        named = {"best": best_checkpoint(folder), "last": folder / "last.ckpt"}
+        named = {"best": best_checkpoint(folder), "last": folder / f"{LAST}.ckpt"}
         found = named.get(wanted, Path(wanted))
         if found is None or not found.is_file():
             raise InputError(
@@ -110,9 +113,10 @@ class E3CLI(LightningCLI):
 
 
 def hide_noise() -> None:
-    """Keep from the screen what a user cannot mend: an advertisement at every start, and Lightning's use of what torch deprecates."""
+    """Keep from the screen what a user cannot mend: Lightning's advertisement, use of what torch deprecates, and doubt about our own entry point."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
 
 
 def best_checkpoint(folder: Path) -> Path | None:

@@ -86,9 +86,10 @@ class VolumeRatioTerm(nn.Module):
 
 
 class TimingTerm(nn.Module):
-    """Cross-entropy of the ED and ES timing against the traced frames, softened by a Gaussian.
+    """Cross-entropy of the ED and ES timing against the traced frames, softened by a Gaussian, within the traced beat.
 
-    A clip may hold several beats of which one is traced; the least loss then shares the weight among them.
+    A clip may hold several beats of which one is traced, and no frame of another beat is wrong. So only the frames that are no further from the traced
+    ED (or ES) than the traced ES (or ED) compete for it. Clips that do not hold both traced frames teach nothing.
 
     Args:
         weight: weight in the sum.
@@ -100,14 +101,16 @@ class TimingTerm(nn.Module):
         self.weight, self.sd = weight, sd
 
     def forward(self, output: E3Output, clip: EchoClip) -> Float[Tensor, ""]:
-        """Mean cross-entropy over the traced frames that lie in the clip."""
+        """Mean cross-entropy over the clips that hold both traced frames."""
         logits = require(output.phase_logits, "phase_logits").float()
-        known = clip.phase_position.isfinite()
+        known = clip.phase_position.isfinite().all(-1, keepdim=True).expand(-1, 2)
         place = torch.arange(logits.shape[-1], device=logits.device)
-        apart = (place - clip.phase_position.nan_to_num()[..., None]) / self.sd
-        exists = clip.frame_mask[:, None]
-        target = (-0.5 * apart.square()).masked_fill(~exists, -torch.inf).softmax(-1)
-        cross_entropy = -(target * logits.log_softmax(-1).masked_fill(~exists, 0)).sum(-1)
+        apart = (place - clip.phase_position.nan_to_num()[..., None]).abs()
+        reach = (clip.phase_position[:, 0] - clip.phase_position[:, 1]).abs().nan_to_num().clamp(min=1)
+        competes = clip.frame_mask[:, None] & (apart <= reach[:, None, None])
+        target = (-0.5 * (apart / self.sd).square()).masked_fill(~competes, -torch.inf).softmax(-1)
+        within = logits.masked_fill(~competes, -torch.inf).log_softmax(-1)
+        cross_entropy = -(target * within.masked_fill(~competes, 0)).sum(-1)
         return masked_mean(cross_entropy, known)
 
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "test": "score a checkpoint on the test split",
     "predict": "read EF from videos",
     "data": "make data sets: data phantom writes a synthetic one with known EF and borders",
+    "profile": "show what a network costs: parameters, multiply-accumulates, memory, latency",
     "report": "show a run's results as a table and a picture",
 }
 
@@ -53,9 +54,14 @@ def run(command: str, args: Sequence[str]) -> None:
     else:
         if not any(arg.startswith(("-c", "--config", "--model", "-h", "--help")) for arg in args[1:]):
             raise InputError(f"{command} needs a configuration: add --config experiments/e3net.yaml, or a run's resolved_config.yaml.")
-        from echo_e3net.cli import E3CLI
+        if command == "profile":
+            from echo_e3net.profile import profile
 
-        E3CLI(None if args == sys.argv[1:] else args)
+            profile(args[1:])
+        else:
+            from echo_e3net.cli import E3CLI
+
+            E3CLI(None if args == sys.argv[1:] else args)
 
 
 def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a function, or functions by name)

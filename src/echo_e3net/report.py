@@ -74,8 +74,12 @@ def score_table(metrics: Mapping[str, Any]) -> Table:
         figures = [metrics[f"{prefix}ef_{figure}"] for figure in ("mae", "rmse", "r2")]
         if figures[0] is not None:
             table.add_row(name, *(f"{figure:.2f}" if figure is not None else "-" for figure in figures))
-    if metrics.get("landmark_px") is not None:
-        table.caption = f"mean distance of the landmarks: {metrics['landmark_px']:.2f} clip pixels"
+    low = f"EF of 40 % and below: MAE {metrics['low_ef_mae']:.2f}, bias {metrics['low_ef_bias']:+.2f} ({metrics['low_ef_n']} videos)"
+    parts = [low if metrics["low_ef_n"] else "no video with an EF of 40 % or below"]
+    for border, name in (("endo", "endocardium"), ("epi", "epicardium")):
+        if metrics[f"{border}_px"] is not None:
+            parts.append(f"{name}: landmarks {metrics[f'{border}_px']:.2f} px off, {metrics[f'{border}_border_px']:.2f} px from the border")
+    table.caption = "\n".join(parts)
     return table
 
 

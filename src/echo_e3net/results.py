@@ -3,7 +3,8 @@
 =====================  =========================================================================================
 test_videos.csv        a row a video of the test split: prediction and label
 test_tracings.csv      the predicted borders of these videos, in EchoNet-Dynamic's own columns
-metrics.json           MAE, RMSE and R² of EF, of Simpson's EF from the predicted borders, and of the training mean
+metrics.json           MAE, RMSE and R² of EF, of Simpson's EF from the predicted borders, and of the training mean; EF of 40 % and
+                       below on its own; errors of borders and timing
 predictions.csv        as test_videos.csv, for predict
 predictions_tracings.csv
 =====================  =========================================================================================
@@ -14,11 +15,14 @@ EF is the mean over a video's clips; frames and borders are those of its middle 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Bool, Float
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, Callback
 from lightning.pytorch.utilities import rank_zero_info
@@ -36,6 +40,10 @@ from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 METRICS, TEST_VIDEOS, TEST_TRACINGS = "metrics.json", "test_videos.csv", "test_tracings.csv"
 PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
 VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame", "clips", "path"]
+BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "border_px", "axis_percent")]
+TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
+TEST_COLUMNS = [*VIDEO_COLUMNS[:-2], *BORDER_ERRORS, *TIMING_ERRORS, *VIDEO_COLUMNS[-2:]]
+LOW_EF_PERCENT = 40.0
 TRACING_COLUMNS = ["FileName", "Phase", "Border", "X1", "Y1", "X2", "Y2", "Frame"]
 
 
@@ -65,16 +73,14 @@ class TestReport(Callback):
             return
         values = pl_module.tables["test"].compute()[1]
         metrics = test_metrics(values, 100 * pl_module.network.ef_mean.item())
-        if "test/landmark_px" in trainer.callback_metrics:
-            metrics["landmark_px"] = shorten(trainer.callback_metrics["test/landmark_px"].item())
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         folder = Path(trainer.default_root_dir)
         if (folder / METRICS).exists():
             rank_zero_info(f"replacing {folder / METRICS} and its tables, of an earlier test")
-        metrics |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root)}
-        write_videos(self.clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS)
+        rows = write_videos(self.clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS, TEST_COLUMNS)
+        metrics |= summary(rows) | {"checkpoint": str(trainer.ckpt_path), "data": str(data.root)}
         write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
@@ -99,24 +105,31 @@ class PredictionWriter(BasePredictionWriter):
         """Write both tables."""
         clips = [clip for output, batch in predictions for clip in split_batch(output, batch)]
         folder = Path(trainer.default_root_dir)
-        count = write_videos(clips, trainer.datamodule.records["predict"], folder / PREDICTIONS, folder / PREDICTED_TRACINGS)  # type: ignore[attr-defined]
-        rank_zero_info(f"{count} videos → {folder / PREDICTIONS}")
+        records = trainer.datamodule.records["predict"]  # type: ignore[attr-defined]
+        rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, VIDEO_COLUMNS)
+        rank_zero_info(f"{len(rows)} videos → {folder / PREDICTIONS}")
 
 
-def write_videos(clips: Sequence[Mapping[str, Any]], records: Sequence[VideoRecord], videos_csv: Path, tracings_csv: Path) -> int:
-    """Join clips to videos and write both tables; returns the number of videos."""
+def write_videos(
+    clips: Sequence[Mapping[str, Any]], records: Sequence[VideoRecord], videos_csv: Path, tracings_csv: Path, columns: list[str]
+) -> list[dict[str, object]]:
+    """Join clips to videos and write both tables; returns the rows of the videos."""
     by_video: dict[int, list[Mapping[str, Any]]] = {}
     for clip in sorted(clips, key=lambda c: (c["index"], c["clip"])):
         by_video.setdefault(clip["index"], []).append(clip)
     tracings = [row for found in by_video.values() for row in found[len(found) // 2]["tracings"]]
     write_csv(tracings_csv, tracings, TRACING_COLUMNS)
-    write_csv(videos_csv, [video_row(found, records[index]) for index, found in by_video.items()], VIDEO_COLUMNS)
-    return len(by_video)
+    rows = [video_row(found, records[index]) for index, found in by_video.items()]
+    write_csv(videos_csv, [{column: row[column] for column in columns} for row in rows], columns)
+    return rows
 
 
 def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[str, object]:
-    """The row of one video: means over its clips, frames of its middle clip."""
+    """The row of one video: means over its clips; frames, and errors where it is traced, of its middle clip."""
     middle = clips[len(clips) // 2]
+    off = dict.fromkeys(TIMING_ERRORS)
+    if record.traced is not None and None not in middle["frames"]:
+        off = {name: abs(found - traced) for name, found, traced in zip(TIMING_ERRORS, middle["frames"], record.traced, strict=True)}
 
     def mean(name: str) -> float | None:
         return shorten(sum(c[name] for c in clips) / len(clips))
@@ -128,6 +141,8 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
         "geometry_ef_percent": mean("geometry_ef_percent"),
         "ed_frame": middle["frames"][0],
         "es_frame": middle["frames"][1],
+        **{name: shorten(middle["errors"].get(name, math.nan)) for name in BORDER_ERRORS},
+        **off,
         "clips": len(clips),
         "path": str(record.path),
     }
@@ -140,13 +155,35 @@ def split_batch(output: E3Output, batch: EchoClip) -> list[dict[str, Any]]:
     for i, name in enumerate(batch.name):
         frames: list[int | None] = [None, None]
         tracings: list[dict[str, object]] = []
+        errors: dict[str, float] = {}
         if output.landmarks is not None and output.phase_logits is not None:
             frames = [int(batch.frame_index[i, k]) for k in output.phase_logits[i].argmax(-1)]
-            points = Framing(*batch.framing[i].tolist()).to_video(output.landmarks[i].float())
+            framing = Framing(*batch.framing[i].tolist())
+            points = framing.to_video(output.landmarks[i].float())
+            errors = border_errors(points, framing.to_video(batch.landmarks[i]), batch.landmark_mask[i])
             tracings = tracing_rows(name, points, frames)
         figures = {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": simpson[i].item()}
-        rows.append({"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i]), "frames": frames, "tracings": tracings, **figures})
+        place = {"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i])}
+        rows.append({**place, "frames": frames, "tracings": tracings, "errors": errors, **figures})
     return rows
+
+
+def border_errors(predicted: Float[Tensor, "P S K 2"], labelled: Float[Tensor, "P 2 K 2"], known: Bool[Tensor, "P 2"]) -> dict[str, float]:
+    """How far the landmarks of each border are off, means over the labelled phases, for the columns of ``BORDER_ERRORS``.
+
+    px: from each landmark to the labelled one of its number, video pixels. border_px: from each landmark but the middle of the mitral plane to the
+    nearest place on the labelled border. axis_percent: px as a share of the labelled long axis of that border and phase.
+    """
+    errors = {}
+    for s, border in enumerate(BORDERS[: predicted.shape[1]]):
+        found, truth = predicted[known[:, s], s], labelled[known[:, s], s]
+        if len(found):
+            apart = (found - truth).norm(dim=-1).mean(-1)
+            on_border = torch.arange(geometry.LANDMARKS) != geometry.BASE
+            errors[f"{border}_px"] = apart.mean().item()
+            errors[f"{border}_border_px"] = geometry.border_distance(found[:, on_border], truth).mean().item()
+            errors[f"{border}_axis_percent"] = (100 * apart / geometry.long_axis(truth)).mean().item()
+    return errors
 
 
 def tracing_rows(name: str, points: Tensor, frames: Sequence[int | None]) -> list[dict[str, object]]:
@@ -174,6 +211,25 @@ def test_metrics(values: Tensor, training_mean: float) -> dict[str, Any]:
     for prefix, prediction in named.items():
         scores = ef_scores(prediction, values[:, 1])
         figures |= {f"{prefix}ef_{name}": shorten(getattr(scores, name), 4) for name in ("mae", "rmse", "r2")}
+    return figures
+
+
+def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures over the rows of the videos: EF where it is low, mean border errors, and median timing errors.
+
+    Timing is off by whole beats where another beat than the traced one is found: hence medians.
+    """
+    low = [row for row in rows if row["label_ef_percent"] is not None and row["label_ef_percent"] <= LOW_EF_PERCENT]
+    wrong = torch.tensor([row["ef_percent"] - row["label_ef_percent"] for row in low])
+    figures: dict[str, Any] = {
+        "low_ef_n": len(low),
+        "low_ef_mae": shorten(wrong.abs().mean().item(), 4),
+        "low_ef_bias": shorten(wrong.mean().item(), 4),
+    }
+    for names, middle in ((BORDER_ERRORS, torch.mean), (TIMING_ERRORS, partial(torch.quantile, q=0.5))):
+        for name in names:
+            known = torch.tensor([float(row[name]) for row in rows if row[name] is not None])
+            figures[name] = shorten(middle(known).item(), 4) if len(known) else None
     return figures
 
 

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from echo_e3net.nn.aggregator import map_statistics
+from echo_e3net.nn.aggregator import MapStatistics, MeanPooling
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
@@ -83,14 +83,20 @@ def test_what_lies_under_padded_frames_does_not_matter():
 def test_statistics_leave_padded_frames_out():
     feature = torch.randn(2, 3, 8, 4, 4)
     mask = torch.arange(8).expand(2, -1) < 5
-    padded = map_statistics(feature, mask)
-    torch.testing.assert_close(padded, map_statistics(feature[:, :, :5], mask[:, :5]))
+    padded = MapStatistics()(feature, mask)
+    torch.testing.assert_close(padded, MapStatistics()(feature[:, :, :5], mask[:, :5]))
 
 
 def test_statistics_by_hand():
     feature = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 2, 2)
-    mean, largest, sd, temporal_sd, step = map_statistics(feature, torch.ones(1, 2, dtype=torch.bool))[0]
+    mean, largest, sd, temporal_sd, step = MapStatistics()(feature, torch.ones(1, 2, dtype=torch.bool))[0]
     torch.testing.assert_close(torch.stack([mean, largest, sd, temporal_sd, step]), torch.tensor([2.0, 3, 1, 1, 2]), atol=1e-5, rtol=0)
+
+
+def test_mean_pooling_is_the_first_statistic():
+    feature = torch.randn(2, 3, 8, 4, 4)
+    mask = torch.arange(8).expand(2, -1) < 5
+    torch.testing.assert_close(MeanPooling()(feature, mask), MapStatistics()(feature, mask)[:, :3])
 
 
 def test_training_statistics_travel_in_the_state_dict():

@@ -5,10 +5,12 @@ spatial means :math:`s_t` its standard deviation and mean step :math:`\overline{
 levels, the phase-aware landmark embeddings and what the landmarks say of the ventricle's shape change. Its answer corrects Simpson's EF of the
 predicted landmarks:
 
-.. math:: \mathrm{logit}(EF) = \mathrm{head}(\text{fused}) + \tau \, \mathrm{logit}(EF_\text{Simpson}) + \mathrm{logit}(\overline{EF}_\text{train})
+.. math:: \mathrm{logit}(EF) = \mathrm{head}(\text{fused}) + \tau \, \mathrm{logit}(EF_S) + (1 - \tau) \, \mathrm{logit}(\overline{EF})
 
-with a learned trust :math:`\tau` that starts at one half. EF's error does not reach the landmarks through Simpson's formula (the volume-ratio term of
-the loss is for that): while the landmarks are still far off, it would drag them away from the borders.
+with :math:`EF_S` Simpson's EF of the landmarks, :math:`\overline{EF}` the training mean and a learned trust :math:`\tau` that starts at one half;
+without landmarks it is 0. The head starts near 0 and the landmarks start at a ventricle of usual EF, so EF starts at the training mean. EF's error does
+not reach the landmarks through Simpson's formula (the volume-ratio term of the loss is for that): while the landmarks are still far off, it would drag
+them away from the borders.
 
 References:
     Echo-E³Net, arXiv 2503.17543: statistics of backbone features fused with landmark embeddings.
@@ -18,7 +20,7 @@ Departs from the paper: which statistics, from which levels, and how they are fu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,11 +31,43 @@ from echo_e3net.nn.border_detector import LandmarkCues
 from echo_e3net.nn.layers import Mlp, resize_frame_mask
 from echo_e3net.types import BORDERS, PHASES
 
-STATISTICS = 5
+
+class MapStatistics(nn.Module):
+    """Mean, maximum and SD over space and time, SD and mean step of the series of spatial means; padded frames do not count."""
+
+    count = 5
+
+    def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
+        """``count`` figures a channel, F = count · C."""
+        mask = resize_frame_mask(frame_mask, feature.shape[2])[:, None].float()
+        count = mask.sum(-1)
+        series = feature.mean((3, 4))
+        mean = (series * mask).sum(-1) / count
+        squares = (feature.square().mean((3, 4)) * mask).sum(-1) / count
+        largest = feature.amax((3, 4)).masked_fill(mask == 0, -torch.inf).amax(-1)
+        sd = (squares - mean.square()).clamp(min=0).add(_TINY).sqrt()
+        temporal_sd = ((series - mean[..., None]).square() * mask).sum(-1).div(count).add(_TINY).sqrt()
+        pairs = mask[..., 1:] * mask[..., :-1]
+        step = (series.diff(dim=-1).abs() * pairs).sum(-1) / pairs.sum(-1).clamp(min=1)
+        return torch.cat([mean, largest, sd, temporal_sd, step], -1)
+
+
+_TINY = 1e-6
+
+
+class MeanPooling(MapStatistics):
+    """The mean over space and time alone; padded frames do not count."""
+
+    count = 1
+
+    def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
+        """One figure a channel."""
+        mask = resize_frame_mask(frame_mask, feature.shape[2])[:, None].float()
+        return (feature.mean((3, 4)) * mask).sum(-1) / mask.sum(-1)
 
 
 class FeatureAggregator(nn.Module):
-    """Fuses map statistics and landmark cues into the logit of EF, relative to the training mean.
+    """Fuses map statistics and landmark cues into EF.
 
     Runs in float32 under autocast.
 
@@ -43,12 +77,22 @@ class FeatureAggregator(nn.Module):
         dim: width of the fusion, a multiple of ``heads``.
         heads: attention heads.
         level: the finest map whose statistics are used.
+        statistics: makes what a map is summed up by.
     """
 
-    def __init__(self, channels: Sequence[int], cue_dim: int | None, dim: int = 128, heads: int = 4, level: int = 2) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        cue_dim: int | None,
+        dim: int = 256,
+        heads: int = 4,
+        level: int = 2,
+        statistics: Callable[[], MapStatistics] = MapStatistics,
+    ) -> None:
         super().__init__()
         self.level = level
-        self.statistics = nn.ModuleList(Mlp(STATISTICS * c, dim, dim) for c in channels[level:])
+        self.statistics = statistics()
+        self.embed_statistics = nn.ModuleList(Mlp(self.statistics.count * c, dim, dim) for c in channels[level:])
         self.shape_change: nn.Module | None = None
         if cue_dim is not None:
             self.embedding = nn.Linear(cue_dim, dim)
@@ -59,18 +103,26 @@ class FeatureAggregator(nn.Module):
         self.attend = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.norm = nn.LayerNorm(dim)
         self.head = Mlp(2 * dim, dim, 1)
+        with torch.no_grad():
+            for parameter in self.head[-1].parameters():
+                parameter.mul_(0.1)
 
     def forward(
-        self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"], cues: LandmarkCues | None, landmarks: Float[Tensor, "B P S K 2"] | None
+        self,
+        maps: list[Tensor],
+        frame_mask: Bool[Tensor, "B T"],
+        cues: LandmarkCues | None,
+        landmarks: Float[Tensor, "B P S K 2"] | None,
+        ef_mean: Float[Tensor, ""],
     ) -> Float[Tensor, " B"]:
-        """The logit of EF minus the logit of the training mean; ``landmarks`` are the cues' positions in pixels."""
+        """EF as a fraction; ``landmarks`` are the cues' positions in pixels, ``ef_mean`` is the training split's."""
         with torch.autocast(maps[0].device.type, enabled=False):
-            tokens = [mlp(map_statistics(m.float(), frame_mask)) for mlp, m in zip(self.statistics, maps[self.level :], strict=True)]
-            simpson: Tensor = tokens[0].new_zeros(len(tokens[0]))
+            tokens = [mlp(self.statistics(m.float(), frame_mask)) for mlp, m in zip(self.embed_statistics, maps[self.level :], strict=True)]
+            start = ef_mean.logit()
             if landmarks is not None and self.shape_change is not None:
                 change = shape_change(landmarks)
                 tokens.append(self.shape_change(change))
-                simpson = self.trust * simpson_logit(change.detach())
+                start = torch.lerp(start, simpson_logit(change.detach()), self.trust)
             memory = torch.stack(tokens, 1)
             summary = memory.mean(1)
             if cues is not None:
@@ -80,25 +132,7 @@ class FeatureAggregator(nn.Module):
             query = self.query.expand(len(memory), -1, -1)
             fused = self.attend(query, memory, memory, need_weights=False)[0][:, 0]
             correction: Tensor = self.head(torch.cat([fused, summary], -1))[:, 0]
-            return correction + simpson
-
-
-def map_statistics(feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B 5*C"]:
-    """Mean, maximum, SD over space and time, SD and mean step of the series of spatial means; padded frames do not count."""
-    mask = resize_frame_mask(frame_mask, feature.shape[2])[:, None].float()
-    count = mask.sum(-1)
-    series = feature.mean((3, 4))
-    mean = (series * mask).sum(-1) / count
-    squares = (feature.square().mean((3, 4)) * mask).sum(-1) / count
-    largest = feature.amax((3, 4)).masked_fill(mask == 0, -torch.inf).amax(-1)
-    sd = (squares - mean.square()).clamp(min=0).add(_TINY).sqrt()
-    temporal_sd = ((series - mean[..., None]).square() * mask).sum(-1).div(count).add(_TINY).sqrt()
-    pairs = mask[..., 1:] * mask[..., :-1]
-    step = (series.diff(dim=-1).abs() * pairs).sum(-1) / pairs.sum(-1).clamp(min=1)
-    return torch.cat([mean, largest, sd, temporal_sd, step], -1)
-
-
-_TINY = 1e-6
+            return (correction + start).sigmoid()
 
 
 def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B M"]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -47,9 +48,9 @@ class LHUNetEncoder(nn.Module):
     def __init__(
         self,
         inputs: int = 2,
-        stem_channels: int = 6,
+        stem_channels: int = 4,
         cnn_channels: Sequence[int] = (12, 16),
-        hybrid_channels: Sequence[int] = (32, 64, 128),
+        hybrid_channels: Sequence[int] = (32, 64, 160),
         temporal_strides: Sequence[int] = (1, 1, 1, 2, 2),
         large_kernel: Callable[[int], nn.Module] | None = LargeKernelAttention,
         spatial_attention: Callable[[int], nn.Module] | None = SpatialAttention,
@@ -98,7 +99,9 @@ class Stage(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
         """The next, smaller feature map."""
-        x = self.pool(self.block(x))
+        x = self.block(x)
+        with torch.autocast(x.device.type, enabled=False):  # autocast would pool a float32 copy of the largest map
+            x = self.pool(x)
         if self.attention is not None and self.refine is not None:
             x = self.refine(x + self.attention(x))
         return x

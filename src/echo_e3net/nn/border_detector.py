@@ -1,13 +1,17 @@
 r"""E²CBD, the Endo-Epi Cardial Border Detector: where the borders are at end-diastole and end-systole, and when that is.
 
-A learned query stands for each landmark of each border and phase. The queries of a phase attend to all cells (t, y, x) of the fused feature maps,
+The timing says how much frame t looks like ED (or ES), and the feature maps f are averaged with its weights to one map a phase,
 
-.. math:: a_{q,(t,y,x)} = \mathrm{softmax}\left(\frac{q \cdot k_{t,y,x}}{\sqrt{d}} + \log w_t\right), \qquad w = \mathrm{softmax}(\text{timing}),
+.. math:: m_{y,x} = \sum_t w_t \, f_{t,y,x}, \qquad w = \mathrm{softmax}(\text{timing}).
 
-where :math:`w_t`, shared by all landmarks of the phase, says how much frame t looks like ED (or ES). A landmark is the expected place of its last
-attention plus a learned offset from its embedding and from a resting shape, all in the logit of the frame, so that it never leaves it:
+A learned query stands for each landmark of each border and phase. The queries of a phase attend to the cells of its map,
 
-.. math:: p_q = \sigma\left(\mathrm{logit}\Big(\sum a_{q,(t,y,x)} \, (x, y)\Big) + \mathrm{offset}(e_q)\right).
+.. math:: a_{q,(y,x)} = \mathrm{softmax}\left(q \cdot k(m_{y,x}) / \sqrt{d}\right),
+
+and a landmark is the expected place of its last attention plus a learned offset from its embedding and from a resting shape, all in the logit of
+the frame, so that it never leaves it:
+
+.. math:: p_q = \sigma\left(\mathrm{logit}\Big(\sum a_{q,(y,x)} \, (x, y)\Big) + \mathrm{offset}(e_q)\right).
 
 References:
     Echo-E³Net, arXiv 2503.17543: one cross-attention for ED and one for ES, phase-aware landmark embeddings.
@@ -26,8 +30,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from echo_e3net.errors import InputError
 from echo_e3net.geometry import DISCS, LANDMARKS
-from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres
+from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm
 from echo_e3net.types import PHASES
 
 
@@ -46,7 +51,7 @@ class LandmarkCues(NamedTuple):
 
 
 class BorderDetector(nn.Module):
-    """Learned landmark queries that cross-attend to the backbone's maps, one attention for ED and one for ES.
+    """Learned landmark queries that cross-attend to the maps of their phase, one attention for ED and one for ES.
 
     Runs in float32 under autocast: bfloat16 has too few digits for a point.
 
@@ -55,56 +60,62 @@ class BorderDetector(nn.Module):
         dim: width of the embeddings, a multiple of ``heads``.
         heads: attention heads.
         layers: times that the queries look at the maps.
-        level: the finest map that is read; it sets the grid of cells.
+        level: the finest map that is read; it sets the grid of cells that a landmark is found on.
+        timing_level: the finest map that the timing reads.
         borders: 1 for the endocardium alone, 2 for endocardium and epicardium.
+        query_sets: 2 for queries and attention of their own for ED and ES, 1 for one set that serves both phases.
     """
 
-    def __init__(self, channels: Sequence[int], dim: int = 128, heads: int = 4, layers: int = 2, level: int = 2, borders: int = 2) -> None:
+    def __init__(
+        self,
+        channels: Sequence[int],
+        dim: int = 128,
+        heads: int = 4,
+        layers: int = 2,
+        level: int = 1,
+        timing_level: int = 2,
+        borders: int = 2,
+        query_sets: int = 2,
+    ) -> None:
         super().__init__()
-        self.dim, self.level, self.borders = dim, level, borders
-        self.fuse = FeaturePyramid(channels[level:], dim)
+        if query_sets not in (1, len(PHASES)):
+            raise InputError(f"query_sets {query_sets} must be 1 (shared by ED and ES) or 2 (one a phase).")
+        self.dim, self.level, self.timing_level, self.borders = dim, level, timing_level, borders
+        self.timing = PhaseTiming(channels[timing_level:], dim)
+        self.phase_maps = PhaseMaps(channels[level:], dim)
         self.position = FourierPosition(dim)
-        self.timing = PhaseTiming(dim)
-        self.queries = nn.Parameter(torch.randn(len(PHASES), borders * LANDMARKS, dim) * 0.02)
-        self.layers = nn.ModuleList(BorderLayer(dim, heads) for _ in range(layers))
+        self.queries = nn.Parameter(torch.randn(query_sets, borders * LANDMARKS, dim) * 0.02)
+        self.layers = nn.ModuleList(BorderLayer(dim, heads, query_sets) for _ in range(layers))
         self.offset = Mlp(dim, dim, 2)
-        self.rest = nn.Parameter(resting_shape(borders).logit().expand(len(PHASES), -1, -1).clone())
+        self.rest = nn.Parameter(resting_shape(borders).logit())
 
     def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> LandmarkCues:
         """Find the borders of a batch of clips."""
         with torch.autocast(maps[0].device.type, enabled=False):
-            memory = self.fuse([m.float() for m in maps[self.level :]])
-            phase_logits = self.timing(memory, frame_mask)
-            centres = cell_centres(memory.shape[1:4], memory.device)
-            memory = memory + self.position(centres)
-            embeddings, place = self.look(memory, phase_logits, centres[..., :2])
+            maps = [m.float() for m in maps[min(self.level, self.timing_level) :]]
+            phase_logits = self.timing(maps[-len(self.timing.laterals) :], frame_mask)
+            still = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
+            centres = cell_centres(still.shape[2:4], still.device)
+            embeddings, place = self.look(still + self.position(centres), centres)
             logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.rest
         shape = (len(PHASES), self.borders, LANDMARKS)
         return LandmarkCues(logit.sigmoid().view(-1, *shape, 2), embeddings.view(-1, *shape, self.dim), phase_logits)
 
-    def look(self, memory: Tensor, phase_logits: Tensor, places: Tensor) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q 2"]]:
+    def look(self, still: Tensor, places: Tensor) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q 2"]]:
         """Pass the queries through all layers; return their embeddings and the expected place of their last attention."""
-        cells = memory.shape[2] * memory.shape[3]
-        timing = phase_logits.clamp(min=-_NEVER)
-        if memory.shape[1] != timing.shape[-1]:
-            timing = F.interpolate(timing, memory.shape[1], mode="linear")
-        when = timing.log_softmax(-1).clamp(min=-_NEVER).repeat_interleave(cells, dim=-1)
-        tokens, places = rearrange(memory, "b t h w d -> b (t h w) d"), rearrange(places, "t h w c -> (t h w) c")
-        queries = self.queries.expand(len(memory), -1, -1, -1)
+        tokens, places = rearrange(still, "b p h w d -> b p (h w) d"), rearrange(places, "h w c -> (h w) c")
+        queries = self.queries.expand(len(still), len(PHASES), -1, -1)
         place = queries.new_zeros(*queries.shape[:3], 2)
         for layer in self.layers:
-            queries, place = layer(queries, tokens, when, places)
+            queries, place = layer(queries, tokens, places)
         return queries, place
 
 
-_NEVER = 1e4
-"""Stands for an infinite log-weight where minus infinity would turn a gradient into NaN."""
+def resting_shape(borders: int) -> Float[Tensor, "P Q 2"]:
+    """Where the offsets start: a bullet-shaped ventricle in the middle of the frame at ED and ES, fractions of its width and height.
 
-
-def resting_shape(borders: int) -> Float[Tensor, "Q 2"]:
-    """Where the offsets start: a bullet-shaped ventricle in the middle of the frame, fractions of its width and height.
-
-    Of the size that is usual in EchoNet-Dynamic: long axis 0.45 and width 0.25 of the frame; the epicardium is a little larger.
+    Of the size that is usual in EchoNet-Dynamic: long axis 0.45 and width 0.25 of the frame at ED; the epicardium is a little larger. At ES the chords
+    are 0.71 and the axis 0.88 of that, so that Simpson's EF starts at 0.56, about a training mean.
     """
     t = (torch.arange(DISCS) + 0.5) / DISCS
     half = 0.125 * (1 - (1 - t) ** 2).sqrt()
@@ -113,11 +124,36 @@ def resting_shape(borders: int) -> Float[Tensor, "Q 2"]:
     down = 0.2 + 0.45 * t
     endo = torch.cat([axis, torch.stack([centre - half, down], -1), torch.stack([centre + half, down], -1)])
     epi = (endo - axis[1]) * torch.tensor([1.4, 1.15]) + axis[1]
-    return torch.cat([endo, epi][:borders])
+    at_ed = torch.cat([endo, epi][:borders])
+    return torch.stack([at_ed, (at_ed - axis[1]) * torch.tensor([0.71, 0.88]) + axis[1] - torch.tensor([0.0, 0.05])])
 
 
-class FeaturePyramid(nn.Module):
-    """Coarser maps are brought to the finest map's grid and added, each through its own 1x1x1 convolution and norm.
+class PhaseTiming(nn.Module):
+    """How much each clip frame looks like ED and ES, from the frame's average cell and its neighbours in time.
+
+    Args:
+        channels: channels of the maps, finest first.
+        dim: width of the series.
+        reach: frames that the temporal convolution sees, odd.
+    """
+
+    def __init__(self, channels: Sequence[int], dim: int, reach: int = 9) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv3d(c, dim, 1) for c in channels)
+        self.norm = nn.LayerNorm(dim)
+        self.series = nn.Sequential(nn.Conv1d(dim, dim, reach, padding=reach // 2), nn.GELU(), nn.Conv1d(dim, len(PHASES), 1))
+
+    def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B P T"]:
+        """Logits over the clip's frames, minus infinity on padded frames."""
+        frames = frame_mask.shape[1]
+        levels = [F.gelu(lateral(m)).mean((3, 4)) for lateral, m in zip(self.laterals, maps, strict=True)]
+        series = torch.stack([F.interpolate(level, frames, mode="linear") for level in levels]).sum(0)
+        logits: Tensor = self.series(self.norm(series.mT).mT)
+        return logits.masked_fill(~frame_mask[:, None], -torch.inf)
+
+
+class PhaseMaps(nn.Module):
+    """The feature maps as they are at ED and at ES: each level is averaged over time with the phase's weights, then all are fused on the finest grid.
 
     Args:
         channels: channels of the maps, finest first.
@@ -126,36 +162,20 @@ class FeaturePyramid(nn.Module):
 
     def __init__(self, channels: Sequence[int], dim: int) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv3d(c, dim, 1) for c in channels)
+        self.laterals = nn.ModuleList(nn.Conv2d(c, dim, 1) for c in channels)
+        self.smooth = nn.Sequential(group_norm(dim), nn.GELU(), nn.Conv2d(dim, dim, 3, padding=1))
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, maps: list[Tensor]) -> Float[Tensor, "B T H W D"]:
-        """One map on the finest grid, channels last."""
-        size = maps[0].shape[2:]
-        levels = [lateral(m) for lateral, m in zip(self.laterals, maps, strict=True)]
-        fused = levels[0] + sum(F.interpolate(m, size, mode="trilinear") for m in levels[1:])
-        return self.norm(rearrange(fused, "b d t h w -> b t h w d"))  # type: ignore[no-any-return]
-
-
-class PhaseTiming(nn.Module):
-    """How much each clip frame looks like ED and ES, from the frame's average cell and its neighbours in time.
-
-    Args:
-        dim: channels of the fused map.
-        reach: frames that the temporal convolution sees, odd.
-    """
-
-    def __init__(self, dim: int, reach: int = 9) -> None:
-        super().__init__()
-        self.pool = Mlp(dim, dim, dim)
-        self.series = nn.Sequential(nn.Conv1d(dim, dim, reach, padding=reach // 2), nn.GELU(), nn.Conv1d(dim, len(PHASES), 1))
-
-    def forward(self, memory: Float[Tensor, "B U H W D"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B P T"]:
-        """Logits over the clip's frames, minus infinity on padded frames."""
-        series: Tensor = self.series(self.pool(memory.mean((2, 3))).mT)
-        if series.shape[-1] != frame_mask.shape[1]:
-            series = F.interpolate(series, frame_mask.shape[1], mode="linear")
-        return series.masked_fill(~frame_mask[:, None], -torch.inf)
+    def forward(self, maps: list[Tensor], weights: Float[Tensor, "B P T"]) -> Float[Tensor, "B P H W D"]:
+        """One map a phase on the finest grid, channels last; ``weights`` sum to 1 over the clip's frames."""
+        size = maps[0].shape[3:]
+        fused = maps[0].new_zeros(())
+        for lateral, m in zip(self.laterals, maps, strict=True):
+            share = F.adaptive_avg_pool1d(weights, m.shape[2])
+            still = torch.einsum("bcthw,bpt->bpchw", m, share / share.sum(-1, keepdim=True)).flatten(0, 1)
+            fused = fused + F.interpolate(lateral(still), size, mode="bilinear")
+        fused = self.norm(rearrange(fused + self.smooth(fused), "n d h w -> n h w d"))
+        return rearrange(fused, "(b p) h w d -> b p h w d", p=len(PHASES))  # type: ignore[no-any-return]
 
 
 class BorderLayer(nn.Module):
@@ -164,18 +184,19 @@ class BorderLayer(nn.Module):
     Args:
         dim: width of the embeddings.
         heads: attention heads.
+        query_sets: 2 for an attention a phase, 1 for one that serves both.
     """
 
-    def __init__(self, dim: int, heads: int) -> None:
+    def __init__(self, dim: int, heads: int, query_sets: int) -> None:
         super().__init__()
-        self.look = nn.ModuleList(PhaseAttention(dim, heads) for _ in PHASES)
+        self.look = nn.ModuleList(PhaseAttention(dim, heads) for _ in range(query_sets))
         self.norm = nn.LayerNorm(dim)
         self.agree = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.think = Mlp(dim, 2 * dim, dim)
 
-    def forward(self, queries: Tensor, tokens: Tensor, when: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Update queries (B, P, Q, D) from tokens (B, N, D); also the expected place (B, P, Q, 2)."""
-        looks = [look(queries[:, p], tokens, when[:, p], places) for p, look in enumerate(self.look)]
+    def forward(self, queries: Tensor, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Update queries (B, P, Q, D) from tokens (B, P, N, D); also the expected place (B, P, Q, 2)."""
+        looks = [self.look[p % len(self.look)](queries[:, p], tokens[:, p], places) for p in range(len(PHASES))]
         queries = queries + torch.stack([update for update, _ in looks], 1)
         flat = self.norm(queries.flatten(1, 2))
         queries = queries + self.agree(flat, flat, flat, need_weights=False)[0].view_as(queries)
@@ -198,10 +219,10 @@ class PhaseAttention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, queries: Tensor, tokens: Tensor, when: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend with queries (B, Q, D) to tokens (B, N, D) with log-weights ``when`` (B, N) at ``places`` (N, 2)."""
+    def forward(self, queries: Tensor, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend with queries (B, Q, D) to tokens (B, N, D) at ``places`` (N, 2)."""
         query = rearrange(self.query(self.norm(queries)), "b q (m d) -> b m q d", m=self.heads)
         key, value = rearrange(self.key_value(tokens), "b n (two m d) -> two b m n d", two=2, m=self.heads)
-        weights = (query @ key.mT * query.shape[-1] ** -0.5 + when[:, None, None]).softmax(-1)
+        weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
         update = self.out(rearrange(weights @ value, "b m q d -> b q (m d)"))
         return update, weights.mean(1) @ places

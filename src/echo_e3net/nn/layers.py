@@ -6,6 +6,7 @@ Feature maps are (B, C, T, H, W). Convolutions that a norm follows carry no bias
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -70,10 +71,10 @@ class Mlp(nn.Sequential):
 
 
 class FourierPosition(nn.Module):
-    """Positions (x, y, t) of a feature map's cells as embeddings, for any size.
+    """Positions (x, y) of a map's cells as embeddings, for any size.
 
     Each coordinate is the cell's centre as a fraction of its axis; its sine and cosine at ``bands`` octaves pass through a linear layer. A position
-    is so a place in the picture and in the clip, not a cell number, and sizes that training never saw mean the same.
+    is so a place in the picture, not a cell number, and sizes that training never saw mean the same.
 
     Args:
         dim: width of the embedding.
@@ -85,19 +86,19 @@ class FourierPosition(nn.Module):
     def __init__(self, dim: int, bands: int = 6) -> None:
         super().__init__()
         self.register_buffer("frequencies", math.pi * 2.0 ** torch.arange(bands), persistent=False)
-        self.project = nn.Linear(3 * 2 * bands, dim)
+        self.project = nn.Linear(2 * 2 * bands, dim)
 
-    def forward(self, coordinates: Float[Tensor, "*N 3"]) -> Float[Tensor, "*N D"]:
-        """Embed coordinates (x, y, t) in 0…1."""
+    def forward(self, coordinates: Float[Tensor, "*N 2"]) -> Float[Tensor, "*N D"]:
+        """Embed coordinates (x, y) in 0…1."""
         angles = (coordinates[..., None] * self.frequencies).flatten(-2)
         return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))  # type: ignore[no-any-return]
 
 
-def cell_centres(size: tuple[int, int, int], device: torch.device) -> Float[Tensor, "T H W 3"]:
-    """Centres (x, y, t) of the cells of a T x H x W map, each as a fraction 0…1 of its axis."""
-    t, y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
-    grid = torch.meshgrid(t, y, x, indexing="ij")
-    return torch.stack([grid[2], grid[1], grid[0]], dim=-1)
+def cell_centres(size: Sequence[int], device: torch.device) -> Float[Tensor, "H W 2"]:
+    """Centres (x, y) of the cells of an H x W map, each as a fraction 0…1 of its axis."""
+    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
+    rows, columns = torch.meshgrid(y, x, indexing="ij")
+    return torch.stack([columns, rows], dim=-1)
 
 
 def resize_frame_mask(frame_mask: Bool[Tensor, "B T"], frames: int) -> Bool[Tensor, "B U"]:

@@ -53,8 +53,8 @@ class E3Net(nn.Module):
         if self.detector is not None:
             cues = self.detector(maps, frame_mask)
             landmarks = cues.positions * cues.positions.new_tensor([video.shape[-1], video.shape[-2]]) - 0.5
-        logit = self.aggregator(maps, frame_mask, cues, landmarks)
-        return E3Output((logit + self.ef_mean.logit()).sigmoid(), landmarks, None if cues is None else cues.phase_logits)
+        ef = self.aggregator(maps, frame_mask, cues, landmarks, self.ef_mean)
+        return E3Output(ef, landmarks, None if cues is None else cues.phase_logits)
 
     def adopt(self, statistics: TrainingStatistics) -> None:
         """Take the training split's grey level and mean EF; from then on they travel in the state dict."""

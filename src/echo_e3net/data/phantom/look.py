@@ -1,7 +1,7 @@
 """How the phantom's pictures look: every appearance number in one place.
 
-Decibels are of amplitude, relative to the heart's wall. A pair is a (lowest, highest) range drawn from uniformly, once a video. A second look is a
-second instance of :class:`Look`; nothing else needs to change.
+Decibels are of amplitude, relative to the heart's wall. A pair is a (lowest, highest) range drawn from uniformly, once a video. A look is an
+instance of :class:`Look` with a name in ``LOOKS``; nothing else needs to change.
 """
 
 from __future__ import annotations
@@ -90,3 +90,28 @@ class Look:
 
 ADULT_CART = Look()
 """A cart-based scanner in an adult laboratory: the look of the released data set."""
+
+HANDHELD = Look(
+    opening_deg=(88.0, 104.0),
+    tilt_deg=(-18.0, 8.0),
+    apex_depth_cm=(2.0, 3.8),
+    axial_mm=(0.9, 1.3),
+    lateral_deg=(2.0, 3.0),
+    smoothing_px=(0.4, 0.7),
+    dynamic_range_db=(36.0, 46.0),
+    black_db=(-27.0, -21.0),
+    gamma=(0.7, 1.0),
+    noise_db=(-33.0, -26.0),
+    attenuation_db_cm=(0.4, 1.3),
+    dropout=0.6,
+    rib_shadow=0.5,
+    near_field=0.8,
+    reverberation=0.6,
+    foreshortening=0.3,
+    drift=0.8,
+    jitter=0.6,
+    quality=(45.0, 75.0),
+)
+"""A handheld scanner at the bedside: coarser speckle, less dynamic range, a wider sector, the heart tilted the other way, more artefacts."""
+
+LOOKS = {"adult_cart": ADULT_CART, "handheld": HANDHELD}

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -22,7 +23,7 @@ from echo_e3net.data.raster import use_one_thread, write_mjpeg_avi
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 
-from .look import ADULT_CART
+from .look import LOOKS
 from .preview import write_preview
 from .prior import FRAME_RANGE
 from .render import Plan, jpeg_quality, plan_video, render
@@ -43,10 +44,11 @@ class Recipe:
     max_frames: int
     val_fraction: float
     test_fraction: float
+    look: str
 
     def manifest(self, n: int) -> str:
         """The text of ``phantom.json``."""
-        return json.dumps({"version": VERSION, **asdict(self), "n": n, "look": asdict(ADULT_CART)}, indent=2) + "\n"
+        return json.dumps({"version": VERSION, **asdict(self), "n": n, "look": asdict(LOOKS[self.look])}, indent=2) + "\n"
 
 
 def phantom(
@@ -58,6 +60,7 @@ def phantom(
     max_frames: int = FRAME_RANGE[1],
     val_fraction: float = 0.15,
     test_fraction: float = 0.20,
+    look: Literal["adult_cart", "handheld"] = "adult_cart",
 ) -> None:
     """Make synthetic apical-four-chamber videos with exact borders, volumes and EF.
 
@@ -73,11 +76,13 @@ def phantom(
         max_frames: Longest video, 28 to 300 frames. Shorter videos are made faster.
         val_fraction: Share of the videos in the validation split.
         test_fraction: Share of the videos in the test split.
+        look: The scanner: adult_cart is the look of the released data set; handheld has coarser speckle, less dynamic range, another tilt and more
+            artefacts, for testing what was trained on the other.
     """
-    recipe = Recipe(seed, max_frames, val_fraction, test_fraction)
+    recipe = Recipe(seed, max_frames, val_fraction, test_fraction, look)
     _check(recipe, n, jobs)
     _open_folder(out, recipe, n)
-    plans = [plan_video(seed, index, max_frames) for index in range(n)]
+    plans = [plan_video(seed, index, max_frames, LOOKS[look]) for index in range(n)]
     missing = [index for index, plan in enumerate(plans) if not _video_path(out, plan).is_file()]
     console = Console()
     if missing:
@@ -157,7 +162,7 @@ def _video_path(out: Path, plan: Plan) -> Path:
 
 
 def _write_video(index: int, out: Path, recipe: Recipe) -> None:
-    plan = plan_video(recipe.seed, index, recipe.max_frames)
+    plan = plan_video(recipe.seed, index, recipe.max_frames, LOOKS[recipe.look])
     write_mjpeg_avi(_video_path(out, plan), render(plan), plan.scan.fps, jpeg_quality(plan))
 
 
