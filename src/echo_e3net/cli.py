@@ -15,10 +15,12 @@ import logging
 import re
 import warnings
 import zipfile
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
@@ -26,6 +28,7 @@ from lightning.pytorch.loggers import CSVLogger
 from echo_e3net.callbacks import CHECKPOINTS, LAST, Checkpoints, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
+from echo_e3net.nn.network import E3Net
 from echo_e3net.results import PredictionWriter, TestReport
 from echo_e3net.system import E3System
 
@@ -110,6 +113,46 @@ class E3CLI(LightningCLI):
         if not zipfile.is_zipfile(found):
             raise InputError(f"{found}: not a whole checkpoint (cut short, or another kind of file). Use another, or --ckpt_path last.")
         return str(found)
+
+
+class NetworkCLI(E3CLI):
+    """Reads the configuration of a run, as ``fit`` does, and builds its network and data module alone.
+
+    Args:
+        verb: the command after ``echo-e3net``.
+        description: for ``--help``.
+        args: what follows the verb.
+    """
+
+    network: E3Net
+    data: EchoDataModule
+
+    def __init__(self, verb: str, description: str, args: Sequence[str] | None = None) -> None:
+        super().__init__(args, run=False, parser_kwargs={"description": description, "prog": f"echo-e3net {verb}"})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint, which a run's resolved_config.yaml names too, and what else stands there for Lightning alone."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint: best or last of the run --name, or a file")
+        parser.add_argument("--weights_only", type=bool | None, default=None, help=SUPPRESS)
+
+    def instantiate_classes(self) -> None:
+        """Build the network and the data module; no trainer is needed."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.network, self.data = self.config_init.model.network, self.config_init.data
+
+    def load_checkpoint(self) -> str:
+        """Give the network the weights of ``--ckpt_path`` (default: the best of the run); returns the file.
+
+        Raises:
+            InputError: there is no such checkpoint, or it is of another network.
+        """
+        found = self.find_checkpoint()
+        assert found is not None  # only fit goes without
+        checkpoint = torch.load(found, map_location="cpu", weights_only=True)
+        self.config_init.model.on_load_checkpoint(checkpoint)
+        self.config_init.model.load_state_dict(checkpoint["state_dict"])
+        return found
 
 
 def hide_noise() -> None:

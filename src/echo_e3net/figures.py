@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 
@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
 from torch import Tensor
 
 from echo_e3net import geometry
@@ -122,3 +123,126 @@ def outline(landmarks: Float[Tensor, "K 2"]) -> tuple[np.ndarray, np.ndarray]:
     left, right = landmarks[geometry.LEFT].flip(0), landmarks[geometry.RIGHT]
     points = torch.cat([left, landmarks[None, geometry.APEX], right]).numpy()
     return points[:, 0], points[:, 1]
+
+
+class AttentionPicture(NamedTuple):
+    """Where the border detector looks in one clip: its ED and ES frame, landmarks in their pixels, attention on its grid, timing over the clip."""
+
+    title: str
+    frames: UInt8[np.ndarray, "P H W"]
+    landmarks: Float[Tensor, "P S K 2"]
+    attention: Float[Tensor, "P S K h w"]
+    timing: Float[Tensor, "P T"]
+
+
+SHOWN_QUERIES = {"apex": 0, "mitral plane": 1, "left, disc 10": 11, "right, disc 10": 31}
+"""Endocardial landmarks whose attention is drawn one by one."""
+
+
+def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture]) -> None:
+    """A row a clip: borders at ED and ES, the attention of all endocardial queries at ED and ES, of single ones at ED, and the timing.
+
+    Args:
+        path: the PNG to write.
+        title: headline.
+        pictures: at least one clip.
+    """
+    figure = plt.figure(figsize=(2.1 * 9.4, 0.6 + 2.35 * len(pictures)), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(len(pictures), 9, squeeze=False, width_ratios=[1] * 8 + [1.4])
+    for row, picture in zip(grid, pictures, strict=True):
+        for p, phase in enumerate(("ED", "ES")):
+            borders = dict(zip(("endo", "epi"), picture.landmarks[p], strict=False))
+            draw_borders(row[p], BorderPicture(picture.frames[p], "", borders, {}))
+            row[p].set_title(f"{picture.title}\n{phase}" if not p else phase, fontsize=8, loc="left")
+            draw_heat(row[2 + p], picture.frames[p], picture.attention[p, 0].mean(0), f"{phase}, all endo")
+        for axes, (name, k) in zip(row[4:8], SHOWN_QUERIES.items(), strict=True):
+            draw_heat(axes, picture.frames[0], picture.attention[0, 0, k], f"ED, {name}")
+            axes.plot(*picture.landmarks[0, 0, k].numpy(), "+", color="white", ms=8)
+        for axes in row[:8]:
+            axes.set(xticks=[], yticks=[])
+        for curve, phase, colour in zip(picture.timing.numpy(), ("ED", "ES"), (COLOURS["endo"], COLOURS["epi"]), strict=True):
+            row[8].plot(curve, label=phase, color=colour)
+        row[8].set_title("timing over the clip's frames", fontsize=8)
+        row[8].legend(fontsize=7)
+    save(figure, path)
+
+
+def draw_heat(axes: Axes, frame: UInt8[np.ndarray, "H W"], heat: Float[Tensor, "h w"], title: str) -> None:
+    """A frame with an attention map over it, each map scaled to its own maximum."""
+    axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
+    shown = (heat / heat.max()).numpy()
+    extent = (-0.5, frame.shape[1] - 0.5, frame.shape[0] - 0.5, -0.5)
+    axes.imshow(shown, cmap="inferno", alpha=0.25 + 0.5 * shown, extent=extent, interpolation="bilinear", vmin=0, vmax=1)
+    axes.set_title(title, fontsize=8)
+
+
+class Box(NamedTuple):
+    """A part of the network: its name, its class or kind, the shape of what it gives, and its parameters."""
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+
+
+def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: Sequence[tuple[str, str]]) -> None:
+    """The parts in columns from top to bottom, with arrows for what is handed on, coloured by the part that takes it.
+
+    Args:
+        path: the PNG to write.
+        columns: the boxes of each column, from top to bottom, by its title.
+        arrows: pairs of box names, from and to.
+    """
+    tallest = max(map(len, columns.values()))
+    figure = plt.figure(figsize=(4.4 * len(columns), 0.95 * tallest + 0.8), layout="constrained")
+    axes = figure.subplots()
+    places: dict[str, tuple[int, float]] = {}
+    for x, (title, column) in enumerate(columns.items()):
+        axes.text(x, -0.15, title, ha="center", fontsize=12, fontweight="bold")
+        for i, box in enumerate(column):
+            y = (i + 0.5) * tallest / len(column)
+            places[box.name] = (x, y)
+            corner, colours = (x - BOX_WIDTH / 2, y - 0.3), {"facecolor": FACES[x % 3], "edgecolor": EDGES[x % 3]}
+            axes.add_patch(FancyBboxPatch(corner, BOX_WIDTH, 0.6, "round,pad=0,rounding_size=0.04", mutation_aspect=2, zorder=3, **colours))
+            parameters = f", {box.parameters:,} parameters" if box.parameters else ""
+            axes.text(x, y, f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}", ha="center", va="center", fontsize=8.5, zorder=4)
+    for start, end in arrows:
+        (x0, y0), (x1, y1) = places[start], places[end]
+        style = {"arrowstyle": "-|>", "color": EDGES[x1 % 3], "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
+        following = x0 == x1 and y1 - y0 < 1.5 * tallest / len(columns[list(columns)[x0]])
+        side = BOX_WIDTH / 2
+        ends = ((x0, y0 + 0.3), (x1, y1 - 0.3)) if following else ((x0 + side, y0), (x1 + (side if x0 == x1 else -side), y1))
+        bend = "arc3,rad=-0.35" if x0 == x1 and not following else "arc3"
+        axes.annotate("", ends[1], ends[0], arrowprops=style | {"connectionstyle": bend}, zorder=2)
+    axes.set(xlim=(-0.5, len(columns) - 0.4), ylim=(tallest, -0.5))
+    axes.axis("off")
+    save(figure, path)
+
+
+BOX_WIDTH = 0.58
+FACES, EDGES = ("#dbe7ff", "#ffe3b3", "#f6d3e4"), ("#3d5a99", "#b37400", "#a03f72")
+
+
+def draw_study(path: Path, title: str, by_test: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Error of EF by arm: a dot a seed and a bar at their mean, a column a test set; the line is the first arm's mean.
+
+    Args:
+        path: the PNG to write.
+        title: headline.
+        by_test: rows with arm, seed, ef_mae and low_ef_mae, by test set.
+    """
+    arms = list(dict.fromkeys(row["arm"] for rows in by_test.values() for row in rows))
+    figure = plt.figure(figsize=(2 + 4.5 * len(by_test), 1.6 + 0.32 * len(arms)), layout="constrained")
+    figure.suptitle(f"{title}: mean absolute error of EF (points), a dot a seed")
+    panels = figure.subplots(1, len(by_test), squeeze=False, sharey=True)[0]
+    for axes, (test, rows) in zip(panels, by_test.items(), strict=True):
+        for place, arm in enumerate(arms):
+            found = [row["ef_mae"] for row in rows if row["arm"] == arm]
+            axes.plot(found, [place] * len(found), "o", color=COLOURS["epi"], alpha=0.8, ms=5)
+            axes.plot([np.mean(found)] if found else [], [place] if found else [], "|", color="black", ms=14, mew=2)
+            if found and place == 0:
+                axes.axvline(float(np.mean(found)), color="0.7", lw=1, zorder=0)
+        axes.set(title=f"test set: {test}", xlabel="MAE (EF points)", yticks=range(len(arms)), yticklabels=arms, ylim=(len(arms) - 0.5, -0.5))
+        axes.grid(axis="x", color="0.92")
+    save(figure, path)

@@ -22,6 +22,8 @@ COMMANDS = {
     "predict": "read EF from videos",
     "data": "make data sets: data phantom writes a synthetic one with known EF and borders",
     "profile": "show what a network costs: parameters, multiply-accumulates, memory, latency",
+    "study": "train and test every arm of an ablation study with every seed",
+    "draw": "draw the network with the shapes of its tensors, or where it looks in videos",
     "report": "show a run's results as a table and a picture",
 }
 
@@ -47,10 +49,10 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
-    if command in ("data", "report"):
+    if command in ("data", "report", "study"):
         from jsonargparse import auto_cli
 
-        auto_cli(verbs(command), args=list(args[1:]), prog=f"echo-e3net {command}", as_positional=command == "report")
+        auto_cli(verbs(command), args=list(args[1:]), prog=f"echo-e3net {command}", as_positional=command != "data")
     else:
         if not any(arg.startswith(("-c", "--config", "--model", "-h", "--help")) for arg in args[1:]):
             raise InputError(f"{command} needs a configuration: add --config experiments/e3net.yaml, or a run's resolved_config.yaml.")
@@ -58,6 +60,10 @@ def run(command: str, args: Sequence[str]) -> None:
             from echo_e3net.profile import profile
 
             profile(args[1:])
+        elif command == "draw":
+            from echo_e3net.draw import draw
+
+            draw(args[1:])
         else:
             from echo_e3net.cli import E3CLI
 
@@ -70,6 +76,10 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
         from echo_e3net.data.phantom import phantom
 
         return {"phantom": phantom}
+    if command == "study":
+        from echo_e3net.study import study
+
+        return study
     from echo_e3net.report import report
 
     return report

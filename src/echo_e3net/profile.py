@@ -24,17 +24,14 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from echo_e3net.cli import E3CLI
+from echo_e3net.cli import NetworkCLI
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.nn.network import E3Net
 
 
-class ProfileCLI(E3CLI):
-    """Reads the configuration of a run, as ``fit`` does, and builds its network alone."""
-
-    def __init__(self, args: Sequence[str] | None = None) -> None:
-        super().__init__(args, run=False, parser_kwargs={"description": DESCRIPTION, "prog": "echo-e3net profile"})
+class ProfileCLI(NetworkCLI):
+    """The configuration of a run, and how to measure its network."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what is measured, and how."""
@@ -45,18 +42,13 @@ class ProfileCLI(E3CLI):
         parser.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
         parser.add_argument("--json", type=str | None, default=None, help="also write the figures to this file; - for standard output")
 
-    def instantiate_classes(self) -> None:
-        """Build the network; trainer and data are not needed."""
-        self.config_init = self.parser.instantiate_classes(self.config.clone())
-        self.network: E3Net = self.config_init.model.network
-
 
 DESCRIPTION = "Show what a network costs: parameters, multiply-accumulates (fvcore, one clip), activation memory and latency of each part."
 
 
 def profile(args: Sequence[str] | None = None) -> None:
     """Run ``echo-e3net profile``."""
-    config = (cli := ProfileCLI(args)).config
+    config = (cli := ProfileCLI("profile", DESCRIPTION, args)).config
     if config.repeats < 1 or (config.threads is not None and config.threads < 1):
         raise InputError(f"repeats {config.repeats}, threads {config.threads}: both must be at least 1.")
     if config.device.startswith("cuda") and not torch.cuda.is_available():

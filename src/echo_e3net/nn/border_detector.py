@@ -43,11 +43,13 @@ class LandmarkCues(NamedTuple):
         positions: (B, P, S, K, 2), (x, y) as fractions 0…1 of the frame's width and height.
         embeddings: (B, P, S, K, D).
         phase_logits: (B, P, T), minus infinity on padded frames.
+        attention: (B, P, S, K, H, W), where each landmark's query looked last, on the grid of cells; sums to 1 over it.
     """
 
     positions: Float[Tensor, "B P S K 2"]
     embeddings: Float[Tensor, "B P S K D"]
     phase_logits: Float[Tensor, "B P T"]
+    attention: Float[Tensor, "B P S K H W"]
 
 
 class BorderDetector(nn.Module):
@@ -96,19 +98,22 @@ class BorderDetector(nn.Module):
             phase_logits = self.timing(maps[-len(self.timing.laterals) :], frame_mask)
             still = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
             centres = cell_centres(still.shape[2:4], still.device)
-            embeddings, place = self.look(still + self.position(centres), centres)
+            embeddings, attention = self.look(still + self.position(centres))
+            place = attention.flatten(3) @ centres.flatten(0, 1)
             logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.rest
-        shape = (len(PHASES), self.borders, LANDMARKS)
-        return LandmarkCues(logit.sigmoid().view(-1, *shape, 2), embeddings.view(-1, *shape, self.dim), phase_logits)
+        positions, embeddings, attention = (
+            rearrange(x, "b p (s k) ... -> b p s k ...", k=LANDMARKS) for x in (logit.sigmoid(), embeddings, attention)
+        )
+        return LandmarkCues(positions, embeddings, phase_logits, attention)
 
-    def look(self, still: Tensor, places: Tensor) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q 2"]]:
-        """Pass the queries through all layers; return their embeddings and the expected place of their last attention."""
-        tokens, places = rearrange(still, "b p h w d -> b p (h w) d"), rearrange(places, "h w c -> (h w) c")
+    def look(self, still: Float[Tensor, "B P H W D"]) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q H W"]]:
+        """Pass the queries through all layers; return their embeddings and their last attention."""
+        tokens = still.flatten(2, 3)
         queries = self.queries.expand(len(still), len(PHASES), -1, -1)
-        place = queries.new_zeros(*queries.shape[:3], 2)
+        attention = queries.new_zeros(())
         for layer in self.layers:
-            queries, place = layer(queries, tokens, places)
-        return queries, place
+            queries, attention = layer(queries, tokens)
+        return queries, rearrange(attention, "b p q (h w) -> b p q h w", h=still.shape[2])
 
 
 def resting_shape(borders: int) -> Float[Tensor, "P Q 2"]:
@@ -194,17 +199,17 @@ class BorderLayer(nn.Module):
         self.agree = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.think = Mlp(dim, 2 * dim, dim)
 
-    def forward(self, queries: Tensor, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Update queries (B, P, Q, D) from tokens (B, P, N, D); also the expected place (B, P, Q, 2)."""
-        looks = [self.look[p % len(self.look)](queries[:, p], tokens[:, p], places) for p in range(len(PHASES))]
+    def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Update queries (B, P, Q, D) from tokens (B, P, N, D); also their attention (B, P, Q, N)."""
+        looks = [self.look[p % len(self.look)](queries[:, p], tokens[:, p]) for p in range(len(PHASES))]
         queries = queries + torch.stack([update for update, _ in looks], 1)
         flat = self.norm(queries.flatten(1, 2))
         queries = queries + self.agree(flat, flat, flat, need_weights=False)[0].view_as(queries)
-        return queries + self.think(queries), torch.stack([place for _, place in looks], 1)
+        return queries + self.think(queries), torch.stack([attention for _, attention in looks], 1)
 
 
 class PhaseAttention(nn.Module):
-    """The cross-attention of one phase, which also tells the expected place of its attention.
+    """The cross-attention of one phase, which also tells where it looked.
 
     Args:
         dim: width of queries and tokens.
@@ -219,10 +224,10 @@ class PhaseAttention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim)
         self.out = nn.Linear(dim, dim)
 
-    def forward(self, queries: Tensor, tokens: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend with queries (B, Q, D) to tokens (B, N, D) at ``places`` (N, 2)."""
+    def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend with queries (B, Q, D) to tokens (B, N, D); also the mean attention of the heads (B, Q, N)."""
         query = rearrange(self.query(self.norm(queries)), "b q (m d) -> b m q d", m=self.heads)
         key, value = rearrange(self.key_value(tokens), "b n (two m d) -> two b m n d", two=2, m=self.heads)
         weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)
         update = self.out(rearrange(weights @ value, "b m q d -> b q (m d)"))
-        return update, weights.mean(1) @ places
+        return update, weights.mean(1)

@@ -1,0 +1,101 @@
+"""What a study leaves: results.csv with a row a trial and test set, results.md with mean ± SD over the seeds, and results.png."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from echo_e3net.data.tables import write_csv
+from echo_e3net.figures import draw_study
+from echo_e3net.files import write_text
+
+CSV, TABLE, PICTURE = "results.csv", "results.md", "results.png"
+COLUMNS = {
+    "ef_mae": ("MAE", 2),
+    "ef_rmse": ("RMSE", 2),
+    "ef_r2": ("R²", 3),
+    "low_ef_mae": ("MAE, EF ≤ 40", 2),
+    "geometry_ef_mae": ("Simpson's MAE", 2),
+    "endo_px": ("endo px", 2),
+    "endo_border_px": ("to border px", 2),
+    "endo_axis_percent": ("% of axis", 2),
+    "epi_px": ("epi px", 2),
+    "ed_frames_off": ("ED frames", 1),
+    "es_frames_off": ("ES frames", 1),
+}
+"""Figures of metrics.json that are shown, with their titles and decimals."""
+
+KEYS = ["arm", "seed", "test", "parameters", "gmacs", "seconds"]
+Row = Mapping[str, Any]
+
+
+def write_results(out: Path, name: str, rows: Sequence[Row], complete: tuple[int, int]) -> None:
+    """Write the CSV, the table and the picture, and show the table.
+
+    Args:
+        out: folder to write to.
+        name: the study.
+        rows: the figures of each trial and test set.
+        complete: trials that are done, and trials that there are.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    figures = sorted({key for row in rows for key, value in row.items() if isinstance(value, int | float) and key not in KEYS})
+    write_csv(out / CSV, [{key: row.get(key) for key in (*KEYS, *figures)} for row in rows], [*KEYS, *figures])
+    by_test: dict[str, list[Row]] = {}
+    for row in rows:
+        by_test.setdefault(row["test"], []).append(row)
+    text = [
+        f"# Study {name}",
+        "",
+        f"{complete[0]} of {complete[1]} trials. Mean ± SD over the seeds; EF in points, distances in pixels of the video.",
+    ]
+    for test, of_test in by_test.items():
+        lines = arm_lines(of_test)
+        Console().print(screen_table(f"{name}, test set {test} (n = {of_test[0]['n']})", lines))
+        text += ["", f"## Test set: {test} (n = {of_test[0]['n']})", "", *markdown(lines)]
+    write_text(out / TABLE, "\n".join(text) + "\n")
+    draw_study(out / PICTURE, name, by_test)
+    Console().print(f"{out / CSV}, {TABLE}, {PICTURE}", highlight=False, soft_wrap=True)
+
+
+def arm_lines(rows: Sequence[Row]) -> list[list[str]]:
+    """Title line and a line an arm, in the order in which the arms come."""
+    arms: dict[str, list[Row]] = {}
+    for row in rows:
+        arms.setdefault(row["arm"], []).append(row)
+    lines = [["arm", "seeds", "M parameters", "GMACs", *(title for title, _ in COLUMNS.values())]]
+    for arm, found in arms.items():
+        cost = [f"{found[0]['parameters'] / 1e6:.2f}", f"{found[0]['gmacs']:.2f}"]
+        lines.append([arm, str(len(found)), *cost, *(spread([row.get(key) for row in found], digits) for key, (_, digits) in COLUMNS.items())])
+    return lines
+
+
+def spread(values: Sequence[float | None], digits: int) -> str:
+    """Mean ± SD of the values that are there; the mean alone of one."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "–"
+    mean = f"{statistics.fmean(known):.{digits}f}"
+    return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
+
+
+def screen_table(title: str, lines: Sequence[Sequence[str]]) -> Table:
+    """The lines as a table on the screen, without the borders' details."""
+    table = Table(title=title)
+    shown = [lines[0].index(column) for column in ("arm", "seeds", "MAE", "RMSE", "R²", "MAE, EF ≤ 40", "Simpson's MAE", "endo px")]
+    for i in shown:
+        table.add_column(lines[0][i], justify="left" if not i else "right", no_wrap=not i)
+    for line in lines[1:]:
+        table.add_row(*(line[i] for i in shown))
+    return table
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> list[str]:
+    """The lines as a Markdown table."""
+    rows = [f"| {' | '.join(line)} |" for line in lines]
+    return [rows[0], f"|---|{'---:|' * (len(lines[0]) - 1)}", *rows[1:]]
