@@ -203,8 +203,9 @@ def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: 
         for i, box in enumerate(column):
             y = (i + 0.5) * tallest / len(column)
             places[box.name] = (x, y)
-            corner, colours = (x - BOX_WIDTH / 2, y - 0.3), {"facecolor": FACES[x % 3], "edgecolor": EDGES[x % 3]}
-            axes.add_patch(FancyBboxPatch(corner, BOX_WIDTH, 0.6, "round,pad=0,rounding_size=0.04", mutation_aspect=2, zorder=3, **colours))
+            shape, rounding = (x - BOX_WIDTH / 2, y - 0.3), "round,pad=0,rounding_size=0.04"
+            patch = FancyBboxPatch(shape, BOX_WIDTH, 0.6, rounding, mutation_aspect=2, facecolor=FACES[x % 3], edgecolor=EDGES[x % 3], zorder=3)
+            axes.add_patch(patch)
             parameters = f", {box.parameters:,} parameters" if box.parameters else ""
             axes.text(x, y, f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}", ha="center", va="center", fontsize=8.5, zorder=4)
     for start, end in arrows:

@@ -7,7 +7,8 @@ A study is a YAML file (:class:`Study`). A trial is a process ``echo-e3net fit``
     runs/<study>/<arm>/seed0/<test>/          the same checkpoint on a further data set
     runs/<study>/<arm>/seed0/trial.json       appears when the trial is done
 
-So a study that was stopped goes on where it stopped, in the middle of a training too. Its results are collected by ``study_results``.
+So a study that was stopped goes on where it stopped, in the middle of a training too. Trials that results.csv records need no folder any more:
+the file can be carried to another machine, and the study goes on there. Results are collected by ``study_results``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
@@ -33,9 +33,11 @@ from echo_e3net.callbacks import CHECKPOINTS, LAST
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.results import METRICS
-from echo_e3net.study_results import write_results
+from echo_e3net.study_results import CSV, Row, read_results, write_results
 
 TRIAL, PROFILE, LOG = "trial.json", "profile.json", "study.log"
+OWN = "own"
+"""Name of the test split of the data that a trial was trained on."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Study:
     tests: dict[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trial:
     """One arm with one seed: the arguments that its processes share, its folder, and further data sets to test on."""
 
@@ -79,7 +81,7 @@ class Trial:
 def study(file: Path, runs: Path = Path("runs"), out: Path | None = None, jobs: int = 1, train: bool = True) -> None:
     """Train and test every arm of a study with every seed, then write results.csv, results.md and results.png.
 
-    Call it again after an interruption: what is done is kept, and a training goes on from its last epoch.
+    Call it again after an interruption: what is done is kept, also what an earlier results.csv records, and a training goes on from its last epoch.
 
     Args:
         file: the study, a YAML file (experiments/studies).
@@ -92,13 +94,14 @@ def study(file: Path, runs: Path = Path("runs"), out: Path | None = None, jobs: 
         raise InputError(f"jobs is {jobs}: give at least 1.")
     plan = read_study(file)
     trials = plan_trials(plan, file.parent, runs / plan.name)
+    out = out or runs / plan.name
+    recorded = recorded_rows(out / CSV, trials)
     refuse_changed(trials)
-    failed = run_trials([trial for trial in trials if not trial.done], jobs) if train else []
-    done = [trial for trial in trials if trial.done]
+    failed = run_trials([trial for trial in trials if not trial.done and trial not in recorded], jobs) if train else []
+    done = {trial: trial_rows(trial) if trial.done else recorded[trial] for trial in trials if trial.done or trial in recorded}
     if not done:
         raise InputError(f"{file}: no trial is done." + (f" See {failed[0].folder / LOG}." if failed else ""))
-    rows = [row for trial in done for row in trial_rows(trial)]
-    write_results(out or runs / plan.name, plan.name, rows, complete=(len(done), len(trials)))
+    write_results(out, plan.name, [row for rows in done.values() for row in rows], complete=(len(done), len(trials)))
     if failed:
         raise InputError(f"{len(failed)} of {len(trials)} trials failed, first {failed[0].folder}: see its {LOG}, then run the study again.")
 
@@ -147,6 +150,25 @@ def refuse_changed(trials: Sequence[Trial]) -> None:
         begun = trial.folder / "fingerprint.txt"
         if begun.is_file() and begun.read_text().strip() != trial.fingerprint:
             raise InputError(f"{trial.folder} was begun with other settings than the study has now. Move it away, or give the study another name.")
+
+
+def recorded_rows(path: Path, trials: Sequence[Trial]) -> dict[Trial, list[Row]]:
+    """The trials that an earlier results.csv records with all their test sets.
+
+    Raises:
+        InputError: it records a trial with other settings than the study has now.
+    """
+    found: dict[Trial, list[Row]] = {}
+    rows = read_results(path) if path.is_file() else []
+    for trial in trials:
+        of_trial = [row for row in rows if (row["arm"], row["seed"]) == (trial.arm, trial.seed)]
+        if any(row["fingerprint"] != trial.fingerprint for row in of_trial):
+            raise InputError(
+                f"{path}: {trial.arm}, seed {trial.seed} is of other settings than the study has now. Move it away, or give another --out."
+            )
+        if {row["test"] for row in of_trial} == {OWN, *trial.tests}:
+            found[trial] = of_trial
+    return found
 
 
 def run_trials(trials: Sequence[Trial], jobs: int) -> list[Trial]:
@@ -208,10 +230,16 @@ def run(trial: Trial, words: Sequence[str], jobs: int) -> int:
         ).returncode
 
 
-def trial_rows(trial: Trial) -> list[dict[str, Any]]:
+def trial_rows(trial: Trial) -> list[Row]:
     """The figures of a trial: a row for its own test split, and one for each further data set."""
     cost = json.loads((trial.folder.parent / PROFILE).read_text())
-    seconds = json.loads((trial.folder / TRIAL).read_text())["seconds"] if trial.done else None
-    named = {"arm": trial.arm, "seed": trial.seed, "parameters": cost["parameters"], "gmacs": cost["gmacs"], "seconds": seconds}
-    places = {"own": trial.folder, **{name: trial.folder / name for name in trial.tests}}
+    named = {
+        "arm": trial.arm,
+        "seed": trial.seed,
+        "fingerprint": trial.fingerprint,
+        "parameters": cost["parameters"],
+        "gmacs": cost["gmacs"],
+        "seconds": json.loads((trial.folder / TRIAL).read_text())["seconds"] if trial.done else None,
+    }
+    places = {OWN: trial.folder, **{name: trial.folder / name for name in trial.tests}}
     return [{**named, "test": name, **json.loads((place / METRICS).read_text())} for name, place in places.items()]

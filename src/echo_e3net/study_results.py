@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from echo_e3net.data.tables import write_csv
+from echo_e3net.data.tables import read_columns, write_csv
 from echo_e3net.figures import draw_study
 from echo_e3net.files import write_text
 
@@ -30,7 +30,7 @@ COLUMNS = {
 }
 """Figures of metrics.json that are shown, with their titles and decimals."""
 
-KEYS = ["arm", "seed", "test", "parameters", "gmacs", "seconds"]
+KEYS = ["arm", "seed", "test", "fingerprint", "parameters", "gmacs", "seconds"]
 Row = Mapping[str, Any]
 
 
@@ -61,6 +61,22 @@ def write_results(out: Path, name: str, rows: Sequence[Row], complete: tuple[int
     write_text(out / TABLE, "\n".join(text) + "\n")
     draw_study(out / PICTURE, name, by_test)
     Console().print(f"{out / CSV}, {TABLE}, {PICTURE}", highlight=False, soft_wrap=True)
+
+
+def read_results(path: Path) -> list[Row]:
+    """The rows of a results.csv, with numbers where there are numbers and None where there is nothing.
+
+    Raises:
+        InputError: it cannot be read, or a column is missing.
+    """
+    rows = read_columns(path, KEYS).to_dict("records")
+    texts = ("arm", "test", "fingerprint")
+    return [{str(key): value if key in texts else number(value) for key, value in row.items()} for row in rows]
+
+
+def number(text: str) -> float | int | None:
+    """A number of results.csv."""
+    return None if not text else int(text) if text.isdigit() else float(text)
 
 
 def arm_lines(rows: Sequence[Row]) -> list[list[str]]:
