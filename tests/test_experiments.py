@@ -5,9 +5,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from echo_e3net.study import read_study
+
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"
-OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE)
+STUDIES = sorted((EXPERIMENTS / "studies").glob("*.yaml"))
+OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE and path not in STUDIES)
+NETWORKS = [BASE, *sorted(EXPERIMENTS.glob("e3net_*.yaml")), *sorted((EXPERIMENTS / "ablations").glob("*.yaml"))]
 
 
 def flat(config, prefix=""):
@@ -39,7 +43,22 @@ def test_an_overlay_changes_only_what_it_states(overlay, resolved):
     assert all(both[name] == value for name, value in stated.items())
 
 
-@pytest.mark.parametrize("path", [BASE, *OVERLAYS], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_every_network_and_ablation_takes_a_step(path, command, phantom_root):
+    """One training and one validation batch through the real command line, at the smallest clips that are accepted."""
+    small = ["--data.root", phantom_root, "--data.frames", 8, "--data.size", 64, "--data.batch_size", 2, "--data.workers", 0]
+    quiet = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--trainer.devices", 1, "--trainer.enable_progress_bar", "false"]
+    code, error = command("fit", "--config", BASE, "--config", path, *small, *quiet)
+    assert code == 0, error
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_a_study_holds_every_ablation(path):
+    arms = {overlay for overlays in read_study(path).arms.values() for overlay in overlays}
+    assert {f"../ablations/{overlay.name}" for overlay in (EXPERIMENTS / "ablations").glob("*.yaml")} <= arms
+
+
+@pytest.mark.parametrize("path", [BASE, *OVERLAYS, *STUDIES], ids=lambda path: path.stem)
 def test_a_configuration_asks_its_question_and_has_its_row(path):
     first = path.read_text().splitlines()[0]
     assert first.startswith("# ")

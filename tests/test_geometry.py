@@ -55,3 +55,11 @@ def test_leading_axes_are_kept():
     batch = torch.stack([bullet(), tube()]).expand(3, 2, 42, 2)
     assert geometry.contour_volume(batch).shape == (3, 2)
     assert geometry.disc_diameters(batch).shape == (3, 2, 20)
+
+
+def test_border_distance_by_hand():
+    border = tube(40, 20)  # apex at (50, 20), sides at x 40 and 60 from y 21 to 59, open at the mitral plane
+    points = torch.tensor([[40.0, 30], [37, 30], [50, 20], [50, 17], [60, 62], [50, 59]])
+    found = geometry.border_distance(points, border)
+    torch.testing.assert_close(found, torch.tensor([0.0, 3, 0, 3, 3, 10]), atol=1e-2, rtol=0)
+    assert geometry.border_distance(border, border)[2:].max() < 1e-2

@@ -62,6 +62,15 @@ def test_volume_ratio_by_hand():
     assert VolumeRatioTerm(beta=0.0)(output, clip).item() == pytest.approx(wanted, abs=1e-5)
 
 
+def test_a_collapsed_ventricle_costs_a_bounded_loss():
+    output, clip = example()
+    for collapsed in (torch.zeros(2, 2, 2, 42, 2), torch.cat([clip.landmarks[:, :1] * 0, clip.landmarks[:, 1:]], 1)):
+        landmarks = collapsed.clone().requires_grad_()
+        loss = VolumeRatioTerm()(output._replace(landmarks=landmarks), clip)
+        assert 0 < loss.item() < 200
+        assert torch.autograd.grad(loss, landmarks)[0].isfinite().all()
+
+
 def test_timing_is_least_at_the_traced_frames():
     output, clip = example()
     apart = torch.arange(8) - clip.phase_position[..., None]

@@ -1,7 +1,7 @@
 """``echo-e3net profile``: what the network costs, part by part: parameters, multiply-accumulates, activation memory and latency.
 
 Multiply-accumulates are counted as the field counts them (fvcore, evaluation mode, one clip). fvcore does not know fused attention and would count it
-as nothing: :func:`attention_macs` adds its two matrix products. What is still not counted is elementwise, and is listed by name.
+as nothing: :func:`attention_macs` adds its two matrix products. What is still not counted has no products of matrices, and is listed by name.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ def as_json(cost: Cost, conditions: dict[str, Any]) -> str:
 def cost_table(cost: Cost, conditions: str) -> Table:
     """The figures as a table."""
     caption = "GMACs: fvcore, evaluation, attention products included. Activations: kept by a training step for its backward pass.\n"
-    not_counted = f"Counted as nothing (elementwise, sums, poolings): {', '.join(cost.not_counted)}"
+    not_counted = f"Counted as nothing (elementwise, sums, poolings, resizing): {', '.join(cost.not_counted)}"
     table = Table(title=f"cost of one clip: {conditions}", caption=caption + not_counted, show_footer=True)
     table.add_column("part", footer="whole network", no_wrap=True)
     footers = (f"{cost.parameters:,}", f"{cost.gmacs:.3f}", "100 %", f"{cost.activation_mib:.1f}", f"{cost.latency_ms:.1f}")
@@ -148,7 +148,7 @@ def count_parameters(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
 
 
-def count_macs(network: nn.Module, video: Tensor) -> tuple[Counter[str], dict[str, int]]:
+def count_macs(network: nn.Module, video: Tensor) -> tuple[dict[str, float], dict[str, int]]:
     """Multiply-accumulates of each module by dotted name (the whole is ``""``), and the operations that were not counted, by name."""
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     analysis = FlopCountAnalysis(network, video)
@@ -156,7 +156,7 @@ def count_macs(network: nn.Module, video: Tensor) -> tuple[Counter[str], dict[st
     analysis.unsupported_ops_warnings(False)
     analysis.uncalled_modules_warnings(False)
     total = analysis.by_module()
-    return total, {name.removeprefix("aten::"): int(count) for name, count in sorted(analysis.unsupported_ops().items())}
+    return dict(total), {name.removeprefix("aten::"): int(count) for name, count in sorted(analysis.unsupported_ops().items())}
 
 
 def attention_macs(inputs: list[Any], outputs: list[Any]) -> int:

@@ -163,7 +163,12 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("change", "message"),
-        [({"seed": 2}, "seed 1, not 2"), ({"max_frames": 40}, "max_frames 28, not 40"), ({"n": 3}, "already has 4 videos")],
+        [
+            ({"seed": 2}, "seed 1, not 2"),
+            ({"max_frames": 40}, "max_frames 28, not 40"),
+            ({"n": 3}, "already has 4 videos"),
+            ({"look": "handheld"}, "look adult_cart, not handheld"),
+        ],
     )
     def test_another_data_set_in_the_folder(self, copy, change, message):
         before = contents(copy, "*.csv", "*.json")

@@ -5,10 +5,13 @@ import sys
 import pytest
 import torch
 
-from echo_e3net.nn.aggregator import MapStatistics, MeanPooling
+from echo_e3net import geometry
+from echo_e3net.errors import InputError
+from echo_e3net.nn.aggregator import FeatureAggregator, MapStatistics, MeanPooling
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
+from echo_e3net.nn.layers import Conv3x3x3
 from echo_e3net.nn.network import E3Net
 from echo_e3net.types import TrainingStatistics
 
@@ -48,6 +51,92 @@ def test_every_parameter_gets_a_finite_gradient(precision):
         assert parameter.grad.isfinite().all(), name
     still = [name for name, p in network.named_parameters() if not p.grad.any()]
     assert still == []
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def test_weight_gradients_of_short_maps_are_right_in_bfloat16(frames):
+    """oneDNN's are not where T is 2, on some CPUs: hence float32 there."""
+    generator = torch.Generator().manual_seed(0)
+    conv = Conv3x3x3(16, 16)
+    x, upstream = (torch.randn(2, 16, frames, 4, 4, generator=generator) for _ in range(2))
+    gradients = []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            y = conv(x)
+        gradients.append(torch.autograd.grad(y, conv.weight, upstream.to(y.dtype))[0])
+    torch.testing.assert_close(gradients[1], gradients[0], atol=0.02 * gradients[0].abs().max().item(), rtol=0)
+
+
+def test_gradients_are_finite_under_float16_with_a_scaler():
+    """Full-size losses at the scaler's own starting scale; a scaler may skip its first steps, but must come to a step."""
+    network = small().train()
+    optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    scaler = torch.amp.GradScaler("cpu")
+    for _ in range(8):
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.float16):
+            output = network(clip(2, 1, 8, 64, 64))
+        loss = (output.ef - 0.1).abs().mean() + output.landmarks.square().mean() / 64**2 + output.phase_logits.logsumexp(-1).mean()
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        finite = all(p.grad.isfinite().all() for p in network.parameters())
+        scaler.step(optimizer)
+        scaler.update()
+        if finite:
+            break
+    assert finite
+    assert scaler.get_scale() >= 2**10
+
+
+def test_ef_starts_at_the_training_mean():
+    """Over random starts: the head's correction is small and the resting landmarks have a usual EF."""
+    for seed in range(3):
+        torch.manual_seed(seed)
+        network = E3Net(LHUNetEncoder(cnn_channels=(8, 8), hybrid_channels=(8, 16, 16)), functools.partial(BorderDetector, dim=32))
+        network.adopt(TrainingStatistics(40.0, 60.0, 0.56))
+        assert network.eval()(clip(4, 1, 8, 64, 64, seed=seed)).ef.mean().item() == pytest.approx(0.56, abs=0.05)
+    without = small(detector=None)
+    without.adopt(TrainingStatistics(40.0, 60.0, 0.35))
+    assert without.eval()(clip(4, 1, 8, 64, 64)).ef.mean().item() == pytest.approx(0.35, abs=0.05)
+
+
+def test_initialisation_survives_construction():
+    """What a part sets at its start is still there once the whole network is built."""
+    network = E3Net(LHUNetEncoder(), BorderDetector, FeatureAggregator)
+    assert network.aggregator.trust.item() == 0.5
+    assert network.aggregator.head[-1].bias.abs().max() < 0.02
+    resting = network.detector.rest.sigmoid()
+    assert geometry.ejection_fraction(resting[0, :42], resting[1, :42]).item() == pytest.approx(0.556, abs=0.01)
+    for attention in (m for m in network.modules() if isinstance(m, HybridAttention)):
+        assert (attention.delta == 1).all()
+        assert (attention.gamma == 1).all()
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+def test_landmarks_stay_in_the_frame_whatever_the_weights(scale):
+    network = small().eval()
+    with torch.no_grad():
+        for parameter in network.detector.parameters():
+            parameter.mul_(scale).add_(torch.randn_like(parameter) * (scale - 1))
+        landmarks = network(clip(2, 1, 8, 64, 80)).landmarks
+    assert landmarks.isfinite().all()
+    assert ((landmarks >= -0.5) & (landmarks <= torch.tensor([79.5, 63.5]))).all()
+
+
+def test_one_query_set_serves_both_phases():
+    one, two = (small(detector=functools.partial(BorderDetector, dim=32, query_sets=n)) for n in (1, 2))
+    count = [sum(p.numel() for p in network.parameters()) for network in (one, two)]
+    assert count[0] < count[1]
+    landmarks = one.eval()(clip(1, 1, 8, 64, 64)).landmarks
+    assert landmarks.shape == (1, 2, 2, 42, 2)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"), [({"query_sets": 3}, "query_sets is 3"), ({"borders": 0}, "borders is 0"), ({"dim": 30}, "dim 30 is not a multiple")]
+)
+def test_a_detector_says_what_it_cannot_be(wrong, message):
+    with pytest.raises(InputError, match=message):
+        small(detector=functools.partial(BorderDetector, **({"dim": 32} | wrong)))
 
 
 def test_without_detector_there_is_ef_alone():

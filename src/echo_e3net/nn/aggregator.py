@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from echo_e3net import geometry
 from echo_e3net.nn.border_detector import LandmarkCues
-from echo_e3net.nn.layers import Mlp, resize_frame_mask
+from echo_e3net.nn.layers import Mlp, frame_weights
 from echo_e3net.types import BORDERS, PHASES
 
 
@@ -39,7 +39,7 @@ class MapStatistics(nn.Module):
 
     def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
         """``count`` figures a channel, F = count · C."""
-        mask = resize_frame_mask(frame_mask, feature.shape[2])[:, None].float()
+        mask = frame_weights(frame_mask, feature)
         count = mask.sum(-1)
         series = feature.mean((3, 4))
         mean = (series * mask).sum(-1) / count
@@ -62,7 +62,7 @@ class MeanPooling(MapStatistics):
 
     def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
         """One figure a channel."""
-        mask = resize_frame_mask(frame_mask, feature.shape[2])[:, None].float()
+        mask = frame_weights(frame_mask, feature)
         return (feature.mean((3, 4)) * mask).sum(-1) / mask.sum(-1)
 
 

@@ -33,7 +33,7 @@ from torch.nn import functional as F
 from echo_e3net.errors import InputError
 from echo_e3net.geometry import DISCS, LANDMARKS
 from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm
-from echo_e3net.types import PHASES
+from echo_e3net.types import BORDERS, PHASES
 
 
 class LandmarkCues(NamedTuple):
@@ -66,6 +66,9 @@ class BorderDetector(nn.Module):
         timing_level: the finest map that the timing reads.
         borders: 1 for the endocardium alone, 2 for endocardium and epicardium.
         query_sets: 2 for queries and attention of their own for ED and ES, 1 for one set that serves both phases.
+
+    Raises:
+        InputError: an argument is none of those.
     """
 
     def __init__(
@@ -81,7 +84,11 @@ class BorderDetector(nn.Module):
     ) -> None:
         super().__init__()
         if query_sets not in (1, len(PHASES)):
-            raise InputError(f"query_sets {query_sets} must be 1 (shared by ED and ES) or 2 (one a phase).")
+            raise InputError(f"query_sets is {query_sets}: it must be 1 (shared by ED and ES) or 2 (one a phase).")
+        if borders not in (1, len(BORDERS)):
+            raise InputError(f"borders is {borders}: it must be 1 (endocardium) or 2 (endocardium and epicardium).")
+        if dim % heads:
+            raise InputError(f"dim {dim} is not a multiple of heads {heads}.")
         self.dim, self.level, self.timing_level, self.borders = dim, level, timing_level, borders
         self.timing = PhaseTiming(channels[timing_level:], dim)
         self.phase_maps = PhaseMaps(channels[level:], dim)
@@ -97,7 +104,7 @@ class BorderDetector(nn.Module):
             maps = [m.float() for m in maps[min(self.level, self.timing_level) :]]
             phase_logits = self.timing(maps[-len(self.timing.laterals) :], frame_mask)
             still = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
-            centres = cell_centres(still.shape[2:4], still.device)
+            centres = cell_centres(still[..., 0])
             embeddings, attention = self.look(still + self.position(centres))
             place = attention.flatten(3) @ centres.flatten(0, 1)
             logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.rest

@@ -6,7 +6,6 @@ Feature maps are (B, C, T, H, W). Convolutions that a norm follows carry no bias
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -27,6 +26,28 @@ def group_norm(channels: int) -> nn.GroupNorm:
 GROUPS = 8
 
 
+class Conv3x3x3(nn.Conv3d):
+    """A 3x3x3 convolution that keeps T, H and W, without bias.
+
+    On a CPU, maps of two frames are convolved in float32 also under autocast: oneDNN's weight gradient in bfloat16 reads memory that it never wrote
+    when T is 2 (torch 2.13, a CPU with avx512_bf16 and no AMX; docs/LOG.md), and training then goes on with NaN or with noise.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(inputs, outputs, 3, padding=1, bias=False)
+
+    def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:
+        """Convolve a feature map."""
+        if input.device.type == "cpu" and input.shape[2] == 2:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3x3 convolutions with norm and a shortcut, as in the CNN stages of LHU-Net.
 
@@ -41,10 +62,10 @@ class ResidualBlock(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv3d(inputs, outputs, 3, padding=1, bias=False),
+            Conv3x3x3(inputs, outputs),
             group_norm(outputs),
             nn.LeakyReLU(0.01),
-            nn.Conv3d(outputs, outputs, 3, padding=1, bias=False),
+            Conv3x3x3(outputs, outputs),
             group_norm(outputs),
         )
         self.shortcut: nn.Module = nn.Identity()
@@ -94,13 +115,13 @@ class FourierPosition(nn.Module):
         return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))  # type: ignore[no-any-return]
 
 
-def cell_centres(size: Sequence[int], device: torch.device) -> Float[Tensor, "H W 2"]:
-    """Centres (x, y) of the cells of an H x W map, each as a fraction 0…1 of its axis."""
-    y, x = ((torch.arange(n, device=device) + 0.5) / n for n in size)
+def cell_centres(feature: Float[Tensor, "*B H W"]) -> Float[Tensor, "H W 2"]:
+    """Centres (x, y) of the cells of a map, each as a fraction 0…1 of its axis."""
+    y, x = ((torch.arange(n, device=feature.device) + 0.5) / n for n in feature.shape[-2:])
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([columns, rows], dim=-1)
 
 
-def resize_frame_mask(frame_mask: Bool[Tensor, "B T"], frames: int) -> Bool[Tensor, "B U"]:
-    """The frame mask at another temporal resolution: a cell exists where any of its frames does."""
-    return F.adaptive_max_pool1d(frame_mask[:, None].float(), frames)[:, 0] > 0
+def frame_weights(frame_mask: Bool[Tensor, "B T"], feature: Float[Tensor, "B C U H W"]) -> Float[Tensor, "B 1 U"]:
+    """1 where any of the frames of a feature map's temporal cell exists, 0 elsewhere."""
+    return (F.adaptive_max_pool1d(frame_mask[:, None].float(), feature.shape[2]) > 0).float()

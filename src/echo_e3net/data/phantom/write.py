@@ -48,7 +48,7 @@ class Recipe:
 
     def manifest(self, n: int) -> str:
         """The text of ``phantom.json``."""
-        return json.dumps({"version": VERSION, **asdict(self), "n": n, "look": asdict(LOOKS[self.look])}, indent=2) + "\n"
+        return json.dumps({"version": VERSION, **asdict(self), "n": n, "ranges": asdict(LOOKS[self.look])}, indent=2) + "\n"
 
 
 def phantom(
@@ -151,7 +151,7 @@ def _compare(manifest: Path, recipe: Recipe, n: int) -> None:
         raise InputError(f"{manifest} is not readable as a phantom's description: choose another folder, or delete this one.") from error
     for key in wanted:
         if key != "n" and there.get(key) != wanted[key]:
-            what = f"{key} {there.get(key)}, not {wanted[key]}" if key != "look" else "another look"
+            what = f"{key} {there.get(key)}, not {wanted[key]}" if key != "ranges" else "other ranges of its look"
             raise InputError(f"{manifest.parent} was made with {what}: ask for the same again, or choose another folder.")
     if n < held:
         raise InputError(f"{manifest.parent} already has {held} videos, more than n = {n}: ask for at least {held}, or choose another folder.")
