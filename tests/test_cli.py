@@ -193,6 +193,34 @@ def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
     assert not (tmp_path / "runs/tiny/predictions.csv").exists()
 
 
+def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phantom_root):
+    assert command("draw", "architecture", *tiny)[0] == 0
+    assert (tmp_path / "runs/tiny/architecture.png").stat().st_size > 50_000
+    code, error = command("draw", "attention", *tiny)
+    assert code == 2
+    assert "holds no checkpoint" in error
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    video = next((phantom_root / "Videos").glob("*.avi"))
+    assert command("draw", "attention", *tiny, "--rows", 2, "--out", "a.png")[0] == 0
+    assert command("draw", "attention", *tiny, "--data.videos", f'["{video}"]', "--out", "b.png")[0] == 0
+    assert (tmp_path / "a.png").stat().st_size > (tmp_path / "b.png").stat().st_size > 50_000
+    bare = ("--model.network.detector", "null", *(w for term in ("landmarks", "volume_ratio", "timing") for w in (f"--model.loss.{term}", "null")))
+    assert command("draw", "architecture", *tiny, *bare, "--out", "bare.png")[0] == 0
+    assert command("draw", "--help")[0] == 0
+    assert "architecture" in command.output
+    for arguments, message in {
+        ("draw",): "required: subject",
+        ("draw", "nonsense", *tiny): "invalid choice: 'nonsense'",
+        ("draw", "attention"): "add --config",
+        ("draw", "attention", *tiny, "--rows", 0): "rows is 0",
+        ("draw", "attention", *tiny, *bare): "another network",
+    }.items():
+        code, error = command(*arguments)
+        assert code == 2
+        assert message in error
+        assert "Traceback" not in error
+
+
 def test_a_configuration_is_asked_for(command):
     code, error = command("fit")
     assert code == 2

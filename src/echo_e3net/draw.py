@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
@@ -37,10 +38,18 @@ class DrawCLI(NetworkCLI):
         parser.add_argument("--rows", type=int, default=4, help="attention: how many videos")
 
 
+def explain(args: Sequence[str]) -> NoReturn:
+    """Show what can be drawn, and stop."""
+    parser = ArgumentParser("echo-e3net draw", description="Draw the network, or where it looks. Each has its own --help.")
+    subjects = parser.add_subparsers(dest="subject", required=True, metavar="subject")
+    for name, text in SUBJECTS.items():
+        subjects.add_parser(name, help=text)
+    parser.parse_args(args)
+    raise AssertionError(args)  # a subject that is known needs no explanation
+
+
 def draw(args: Sequence[str]) -> None:
     """Run ``echo-e3net draw architecture …`` or ``echo-e3net draw attention …``."""
-    if not args or args[0] not in SUBJECTS:
-        raise InputError(f"draw what? Say echo-e3net draw {' or echo-e3net draw '.join(SUBJECTS)}, and a --config.")
     subject = args[0]
     cli = DrawCLI(f"draw {subject}", SUBJECTS[subject], args[1:])
     out = cli.config.out or cli.run_folder / f"{subject}.png"
@@ -48,6 +57,8 @@ def draw(args: Sequence[str]) -> None:
         size = cli.config.data.size
         draw_architecture(out, *architecture(cli.network, torch.zeros(1, 1, cli.config.data.frames, size, size, dtype=torch.uint8)))
     else:
+        if cli.config.rows < 1:
+            raise InputError(f"rows is {cli.config.rows}: give at least 1.")
         checkpoint = cli.load_checkpoint()
         draw_attention(out, f"{checkpoint}: where the endocardial queries look, and the timing", attention(cli, cli.config.rows))
     Console().print(str(out), highlight=False, soft_wrap=True)

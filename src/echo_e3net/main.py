@@ -54,6 +54,10 @@ def run(command: str, args: Sequence[str]) -> None:
 
         auto_cli(verbs(command), args=list(args[1:]), prog=f"echo-e3net {command}", as_positional=command != "data")
     else:
+        if command == "draw" and args[1:2] not in (["architecture"], ["attention"]):
+            from echo_e3net.draw import explain
+
+            explain(args[1:])
         if not any(arg.startswith(("-c", "--config", "--model", "-h", "--help")) for arg in args[1:]):
             raise InputError(f"{command} needs a configuration: add --config experiments/e3net.yaml, or a run's resolved_config.yaml.")
         if command == "profile":
