@@ -221,7 +221,7 @@ def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: 
     save(figure, path)
 
 
-BOX_WIDTH = 0.58
+BOX_WIDTH = 0.64
 FACES, EDGES = ("#dbe7ff", "#ffe3b3", "#f6d3e4"), ("#3d5a99", "#b37400", "#a03f72")
 
 

@@ -1,0 +1,49 @@
+"""A network that cannot learn four clips by heart learns nothing: every term of the loss must come down to near zero."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch.utils.data import default_collate
+
+from echo_e3net.cli import NetworkCLI
+from echo_e3net.data.dataset import ClipKey
+from echo_e3net.losses import E3Loss
+
+EXPERIMENTS = Path(__file__).parents[1] / "experiments"
+
+
+@pytest.mark.slow
+def test_four_clips_are_learned_by_heart(phantom_root):
+    configs = [word for name in ("e3net.yaml", "e3net_small.yaml") for word in ("--config", str(EXPERIMENTS / name))]
+    clip_size = ["--data.frames", "12", "--data.period", "2", "--data.size", "64", "--data.workers", "0"]
+    cli = NetworkCLI("profile", "", [*configs, *clip_size, "--data.root", str(phantom_root)])
+    network, loss = cli.network.train(), cli.config_init.model.loss
+    cli.data.setup("fit")
+    network.adopt(cli.data.training_statistics())
+    clips = cli.data.train_dataloader().dataset
+    batch = default_collate([clips[ClipKey(0, number)] for number in range(4)])
+    assert isinstance(loss, E3Loss)
+
+    optimizer = torch.optim.AdamW(network.parameters(), 0.002)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    for _ in range(STEPS):
+        parts = loss(network(batch.video, batch.frame_mask), batch)
+        optimizer.zero_grad()
+        parts["total"].backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+
+    output = network.eval()(batch.video, batch.frame_mask)
+    apart = torch.arange(12) - batch.phase_position[..., None]
+    least = loss.terms["timing"](output._replace(phase_logits=-0.5 * apart.square()), batch)  # its targets are soft: it cannot be zero
+    parts = loss(output, batch)
+    assert (output.ef - batch.ef).abs().max() < 0.01
+    assert parts["ef"] < 1e-3
+    assert parts["landmarks"] < 2e-3
+    assert parts["volume_ratio"] < 2e-3
+    assert parts["timing"] - least < 0.05
+
+
+STEPS = 200
