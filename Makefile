@@ -4,15 +4,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+JOBS ?= 1
 RUN := runs/quickstart
 QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-all test-gpu lint types smoke bench ci clean
+.PHONY: help install quickstart study test test-all test-gpu lint types smoke bench ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  PYTHON=$(PYTHON) makes the environment, VENV=$(VENV) holds it"
+	@echo "  PYTHON=$(PYTHON) makes the environment, VENV=$(VENV) holds it, JOBS=$(JOBS) trials of a study run at a time"
 
 install: $(INSTALLED) ## make the environment: the package, editable, with all tools, pinned by constraints.txt
 
@@ -38,6 +39,12 @@ quickstart: $(INSTALLED) ## from nothing to a report: phantom data, train, test,
 	$(BIN)/echo-e3net predict $(QUICKSTART) --data.videos '[data/real_cine.avi]'
 	# everything in one table and one picture
 	$(BIN)/echo-e3net report $(RUN)
+
+study: $(INSTALLED) ## the ablation study on the phantom; goes on where it stopped (many hours on a CPU, results in runs/study-phantom)
+	$(BIN)/echo-e3net data phantom --out data/study/adult_cart --n 900 --seed 1
+	# another scanner, for testing alone
+	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
+	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS)
 
 test: $(INSTALLED) ## the default tests: minutes, no network, no GPU; shapes are checked while they run
 	$(BIN)/python -m pytest -m 'not slow and not gpu'

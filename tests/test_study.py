@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -22,24 +24,35 @@ def plan(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base.yaml").write_text("data: {frames: 8}\n")
     (tmp_path / "other.yaml").write_text("data: {frames: 16}\n")
-    arms = {"whole": [], "other": ["other.yaml"]}
-    write_study(tmp_path, {"name": "s", "configs": ["base.yaml"], "arms": arms, "seeds": [0, 1], "tests": {"far": "far_root"}})
+    for root in ("near", "far"):
+        (tmp_path / root).mkdir()
+        (tmp_path / root / "FileList.csv").write_text(f"FileName\n{root}\n")
+    values = {"name": "s", "configs": ["base.yaml"], "arms": {"whole": [], "other": ["other.yaml"]}, "seeds": [0, 1]}
+    write_study(tmp_path, values | {"arguments": {"data.root": "near"}, "tests": {"far": "far"}})
     calls = []
 
-    def pretend(trial, words, jobs):
-        calls.append((trial.arm, trial.seed, words[0]))
+    def pretend(self, folder, words):
         given = dict(itertools.pairwise(words))
+        call = (folder.name if words[0] == "profile" else folder.parent.name, given["--seed_everything"], words[0])
+        calls.append(call)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "study.log").write_text("echo-e3net: error: no luck\n")
+        if pretend.fails(call):
+            return 1
         if words[0] == "profile":
             Path(given["--json"]).write_text(json.dumps({"parameters": 1000, "gmacs": 0.5}))
-        elif words[0] == "test":
+        elif words[0] == "fit":
+            (folder / "checkpoints").mkdir(exist_ok=True)
+            (folder / "environment.json").write_text(json.dumps([{"revision": pretend.revision}]))
+        else:
             place = Path(given["--runs"], given["--name"])
             place.mkdir(parents=True, exist_ok=True)
             worse = 2.0 if given["--name"] == "far" else 0.0
-            (place / "metrics.json").write_text(json.dumps(METRICS | {"ef_mae": 5 + trial.seed + worse}))
-        return pretend.code
+            (place / "metrics.json").write_text(json.dumps(METRICS | {"ef_mae": 5 + int(given["--seed_everything"]) + worse}))
+        return 0
 
-    pretend.code = 0
-    monkeypatch.setattr(module, "run", pretend)
+    pretend.fails, pretend.revision = (lambda call: False), "abc1234"
+    monkeypatch.setattr(module.Workers, "run", pretend)
     return tmp_path / "study.yaml", calls, pretend
 
 
@@ -50,35 +63,54 @@ def write_study(folder, values):
 def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):
     path, calls, _ = plan
     study(path)
-    assert [call for call in calls if call[2] == "fit"] == [(arm, seed, "fit") for seed in (0, 1) for arm in ("whole", "other")]
-    assert sum(call[2] == "profile" for call in calls) == 2
+    assert set(calls[:2]) == {("whole", "0", "profile"), ("other", "0", "profile")}
+    assert [call for call in calls if call[2] == "fit"] == [(arm, seed, "fit") for seed in "01" for arm in ("whole", "other")]
     assert sum(call[2] == "test" for call in calls) == 8
     table = pd.read_csv(tmp_path / "runs/s/results.csv")
     assert len(table) == 8
     assert table.query("arm == 'other' and test == 'far'")["ef_mae"].tolist() == [7, 8]
     text = (tmp_path / "runs/s/results.md").read_text()
     assert "4 of 4 trials" in text
+    assert "Code: abc1234." in text
     assert "| whole | 2 | 0.00 | 0.50 | 5.50 ± 0.71 |" in text
     assert "| other | 2 | 0.00 | 0.50 | 7.50 ± 0.71 |" in text
     assert (tmp_path / "runs/s/results.png").stat().st_size > 10_000
 
 
 def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
-    path, calls, _ = plan
+    path, calls, pretend = plan
     study(path)
     calls.clear()
     study(path)
     assert calls == []
-    (tmp_path / "runs/s/other/seed1/trial.json").unlink()
+    other = tmp_path / "runs/s/other/seed1"
+    (other / "metrics.json").unlink()
     (tmp_path / "runs/s/results.csv").unlink()
-    study(path)
-    assert calls == [("other", 1, "fit"), ("other", 1, "test"), ("other", 1, "test")]
+    (other / "checkpoints/last.ckpt").touch()
+    pretend.revision = "def5678"
     trial = plan_trials(read_study(path), path.parent, tmp_path / "runs" / "s")[-1]
-    assert "--ckpt_path" not in next(commands(trial))
-    (trial.folder / "checkpoints").mkdir()
-    (trial.folder / "checkpoints" / "last.ckpt").touch()
-    words = next(commands(trial))
+    words = next(commands(trial))[1]
     assert words[words.index("--ckpt_path") + 1] == "last"
+    study(path)
+    assert calls == [("other", "1", "fit"), ("other", "1", "test")]
+    assert "Trials of different code" in (tmp_path / "runs/s/results.md").read_text()
+
+
+def test_a_further_test_set_costs_a_test_alone(plan, tmp_path):
+    path, calls, _ = plan
+    study(path)
+    calls.clear()
+    (tmp_path / "third").mkdir()
+    (tmp_path / "third/FileList.csv").write_text("FileName\nthird\n")
+    write_study(tmp_path, values := yaml.safe_load(path.read_text()) | {"tests": {"far": "far", "third": "third"}})
+    study(path)
+    assert {call[2] for call in calls if call[2] != "profile"} == {"test"}
+    assert len([call for call in calls if call[2] == "test"]) == 4
+    (tmp_path / "near").rename(tmp_path / "moved")
+    calls.clear()
+    write_study(tmp_path, values | {"arguments": {"data.root": "moved"}})
+    study(path)
+    assert calls == []
 
 
 def test_results_alone_are_enough_to_go_on(plan, tmp_path):
@@ -93,31 +125,50 @@ def test_results_alone_are_enough_to_go_on(plan, tmp_path):
     kept = [line for line in before.decode().splitlines() if not line.startswith("other,1,far")]
     (tmp_path / "results" / "results.csv").write_text("\n".join(kept))
     study(path, out=tmp_path / "results")
-    assert {call[:2] for call in calls} == {("other", 1)}
+    assert {call[:2] for call in calls if call[2] != "profile"} == {("other", "1")}
 
 
-def test_results_of_other_settings_are_not_mixed(plan, tmp_path):
+def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     path, calls, _ = plan
     study(path, out=tmp_path / "results")
     (tmp_path / "other.yaml").write_text("data: {frames: 32}\n")
-    with pytest.raises(InputError, match=r"results.csv: other, seed 0 is of other settings"):
+    with pytest.raises(InputError, match=r"results.csv: other, seed 0, test set own is of other settings"):
         study(path, out=tmp_path / "results")
     with pytest.raises(InputError, match="seed0 was begun with other settings"):
         study(path)
     calls.clear()
     study(path, runs=tmp_path / "fresh")
     assert len(calls) == 2 + 4 * 3
+    (tmp_path / "far/FileList.csv").write_text("FileName\nchanged\n")
+    with pytest.raises(InputError, match="seed0/far was begun with other settings"):
+        study(path, runs=tmp_path / "fresh", out=tmp_path / "else")
+    (tmp_path / "far/FileList.csv").unlink()
+    with pytest.raises(InputError, match="far: the study needs this data set"):
+        study(path, runs=tmp_path / "fresh")
 
 
-def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path):
-    path, _, pretend = plan
-    pretend.code = 1
-    with pytest.raises(InputError, match=r"no trial is done. See .*study.log"):
+def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path, capsys):
+    path, calls, pretend = plan
+    pretend.fails = lambda call: call == ("other", "0", "fit")
+    with pytest.raises(InputError, match=r"1 of 4 trials failed, first .*other/seed0: see its study.log"):
         study(path)
-    pretend.code = 0
-    study(path, jobs=2)
+    assert "other, seed 0: failed: no luck" in capsys.readouterr().out
+    assert len(pd.read_csv(tmp_path / "runs/s/results.csv")) == 6
+    (tmp_path / "other.yaml").write_text("data: {frames: 24}\n")  # mended before anything was trained
+    pretend.fails = lambda call: False
+    calls.clear()
+    with pytest.raises(InputError, match="other, seed 1"):  # that one was trained
+        study(path, out=None)
     with pytest.raises(InputError, match="jobs is 0"):
         study(path, jobs=0)
+
+
+def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_training(plan):
+    path, calls, pretend = plan
+    pretend.fails = lambda call: call[0] == "other"
+    with pytest.raises(InputError, match="arm other: its network cannot be built: no luck"):
+        study(path, jobs=2)
+    assert {call[2] for call in calls} == {"profile"}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +179,8 @@ def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path):
         ({"seeds": ["x"]}, "not a study"),
         ({"sedes": [1]}, "not a study"),
         ({"arms": {"a": ["gone.yaml"]}}, "gone.yaml is not there"),
+        ({"arguments": {}}, "must say data.root"),
+        ({"tests": {"own": "far"}}, "may be named 'own'"),
     ],
 )
 def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):
@@ -144,6 +197,36 @@ def test_what_is_no_study_at_all(tmp_path, text):
         read_study(tmp_path / "study.yaml")
     with pytest.raises(InputError, match="cannot be read"):
         read_study(tmp_path / "none.yaml")
+
+
+def test_a_stopped_study_stops_its_processes(tmp_path):
+    """SIGTERM, as clusters send it: the process that works for the study is gone too, and another study may not work in its folder meanwhile."""
+    code = f"""
+import sys, threading, time
+from pathlib import Path
+from echo_e3net import study
+workers = study.Workers(1)
+sys.executable, here = {str(tmp_path / "worker")!r}, Path({str(tmp_path)!r})
+with workers:
+    threading.Thread(target=workers.run, args=(here / "trial", ["x"])).start()
+    try:
+        while not workers.running:
+            time.sleep(0.01)
+        assert study.Workers(1).run(here / "trial", ["y"]) == 1
+        print("ready", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        workers.stop()
+        print("stopped", flush=True)
+"""
+    (tmp_path / "worker").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "worker").chmod(0o755)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.terminate()
+        assert process.stdout.readline() == "stopped\n"
+        assert process.wait(20) == 0
+    assert "another process works in this folder" in (tmp_path / "trial/study.log").read_text()
 
 
 @pytest.mark.slow

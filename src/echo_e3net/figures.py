@@ -81,7 +81,7 @@ def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: in
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with whole(path) as aside:
-        figure.savefig(aside, dpi=100)
+        figure.savefig(aside, dpi=100, pil_kwargs={"optimize": True})
     plt.close(figure)
 
 
@@ -195,7 +195,7 @@ def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: 
         arrows: pairs of box names, from and to.
     """
     tallest = max(map(len, columns.values()))
-    figure = plt.figure(figsize=(4.4 * len(columns), 0.95 * tallest + 0.8), layout="constrained")
+    figure = plt.figure(figsize=(3.7 * len(columns), 0.85 * tallest + 0.7), layout="constrained")
     axes = figure.subplots()
     places: dict[str, tuple[int, float]] = {}
     for x, (title, column) in enumerate(columns.items()):
@@ -207,7 +207,7 @@ def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: 
             patch = FancyBboxPatch(shape, BOX_WIDTH, 0.6, rounding, mutation_aspect=2, facecolor=FACES[x % 3], edgecolor=EDGES[x % 3], zorder=3)
             axes.add_patch(patch)
             parameters = f", {box.parameters:,} parameters" if box.parameters else ""
-            axes.text(x, y, f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}", ha="center", va="center", fontsize=8.5, zorder=4)
+            axes.text(x, y, f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}", ha="center", va="center", fontsize=7.5, zorder=4)
     for start, end in arrows:
         (x0, y0), (x1, y1) = places[start], places[end]
         style = {"arrowstyle": "-|>", "color": EDGES[x1 % 3], "lw": 1.1, "shrinkA": 0, "shrinkB": 0}

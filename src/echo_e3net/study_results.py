@@ -25,42 +25,58 @@ COLUMNS = {
     "endo_border_px": ("to border px", 2),
     "endo_axis_percent": ("% of axis", 2),
     "epi_px": ("epi px", 2),
-    "ed_frames_off": ("ED frames", 1),
-    "es_frames_off": ("ES frames", 1),
+    "ed_frames_off": ("ED off, frames", 1),
+    "es_frames_off": ("ES off, frames", 1),
 }
 """Figures of metrics.json that are shown, with their titles and decimals."""
 
-KEYS = ["arm", "seed", "test", "fingerprint", "parameters", "gmacs", "seconds"]
+KEYS = ["arm", "seed", "test", "fingerprint", "revision", "parameters", "gmacs", "seconds"]
 Row = Mapping[str, Any]
 
 
-def write_results(out: Path, name: str, rows: Sequence[Row], complete: tuple[int, int]) -> None:
-    """Write the CSV, the table and the picture, and show the table.
+def save_results(out: Path, name: str, rows: Sequence[Row], progress: tuple[int, int]) -> None:
+    """Write the CSV, the table and the picture.
 
     Args:
         out: folder to write to.
         name: the study.
         rows: the figures of each trial and test set.
-        complete: trials that are done, and trials that there are.
+        progress: trials that are done, and trials that there are.
     """
     out.mkdir(parents=True, exist_ok=True)
     figures = sorted({key for row in rows for key, value in row.items() if isinstance(value, int | float) and key not in KEYS})
     write_csv(out / CSV, [{key: row.get(key) for key in (*KEYS, *figures)} for row in rows], [*KEYS, *figures])
-    by_test: dict[str, list[Row]] = {}
-    for row in rows:
-        by_test.setdefault(row["test"], []).append(row)
-    text = [
-        f"# Study {name}",
-        "",
-        f"{complete[0]} of {complete[1]} trials. Mean ± SD over the seeds; EF in points, distances in pixels of the video.",
-    ]
-    for test, of_test in by_test.items():
-        lines = arm_lines(of_test)
-        Console().print(screen_table(f"{name}, test set {test} (n = {of_test[0]['n']})", lines))
-        text += ["", f"## Test set: {test} (n = {of_test[0]['n']})", "", *markdown(lines)]
+    text = [f"# Study {name}", "", f"{of_trials(progress)} Mean ± SD over the seeds; EF in points, distances in pixels of the video.", "", code(rows)]
+    for test, of_test in by_test(rows).items():
+        text += ["", f"## Test set: {test} (n = {of_test[0]['n']})", "", *markdown(arm_lines(of_test))]
     write_text(out / TABLE, "\n".join(text) + "\n")
-    draw_study(out / PICTURE, name, by_test)
-    Console().print(f"{out / CSV}, {TABLE}, {PICTURE}", highlight=False, soft_wrap=True)
+    draw_study(out / PICTURE, name, by_test(rows))
+
+
+def show_results(out: Path, name: str, rows: Sequence[Row], progress: tuple[int, int]) -> None:
+    """Show the table on the screen, and say where the files are."""
+    console = Console()
+    for test, of_test in by_test(rows).items():
+        console.print(screen_table(f"{name}, test set {test} (n = {of_test[0]['n']})", arm_lines(of_test)))
+    console.print(f"{of_trials(progress)} {out / CSV}, {TABLE}, {PICTURE}", highlight=False, soft_wrap=True)
+
+
+def by_test(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """The rows of each test set."""
+    return {test: [row for row in rows if row["test"] == test] for test in dict.fromkeys(row["test"] for row in rows)}
+
+
+def of_trials(progress: tuple[int, int]) -> str:
+    """How far the study is, as a sentence."""
+    return f"{progress[0]} of {progress[1]} trials."
+
+
+def code(rows: Sequence[Row]) -> str:
+    """Which code the trials ran, as a sentence."""
+    revisions = sorted({row["revision"] for row in rows if row["revision"]})
+    if len(revisions) > 1:
+        return f"**Trials of different code are side by side here**: {', '.join(revisions)}."
+    return f"Code: {revisions[0]}." if revisions else "Code: not known (no git)."
 
 
 def read_results(path: Path) -> list[Row]:
@@ -70,7 +86,7 @@ def read_results(path: Path) -> list[Row]:
         InputError: it cannot be read, or a column is missing.
     """
     rows = read_columns(path, KEYS).to_dict("records")
-    texts = ("arm", "test", "fingerprint")
+    texts = ("arm", "test", "fingerprint", "revision")
     return [{str(key): value if key in texts else number(value) for key, value in row.items()} for row in rows]
 
 
