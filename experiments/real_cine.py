@@ -8,7 +8,7 @@ cropped to a centred square, so that burned-in text stays outside, and written i
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 import numpy as np
@@ -44,4 +44,6 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = ArgumentParser(description="Turn the real apical-four-chamber cine inside the pydicom package into an AVI.")
+    parser.add_argument("out", type=Path, help="the AVI to write")
+    main(parser.parse_args().out)

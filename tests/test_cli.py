@@ -119,6 +119,25 @@ def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
     assert state["epoch"] == 2
     assert len(list((tmp_path / "runs" / "tiny" / "logs").glob("version_*"))) == 2
     assert len(json.loads((tmp_path / "runs" / "tiny" / "environment.json").read_text())) == 2
+    assert yaml.safe_load((tmp_path / "runs" / "tiny" / "resolved_config.yaml").read_text())["ckpt_path"] is None
+
+
+def test_other_clips_than_in_training_are_named(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    with pytest.warns(UserWarning, match=r"data.period is 1, but the run was trained with 2"):
+        assert command("test", *tiny, "--data.period", 1)[0] == 0
+    metrics = json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
+    assert (metrics["frames"], metrics["period"], metrics["size"]) == (8, 1, 64)
+
+
+def test_a_report_needs_no_low_ef(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    assert command("test", *tiny)[0] == 0
+    path = tmp_path / "runs/tiny/metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"low_ef_n": 0, "low_ef_mae": None, "low_ef_bias": None}))
+    assert command("report", path.parent)[0] == 0
+    assert "no video with an EF of 40 % or below" in command.output
+    assert "videos is 0" in command("report", path.parent, "--videos", 0)[1]
 
 
 def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(command, tiny, tmp_path):
@@ -162,7 +181,8 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
         (("--data.root", "nowhere"), "nowhere: no such folder"),
         (("--data.frames", 200), "spans 399 frames, but the longest video of the train split"),
         (("--data.frames", 4), "frames must be ≥ 8"),
-        (("--ckpt_path", "last"), "holds no checkpoint"),
+        (("--model.network.detector.layers", 0), "layers is 0"),
+        (("--ckpt_path", "last"), "last.ckpt is not there"),
         (("--model.network.detector", "null"), "the loss terms ['landmarks', 'timing', 'volume_ratio'] have nothing to judge"),
         (("--model.network.backbone.temporal_strides", "[1, 1]"), "temporal_strides [1, 1]"),
         (("--model.loss.ef.wieght", 3), "wieght"),
@@ -198,7 +218,7 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
     assert (tmp_path / "runs/tiny/architecture.png").stat().st_size > 50_000
     code, error = command("draw", "attention", *tiny)
     assert code == 2
-    assert "holds no checkpoint" in error
+    assert "is not there. Train the run first" in error
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     video = next((phantom_root / "Videos").glob("*.avi"))
     assert command("draw", "attention", *tiny, "--rows", 2, "--out", "a.png")[0] == 0

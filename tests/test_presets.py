@@ -113,7 +113,7 @@ def test_profile_through_the_command_line(command, tmp_path):
     assert sum(part["share"] for part in cost["parts"]) == pytest.approx(1, abs=1e-3)
     assert command("profile", *small, "--json", "-")[0] == 0
     assert json.loads(command.output)["parameters"] == PARAMETERS["e3net_small"]
-    for change, message in {("--repeats", 0): "repeats 0", ("--device", "cuda"): "no CUDA device", ("--data.size", 20): "size"}.items():
+    for change, message in {("--repeats", 0): "repeats 0", ("--device", "cuda"): "no such device", ("--data.size", 20): "size"}.items():
         if change[1] == "cuda" and torch.cuda.is_available():
             continue
         code, error = command("profile", *small, *change)

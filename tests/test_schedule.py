@@ -27,6 +27,15 @@ def test_rises_linearly_and_falls_to_the_floor():
     assert seen[10:] == sorted(seen[10:], reverse=True)
 
 
+def test_a_run_that_is_made_longer_goes_on_along_the_longer_curve():
+    first, optimizer = make(20)
+    rates(first, optimizer, 20)
+    longer, other = make(40)
+    other.load_state_dict(optimizer.state_dict())
+    longer.load_state_dict(first.state_dict())
+    assert rates(longer, other, 20)[1:] == pytest.approx(rates(*make(40), 40)[21:])
+
+
 def test_a_reloaded_schedule_goes_on():
     whole = rates(*make(), 40)
     first, optimizer = make()

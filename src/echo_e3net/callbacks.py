@@ -6,6 +6,7 @@ Files are written aside and renamed.
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -36,7 +37,9 @@ class RunRecord(SaveConfigCallback):
         if not trainer.is_global_zero:
             return
         folder = Path(trainer.default_root_dir)
-        text = self.parser.dump(self.config, skip_none=False)
+        record = self.config.clone()
+        record["ckpt_path"] = None  # where this start resumed from is in its command line; whoever reads the file wants the best
+        text = self.parser.dump(record, skip_none=False)
         if stage == "fit":
             write_text(folder / CONFIG, text)
             for logger in trainer.loggers:
@@ -93,8 +96,15 @@ def environment(stage: str, trainer: Trainer) -> dict[str, Any]:
         "packages": {name: version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "revision": revision.stdout.strip() or None,
     }
+
+
+def cpu_name() -> str:
+    """The CPU's name and its cores."""
+    info = Path("/proc/cpuinfo")
+    names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")] if info.is_file() else []
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"

@@ -21,11 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_warn
 
-from echo_e3net.callbacks import CHECKPOINTS, LAST, Checkpoints, LastCheckpoint, RunRecord
+from echo_e3net.callbacks import CHECKPOINTS, CONFIG, LAST, Checkpoints, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
 from echo_e3net.nn.network import E3Net
@@ -45,6 +47,7 @@ class E3CLI(LightningCLI):
             seed_everything_default=0,
             args=None if args is None else list(args),
             run=run,
+            auto_configure_optimizers=False,
             parser_kwargs=parser_kwargs or {name: {"description": text} for name, text in DESCRIPTIONS.items()},
         )
 
@@ -68,19 +71,32 @@ class E3CLI(LightningCLI):
         if self.subcommand is None:
             return
         checkpoint = self.find_checkpoint()
+        if self.subcommand != "fit":
+            self.warn_of_other_clips()
         held = list((self.run_folder / CHECKPOINTS).glob("*.ckpt"))
         if self.subcommand == "fit" and held and checkpoint is None:
             raise InputError(
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, choose another --name, or move it away."
             )
 
+    def warn_of_other_clips(self) -> None:
+        """Say where the clips are not those that the run was trained on."""
+        record = self.run_folder / CONFIG
+        trained = yaml.safe_load(record.read_text())["data"] if record.is_file() else {}
+        for name in ("frames", "period", "size"):
+            value = self._get(self.config, f"data.{name}")
+            if trained.get(name, value) != value:
+                rank_zero_warn(f"data.{name} is {value}, but the run was trained with {trained[name]} ({record}).")
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  (Trainer's own arguments)
-        """A trainer that works in the run's folder, logging to CSV unless another logger is configured."""
+        """A trainer that works in the run's folder, logging to CSV there and to what else is configured."""
         kwargs["default_root_dir"] = str(self.run_folder)
         if self.subcommand != "fit" and self._get(self.config_init, "trainer.devices") == "auto":
             kwargs["devices"] = 1  # each rank would write a table of its own share of the videos
-        if self._get(self.config_init, "trainer.logger") in (None, True):
-            kwargs["logger"] = CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1)
+        logger = self._get(self.config_init, "trainer.logger")
+        if logger is not False:
+            further = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
+            kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *further]
         trainer = super().instantiate_trainer(**kwargs)
         trainer.callbacks += [LastCheckpoint(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
         return trainer
@@ -108,7 +124,7 @@ class E3CLI(LightningCLI):
         found = named.get(wanted, Path(wanted))
         if found is None or not found.is_file():
             raise InputError(
-                f"--ckpt_path {wanted}: {found or folder} holds no checkpoint. Train the run first (echo-e3net fit), give its --name, or a file."
+                f"--ckpt_path {wanted}: {found or folder} is not there. Train the run first (echo-e3net fit), give its --name, or a file."
             )
         if not zipfile.is_zipfile(found):
             raise InputError(f"{found}: not a whole checkpoint (cut short, or another kind of file). Use another, or --ckpt_path last.")
@@ -135,6 +151,9 @@ class NetworkCLI(E3CLI):
         super().add_arguments_to_parser(parser)
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint: best or last of the run --name, or a file")
         parser.add_argument("--weights_only", type=bool | None, default=None, help=SUPPRESS)
+        for action in parser._actions:  # no trainer runs here, but its settings may stand in the configuration
+            if action.dest.startswith(("trainer", "checkpoint", "overwrite", "seed_everything")):
+                action.help = SUPPRESS
 
     def instantiate_classes(self) -> None:
         """Build the network and the data module; no trainer is needed."""

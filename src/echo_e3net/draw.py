@@ -16,8 +16,10 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from echo_e3net.cli import NetworkCLI
+from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.errors import InputError
 from echo_e3net.figures import AttentionPicture, Box, draw_architecture, draw_attention
+from echo_e3net.nn.backbone import Stage
 from echo_e3net.nn.border_detector import LandmarkCues
 from echo_e3net.nn.network import E3Net
 from echo_e3net.profile import count_parameters
@@ -55,7 +57,10 @@ def draw(args: Sequence[str]) -> None:
     out = cli.config.out or cli.run_folder / f"{subject}.png"
     if subject == "architecture":
         size = cli.config.data.size
-        draw_architecture(out, *architecture(cli.network, torch.zeros(1, 1, cli.config.data.frames, size, size, dtype=torch.uint8)))
+        text = "shapes: batch × channels × T × H × W; after a phase timing: batch × phases (ED, ES) × …; landmarks × (x, y)"
+        title = f"{cli.config.name}, {count_parameters(cli.network):,} parameters — {text}"
+        clip = torch.zeros(1, 1, cli.config.data.frames, size, size, dtype=torch.uint8)
+        draw_architecture(out, title, *architecture(cli.network, clip))
     else:
         if cli.config.rows < 1:
             raise InputError(f"rows is {cli.config.rows}: give at least 1.")
@@ -79,14 +84,26 @@ def architecture(network: E3Net, video: Tensor) -> tuple[dict[str, list[Box]], l
             stack.callback(handle.remove)
         result = network.eval()(video)
     boxes = {
-        title: [Box(name, type(module).__name__, shapes[name], count_parameters(module)) for name, module in column.items()]
+        title: [Box(name, kind(name, module, network), shapes[name], count_parameters(module)) for name, module in column.items()]
         for title, column in columns.items()
     }
     boxes["backbone"].insert(0, Box("clip", "uint8", "×".join(map(str, video.shape)), 0))
     if result.landmarks is not None:
-        boxes["E²CBD"].append(Box("landmarks", "ED, ES × borders", "×".join(map(str, result.landmarks.shape)), 0))
+        boxes["E²CBD"].append(Box("landmarks", "pixels, borders × landmarks", "×".join(map(str, result.landmarks.shape)), 0))
     boxes["E²FA"].append(Box("EF", "fraction", "×".join(map(str, result.ef.shape)), 0))
-    return boxes, architecture_arrows(network, boxes)
+    arrows = architecture_arrows(network, boxes)
+    totals: dict[str, nn.Module] = {"backbone": network.backbone, "E²CBD": network.detector or nn.Identity(), "E²FA": network.aggregator}
+    return {f"{title}, {count_parameters(totals[title]):,}": column for title, column in boxes.items()}, arrows
+
+
+def kind(name: str, module: nn.Module, network: E3Net) -> str:
+    """What a box is: its class, and what an ablation may have changed in it."""
+    if isinstance(module, Stage) and module.attention is not None:
+        branches = [branch for branch in (module.attention.large_kernel, module.attention.tokens) if branch is not None]
+        return " + ".join(type(branch).__name__.removesuffix("Attention") for branch in branches) or "Stage"
+    if name.startswith("statistics"):
+        return type(network.aggregator.statistics).__name__
+    return type(module).__name__
 
 
 def architecture_modules(network: E3Net) -> dict[str, dict[str, nn.Module]]:
@@ -129,9 +146,13 @@ def attention(cli: NetworkCLI, rows: int) -> list[AttentionPicture]:
     pictures: list[AttentionPicture] = []
     cli.network.eval()
     clips = cli.data.predict_dataloader().dataset
+    assert isinstance(clips, EvaluationClips)
+    by_video: dict[int, list[int]] = {}
+    for number, (video, _, _) in enumerate(clips.clips):
+        by_video.setdefault(video, []).append(number)
     with torch.inference_mode():
-        for number in track(range(min(rows, len(clips))), "reading", transient=True):  # type: ignore[arg-type]
-            clip = clips[number]
+        for numbers in track([*by_video.values()][:rows], "reading", transient=True):
+            clip = clips[numbers[len(numbers) // 2]]
             output = cli.network(clip.video[None], clip.frame_mask[None])
             assert output.landmarks is not None
             assert output.phase_logits is not None
@@ -144,6 +165,7 @@ def attention(cli: NetworkCLI, rows: int) -> list[AttentionPicture]:
                     landmarks=output.landmarks[0],
                     attention=found[-1].attention[0],
                     timing=timing,
+                    traced=clip.phase_position.tolist(),
                 )
             )
     handle.remove()

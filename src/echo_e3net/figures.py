@@ -126,13 +126,17 @@ def outline(landmarks: Float[Tensor, "K 2"]) -> tuple[np.ndarray, np.ndarray]:
 
 
 class AttentionPicture(NamedTuple):
-    """Where the border detector looks in one clip: its ED and ES frame, landmarks in their pixels, attention on its grid, timing over the clip."""
+    """Where the border detector looks in one clip: its ED and ES frame, landmarks in their pixels, attention on its grid, timing over the clip.
+
+    ``traced`` holds the clip positions of the labelled ED and ES, NaN where they are not known.
+    """
 
     title: str
     frames: UInt8[np.ndarray, "P H W"]
     landmarks: Float[Tensor, "P S K 2"]
     attention: Float[Tensor, "P S K h w"]
     timing: Float[Tensor, "P T"]
+    traced: Sequence[float]
 
 
 SHOWN_QUERIES = {"apex": 0, "mitral plane": 1, "left, disc 10": 11, "right, disc 10": 31}
@@ -161,20 +165,30 @@ def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture])
             axes.plot(*picture.landmarks[0, 0, k].numpy(), "+", color="white", ms=8)
         for axes in row[:8]:
             axes.set(xticks=[], yticks=[])
-        for curve, phase, colour in zip(picture.timing.numpy(), ("ED", "ES"), (COLOURS["endo"], COLOURS["epi"]), strict=True):
-            row[8].plot(curve, label=phase, color=colour)
-        row[8].set_title("timing over the clip's frames", fontsize=8)
-        row[8].legend(fontsize=7)
+        for curve, phase, traced, colour in zip(picture.timing.numpy(), ("ED", "ES"), picture.traced, ("#785ef0", "#009e73"), strict=True):
+            row[8].plot(curve, label=f"{phase} at {curve.argmax()}", color=colour)
+            if np.isfinite(traced):
+                row[8].axvline(traced, color=colour, ls=":", label=f"{phase} traced")
+        row[8].set(xlabel="clip frame", ylabel="weight", ylim=(0, None))
+        row[8].set_title("timing", fontsize=8)
+        row[8].legend(fontsize=6)
     save(figure, path)
 
 
 def draw_heat(axes: Axes, frame: UInt8[np.ndarray, "H W"], heat: Float[Tensor, "h w"], title: str) -> None:
-    """A frame with an attention map over it, each map scaled to its own maximum."""
+    """A frame with an attention map over it: clear where a cell gets no more than an even share, full colour at ``FULL_COLOUR`` times that.
+
+    The title says how many times an even share the most attended cell gets.
+    """
     axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
-    shown = (heat / heat.max()).numpy()
+    times = (heat * heat.numel()).numpy()
+    shown = np.clip((times - 1) / (FULL_COLOUR - 1), 0, 1)
     extent = (-0.5, frame.shape[1] - 0.5, frame.shape[0] - 0.5, -0.5)
-    axes.imshow(shown, cmap="inferno", alpha=0.25 + 0.5 * shown, extent=extent, interpolation="bilinear", vmin=0, vmax=1)
-    axes.set_title(title, fontsize=8)
+    axes.imshow(shown, cmap="inferno", alpha=0.8 * np.sqrt(shown), extent=extent, interpolation="nearest", vmin=0, vmax=1)
+    axes.set_title(f"{title} (×{times.max():.0f})", fontsize=8)
+
+
+FULL_COLOUR = 20.0
 
 
 class Box(NamedTuple):
@@ -186,20 +200,22 @@ class Box(NamedTuple):
     parameters: int
 
 
-def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: Sequence[tuple[str, str]]) -> None:
-    """The parts in columns from top to bottom, with arrows for what is handed on, coloured by the part that takes it.
+def draw_architecture(path: Path, title: str, columns: Mapping[str, Sequence[Box]], arrows: Sequence[tuple[str, str]]) -> None:
+    """The parts in columns from top to bottom, with arrows for what is handed on, coloured by the part that takes it; dotted past another column.
 
     Args:
         path: the PNG to write.
+        title: headline.
         columns: the boxes of each column, from top to bottom, by its title.
         arrows: pairs of box names, from and to.
     """
     tallest = max(map(len, columns.values()))
-    figure = plt.figure(figsize=(3.7 * len(columns), 0.85 * tallest + 0.7), layout="constrained")
+    figure = plt.figure(figsize=(3.7 * len(columns), 0.85 * tallest + 1.0), layout="constrained")
+    figure.suptitle(title, fontsize=9)
     axes = figure.subplots()
     places: dict[str, tuple[int, float]] = {}
-    for x, (title, column) in enumerate(columns.items()):
-        axes.text(x, -0.15, title, ha="center", fontsize=12, fontweight="bold")
+    for x, (part, column) in enumerate(columns.items()):
+        axes.text(x, -0.15, part, ha="center", fontsize=11, fontweight="bold")
         for i, box in enumerate(column):
             y = (i + 0.5) * tallest / len(column)
             places[box.name] = (x, y)
@@ -210,7 +226,7 @@ def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: 
             axes.text(x, y, f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}", ha="center", va="center", fontsize=7.5, zorder=4)
     for start, end in arrows:
         (x0, y0), (x1, y1) = places[start], places[end]
-        style = {"arrowstyle": "-|>", "color": EDGES[x1 % 3], "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
+        style = {"arrowstyle": "-|>", "color": EDGES[x1 % 3], "lw": 1.1, "shrinkA": 0, "shrinkB": 0, "ls": ":" if x1 - x0 > 1 else "-"}
         following = x0 == x1 and y1 - y0 < 1.5 * tallest / len(columns[list(columns)[x0]])
         side = BOX_WIDTH / 2
         ends = ((x0, y0 + 0.3), (x1, y1 - 0.3)) if following else ((x0 + side, y0), (x1 + (side if x0 == x1 else -side), y1))
@@ -221,7 +237,7 @@ def draw_architecture(path: Path, columns: Mapping[str, Sequence[Box]], arrows: 
     save(figure, path)
 
 
-BOX_WIDTH = 0.64
+BOX_WIDTH = 0.66
 FACES, EDGES = ("#dbe7ff", "#ffe3b3", "#f6d3e4"), ("#3d5a99", "#b37400", "#a03f72")
 
 
@@ -231,12 +247,12 @@ def draw_study(path: Path, title: str, by_test: Mapping[str, Sequence[Mapping[st
     Args:
         path: the PNG to write.
         title: headline.
-        by_test: rows with arm, seed, ef_mae and low_ef_mae, by test set.
+        by_test: rows with arm, seed and ef_mae, by test set.
     """
     arms = list(dict.fromkeys(row["arm"] for rows in by_test.values() for row in rows))
     figure = plt.figure(figsize=(2 + 4.5 * len(by_test), 1.6 + 0.32 * len(arms)), layout="constrained")
     figure.suptitle(f"{title}: mean absolute error of EF (points), a dot a seed")
-    panels = figure.subplots(1, len(by_test), squeeze=False, sharey=True)[0]
+    panels = figure.subplots(1, len(by_test), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (test, rows) in zip(panels, by_test.items(), strict=True):
         for place, arm in enumerate(arms):
             found = [row["ef_mae"] for row in rows if row["arm"] == arm]

@@ -51,8 +51,8 @@ def profile(args: Sequence[str] | None = None) -> None:
     config = (cli := ProfileCLI("profile", DESCRIPTION, args)).config
     if config.repeats < 1 or (config.threads is not None and config.threads < 1):
         raise InputError(f"repeats {config.repeats}, threads {config.threads}: both must be at least 1.")
-    if config.device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError(f"--device {config.device}: torch sees no CUDA device here. Leave it out to measure the CPU.")
+    if config.device != "cpu" and not (config.device.startswith("cuda") and torch.cuda.is_available()):
+        raise InputError(f"--device {config.device}: torch sees no such device here. Say cpu, or cuda where there is one.")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     video = torch.randint(0, 256, (1, 1, config.data.frames, config.data.size, config.data.size), dtype=torch.uint8, device=config.device)

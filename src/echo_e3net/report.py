@@ -32,6 +32,8 @@ def report(run: Path, videos: int = 6) -> None:
         run: the run's folder, runs/<name>.
         videos: videos whose ED and ES frames are drawn with their borders.
     """
+    if videos < 1:
+        raise InputError(f"videos is {videos}: give at least 1.")
     if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
         raise InputError(f"{run}: neither {METRICS} nor {PREDICTIONS} is there. Run echo-e3net test or predict with this --name first.")
     console = Console()
@@ -74,8 +76,9 @@ def score_table(metrics: Mapping[str, Any]) -> Table:
         figures = [metrics[f"{prefix}ef_{figure}"] for figure in ("mae", "rmse", "r2")]
         if figures[0] is not None:
             table.add_row(name, *(f"{figure:.2f}" if figure is not None else "-" for figure in figures))
-    low = f"EF of 40 % and below: MAE {metrics['low_ef_mae']:.2f}, bias {metrics['low_ef_bias']:+.2f} ({metrics['low_ef_n']} videos)"
-    parts = [low if metrics["low_ef_n"] else "no video with an EF of 40 % or below"]
+    parts = ["no video with an EF of 40 % or below"]
+    if metrics["low_ef_n"]:
+        parts = [f"EF of 40 % and below: MAE {metrics['low_ef_mae']:.2f}, bias {metrics['low_ef_bias']:+.2f} ({metrics['low_ef_n']} videos)"]
     for border, name in (("endo", "endocardium"), ("epi", "epicardium")):
         if metrics[f"{border}_px"] is not None:
             parts.append(f"{name}: landmarks {metrics[f'{border}_px']:.2f} px off, {metrics[f'{border}_border_px']:.2f} px from the border")
@@ -134,6 +137,8 @@ def border_pictures(rows: Sequence[Mapping[str, str]], tracings: Path, labelled:
             found = {b: canonical_landmarks(torch.tensor(contours[row["name"], phase, b])) for b in BORDERS if (row["name"], phase, b) in contours}
             drawn = {} if truth is None or known is None else {b: truth[p, s] for s, b in enumerate(BORDERS) if known[p, s]}
             label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
-            title = f"{row['name'][:10]} {phase}: EF {float(row['ef_percent']):.0f}{label}"
+            off = row.get(f"{phase.lower()}_frames_off")
+            apart = f", label {float(off):.0f} off" if drawn and off and float(off) else ""
+            title = f"{row['name'][:10]}: EF {float(row['ef_percent']):.0f}{label}\n{phase} frame {row[f'{phase.lower()}_frame']}{apart}"
             pictures.append(BorderPicture(frames[p], title, found, drawn))
     return pictures

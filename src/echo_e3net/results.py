@@ -80,7 +80,8 @@ class TestReport(Callback):
         if (folder / METRICS).exists():
             rank_zero_info(f"replacing {folder / METRICS} and its tables, of an earlier test")
         rows = write_videos(self.clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS, TEST_COLUMNS)
-        metrics |= summary(rows) | {"checkpoint": str(trainer.ckpt_path), "data": str(data.root)}
+        clip = {"frames": data.span.frames, "period": data.span.period, "size": data.size}
+        metrics |= summary(rows) | {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **clip}
         write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
 
 
@@ -107,7 +108,7 @@ class PredictionWriter(BasePredictionWriter):
         folder = Path(trainer.default_root_dir)
         records = trainer.datamodule.records["predict"]  # type: ignore[attr-defined]
         rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, VIDEO_COLUMNS)
-        rank_zero_info(f"{len(rows)} videos → {folder / PREDICTIONS}")
+        rank_zero_info(f"EF of {len(rows)} video{'s' if len(rows) > 1 else ''} → {folder / PREDICTIONS}")
 
 
 def write_videos(

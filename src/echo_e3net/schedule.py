@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -22,6 +23,10 @@ class WarmupCosine(LRScheduler):
     def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1, floor: float = 0.01) -> None:
         self.total_steps, self.warmup, self.floor = total_steps, warmup, floor
         super().__init__(optimizer)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the run is, not how long it is: a run that is resumed with more epochs goes on along its longer curve."""
+        return {name: value for name, value in super().state_dict().items() if name not in ("total_steps", "warmup", "floor")}
 
     def get_lr(self) -> list[float | Tensor]:
         """The rates of the parameter groups at the current step."""

@@ -74,9 +74,9 @@ def _open(path: Path) -> Any:  # noqa: ANN401  (decord has no types)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
     except Exception as error:
-        raise InputError(f"{path}: not a video that can be decoded ({_first_line(error)}). Copy it again or remove its row.") from error
+        raise InputError(f"{path}: not a video that can be decoded ({_first_line(error)}). Copy it again, or take it out of the list.") from error
     if len(reader) == 0:
-        raise InputError(f"{path}: the video holds no frame. Copy it again or remove its row.")
+        raise InputError(f"{path}: the video holds no frame. Copy it again, or take it out of the list.")
     return reader
 
 

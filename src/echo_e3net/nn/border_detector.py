@@ -87,6 +87,8 @@ class BorderDetector(nn.Module):
             raise InputError(f"query_sets is {query_sets}: it must be 1 (shared by ED and ES) or 2 (one a phase).")
         if borders not in (1, len(BORDERS)):
             raise InputError(f"borders is {borders}: it must be 1 (endocardium) or 2 (endocardium and epicardium).")
+        if layers < 1:
+            raise InputError(f"layers is {layers}: the queries must look at least once.")
         if dim % heads:
             raise InputError(f"dim {dim} is not a multiple of heads {heads}.")
         self.dim, self.level, self.timing_level, self.borders = dim, level, timing_level, borders
