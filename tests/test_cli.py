@@ -167,6 +167,19 @@ def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
     assert not table["name"].duplicated().any()
 
 
+def test_the_python_example_of_the_readme(command, tiny, phantom_root):
+    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+    text = (Path(__file__).parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]
+    video = next((phantom_root / "Videos").glob("*.avi"))
+    for old, new in {"runs/first": "runs/tiny", "clip.avi": str(video), "np.arange(0, 64, 2)": "np.arange(0, 16, 2)"}.items():
+        assert old in text
+        text = text.replace(old, new)
+    names = {}
+    exec(text, names)
+    assert 0 < names["output"].ef.item() < 1
+    assert names["output"].landmarks.shape == (1, 2, 2, 42, 2)
+
+
 def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     code, error = command("test", *tiny, "--model.network.backbone.cnn_channels", "[8, 8]")

@@ -132,7 +132,7 @@ class E3CLI(LightningCLI):
 
 
 class NetworkCLI(E3CLI):
-    """Reads the configuration of a run, as ``fit`` does, and builds its network and data module alone.
+    """Reads the configuration of a run, as ``fit`` does, and builds its network and data module alone; also of use in a notebook.
 
     Args:
         verb: the command after ``echo-e3net``.
