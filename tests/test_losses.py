@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from echo_e3net.errors import InputError
-from echo_e3net.losses import E3Loss, EFTerm, LandmarkTerm, TimingTerm, VolumeRatioTerm
+from echo_e3net.losses import E3Loss, EFTerm, LandmarkTerm, TimingTerm, VolumeRatioTerm, in_traced_beat
 from echo_e3net.types import E3Output, EchoClip
 from tests.shapes import tube
 
@@ -78,6 +78,15 @@ def test_timing_is_least_at_the_traced_frames():
     assert TimingTerm()(right, clip) < TimingTerm()(output, clip)
     within_reach = math.log(6) + math.log(7)  # of ED at 1: frames 0 to 5; of ES at 5: 1 to 7
     assert TimingTerm()(output, clip).item() == pytest.approx(within_reach / 2, rel=1e-5)
+
+
+def test_the_traced_beat_by_hand():
+    _, clip = example()
+    mask = clip.frame_mask.clone()
+    mask[1, 6:] = False
+    beat = in_traced_beat(clip._replace(frame_mask=mask))  # ED at 1, ES at 5: up to 4 frames from either
+    assert beat[0].int().tolist() == [[1, 1, 1, 1, 1, 1, 0, 0], [0, 1, 1, 1, 1, 1, 1, 1]]
+    assert beat[1, 1].int().tolist() == [0, 1, 1, 1, 1, 1, 0, 0]
 
 
 def test_another_beat_is_not_wrong():

@@ -104,14 +104,24 @@ class TimingTerm(nn.Module):
         """Mean cross-entropy over the clips that hold both traced frames."""
         logits = require(output.phase_logits, "phase_logits").float()
         known = clip.phase_position.isfinite().all(-1, keepdim=True).expand(-1, 2)
-        place = torch.arange(logits.shape[-1], device=logits.device)
-        apart = (place - clip.phase_position.nan_to_num()[..., None]).abs()
-        reach = (clip.phase_position[:, 0] - clip.phase_position[:, 1]).abs().nan_to_num().clamp(min=1)
-        competes = clip.frame_mask[:, None] & (apart <= reach[:, None, None])
+        apart = frames_apart(clip)
+        competes = in_traced_beat(clip)
         target = (-0.5 * (apart / self.sd).square()).masked_fill(~competes, -torch.inf).softmax(-1)
         within = logits.masked_fill(~competes, -torch.inf).log_softmax(-1)
         cross_entropy = -(target * within.masked_fill(~competes, 0)).sum(-1)
         return masked_mean(cross_entropy, known)
+
+
+def frames_apart(clip: EchoClip) -> Float[Tensor, "B P T"]:
+    """How far each clip frame is from the traced ED and ES, in clip frames; from the clip's start where they are not known."""
+    place = torch.arange(clip.frame_mask.shape[1], device=clip.frame_mask.device)
+    return (place - clip.phase_position.nan_to_num()[..., None]).abs()
+
+
+def in_traced_beat(clip: EchoClip) -> Bool[Tensor, "B P T"]:
+    """Which frames are no further from the traced ED (or ES) than the traced ES (or ED): those of the traced beat, as far as it is known."""
+    reach = (clip.phase_position[:, 0] - clip.phase_position[:, 1]).abs().nan_to_num().clamp(min=1)
+    return clip.frame_mask[:, None] & (frames_apart(clip) <= reach[:, None, None])
 
 
 class E3Loss(nn.Module):

@@ -137,8 +137,8 @@ def border_pictures(rows: Sequence[Mapping[str, str]], tracings: Path, labelled:
             found = {b: canonical_landmarks(torch.tensor(contours[row["name"], phase, b])) for b in BORDERS if (row["name"], phase, b) in contours}
             drawn = {} if truth is None or known is None else {b: truth[p, s] for s, b in enumerate(BORDERS) if known[p, s]}
             label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
-            off = row.get(f"{phase.lower()}_frames_off")
-            apart = f", label {float(off):.0f} off" if drawn and off and float(off) else ""
-            title = f"{row['name'][:10]}: EF {float(row['ef_percent']):.0f}{label}\n{phase} frame {row[f'{phase.lower()}_frame']}{apart}"
+            traced = row.get(f"{phase.lower()}_traced")
+            title = f"{row['name'][:10]}: EF {float(row['ef_percent']):.0f}{label}\n{phase} in frame {row[f'{phase.lower()}_frame']}"
+            title += f", traced in {traced}" if traced else ""
             pictures.append(BorderPicture(frames[p], title, found, drawn))
     return pictures

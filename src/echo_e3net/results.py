@@ -33,6 +33,7 @@ from echo_e3net.data.tables import VideoRecord, write_csv
 from echo_e3net.data.transforms import Framing
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
+from echo_e3net.losses import in_traced_beat
 from echo_e3net.metrics import ef_scores
 from echo_e3net.system import E3System, geometry_ef
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
@@ -42,7 +43,8 @@ PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
 VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame", "clips", "path"]
 BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "border_px", "axis_percent")]
 TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
-TEST_COLUMNS = [*VIDEO_COLUMNS[:-2], *BORDER_ERRORS, *TIMING_ERRORS, *VIDEO_COLUMNS[-2:]]
+TRACED = [f"{phase.lower()}_traced" for phase in PHASES]
+TEST_COLUMNS = [*VIDEO_COLUMNS[:-2], *TRACED, *BORDER_ERRORS, *TIMING_ERRORS, *VIDEO_COLUMNS[-2:]]
 LOW_EF_PERCENT = 40.0
 TRACING_COLUMNS = ["FileName", "Phase", "Border", "X1", "Y1", "X2", "Y2", "Frame"]
 
@@ -129,8 +131,8 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
     """The row of one video: means over its clips; frames, and errors where it is traced, of its middle clip."""
     middle = clips[len(clips) // 2]
     off = dict.fromkeys(TIMING_ERRORS)
-    if record.traced is not None and None not in middle["frames"]:
-        off = {name: abs(found - traced) for name, found, traced in zip(TIMING_ERRORS, middle["frames"], record.traced, strict=True)}
+    if record.traced is not None and None not in middle["beat"]:
+        off = {name: abs(found - traced) for name, found, traced in zip(TIMING_ERRORS, middle["beat"], record.traced, strict=True)}
 
     def mean(name: str) -> float | None:
         return shorten(sum(c[name] for c in clips) / len(clips))
@@ -142,6 +144,7 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
         "geometry_ef_percent": mean("geometry_ef_percent"),
         "ed_frame": middle["frames"][0],
         "es_frame": middle["frames"][1],
+        **dict(zip(TRACED, record.traced or (None, None), strict=True)),
         **{name: shorten(middle["errors"].get(name, math.nan)) for name in BORDER_ERRORS},
         **off,
         "clips": len(clips),
@@ -151,21 +154,25 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
 
 def split_batch(output: E3Output, batch: EchoClip) -> list[dict[str, Any]]:
     """Each clip of a batch as plain numbers, borders in the video's pixels."""
-    simpson = 100 * geometry_ef(output)
+    simpson, traced_beat = 100 * geometry_ef(output), in_traced_beat(batch)
     rows = []
     for i, name in enumerate(batch.name):
         frames: list[int | None] = [None, None]
+        beat: list[int | None] = [None, None]
         tracings: list[dict[str, object]] = []
         errors: dict[str, float] = {}
         if output.landmarks is not None and output.phase_logits is not None:
             frames = [int(batch.frame_index[i, k]) for k in output.phase_logits[i].argmax(-1)]
+            if batch.phase_position[i].isfinite().all():
+                within = output.phase_logits[i].masked_fill(~traced_beat[i], -torch.inf)
+                beat = [int(batch.frame_index[i, k]) for k in within.argmax(-1)]
             framing = Framing(*batch.framing[i].tolist())
             points = framing.to_video(output.landmarks[i].float())
             errors = border_errors(points, framing.to_video(batch.landmarks[i]), batch.landmark_mask[i])
             tracings = tracing_rows(name, points, frames)
         figures = {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": simpson[i].item()}
         place = {"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i])}
-        rows.append({**place, "frames": frames, "tracings": tracings, "errors": errors, **figures})
+        rows.append({**place, "frames": frames, "beat": beat, "tracings": tracings, "errors": errors, **figures})
     return rows
 
 
@@ -218,7 +225,7 @@ def test_metrics(values: Tensor, training_mean: float) -> dict[str, Any]:
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures over the rows of the videos: EF where it is low, mean border errors, and median timing errors.
 
-    Timing is off by whole beats where another beat than the traced one is found: hence medians.
+    Timing errors are of the frames found within the traced beat, in frames of the video, where the clip holds that beat: another beat is not wrong.
     """
     low = [row for row in rows if row["label_ef_percent"] is not None and row["label_ef_percent"] <= LOW_EF_PERCENT]
     wrong = torch.tensor([row["ef_percent"] - row["label_ef_percent"] for row in low])
