@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 JOBS ?= 1
+OUT ?= runs/study-phantom
 RUN := runs/quickstart
 QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.yaml
 
@@ -44,7 +45,8 @@ study: $(INSTALLED) ## the ablation study on the phantom; goes on where it stopp
 	$(BIN)/echo-e3net data phantom --out data/study/adult_cart --n 900 --seed 1
 	# another scanner, for testing alone
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
-	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS)
+	# OUT=docs/study goes on from the results that are committed there
+	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
 test: $(INSTALLED) ## the default tests: minutes, no network, no GPU; shapes are checked while they run
 	$(BIN)/python -m pytest -m 'not slow and not gpu'

@@ -108,6 +108,20 @@ def landmarks_of(segments):
     return torch.cat([segments[0].view(2, 2), segments[1:, :2], segments[1:, 2:]])
 
 
+def test_a_border_that_was_never_labelled_is_not_written(command, tiny, tmp_path, phantom_root):
+    """EchoNet-Dynamic traces the endocardium alone."""
+    endo = tmp_path / "endo"
+    endo.mkdir()
+    for name in ("FileList.csv", "VolumeTracings.csv", "Videos"):
+        (endo / name).symlink_to(phantom_root / name)
+    assert command("fit", *tiny, "--data.root", endo, "--trainer.max_epochs", 1)[0] == 0
+    assert command("test", *tiny, "--data.root", endo)[0] == 0
+    assert set(pd.read_csv(tmp_path / "runs/tiny/test_tracings.csv")["Border"]) == {"endo"}
+    assert json.loads((tmp_path / "runs/tiny/metrics.json").read_text())["epi_n"] == 0
+    assert command("report", tmp_path / "runs/tiny")[0] == 0
+    assert command("draw", "attention", *tiny, "--data.root", endo, "--rows", 1)[0] == 0
+
+
 def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
     checkpoint = tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt"
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from echo_e3net.cli import NetworkCLI
 from echo_e3net.study import read_study
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -52,9 +54,23 @@ def test_every_network_and_ablation_takes_a_step(path, command, phantom_root):
     assert code == 0, error
 
 
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
+def test_every_parameter_of_an_ablated_network_gets_a_gradient(path):
+    """Distributed training refuses parameters without one, and the counts of an arm would hold dead numbers."""
+    network = NetworkCLI("profile", "", ["--config", str(BASE), "--config", str(path)]).network.train()
+    output = network(torch.randint(0, 256, (2, 1, 8, 64, 64), dtype=torch.uint8))
+    total = output.ef.sum()
+    if output.landmarks is not None:
+        total = total + (torch.randn_like(output.landmarks) * output.landmarks).sum() + output.phase_logits[..., 0].sum()
+    total.backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_a_study_holds_every_ablation(path):
     arms = {overlay for overlays in read_study(path).arms.values() for overlay in overlays}
+    assert {"../e3net_lite.yaml", "../e3net_small.yaml"} <= arms
     assert {f"../ablations/{overlay.name}" for overlay in (EXPERIMENTS / "ablations").glob("*.yaml")} <= arms
 
 
@@ -62,4 +78,5 @@ def test_a_study_holds_every_ablation(path):
 def test_a_configuration_asks_its_question_and_has_its_row(path):
     first = path.read_text().splitlines()[0]
     assert first.startswith("# ")
+    assert "?" in first or path.parent.name == "overlays"
     assert str(path.relative_to(EXPERIMENTS)) in (EXPERIMENTS / "README.md").read_text()

@@ -73,7 +73,7 @@ def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):
     assert "4 of 4 trials" in text
     assert "Code: abc1234." in text
     assert "| whole | 2 | 0.00 | 0.50 | 5.50 ± 0.71 |" in text
-    assert "| other | 2 | 0.00 | 0.50 | 7.50 ± 0.71 |" in text
+    assert "| other | 2 | 0.00 | 0.50 | 2.00 ± 0.00 | 7.50 ± 0.71 |" in text  # the drop from the own test set, then the MAE
     assert (tmp_path / "runs/s/results.png").stat().st_size > 10_000
 
 
@@ -111,6 +111,24 @@ def test_a_further_test_set_costs_a_test_alone(plan, tmp_path):
     write_study(tmp_path, values | {"arguments": {"data.root": "moved"}})
     study(path)
     assert calls == []
+
+
+def test_a_trial_without_a_score_does_not_stop_the_others(plan, tmp_path, monkeypatch):
+    path, _, _ = plan
+    monkeypatch.setitem(METRICS, "ef_mae", None)
+    found = module.trial_rows
+    monkeypatch.setattr(module, "trial_rows", lambda trial: [row | {"ef_mae": None if trial.arm == "other" else 4.0} for row in found(trial)])
+    study(path)
+    assert "4 of 4 trials" in (tmp_path / "runs/s/results.md").read_text()
+    study(path)
+
+
+def test_looks_of_one_seed_are_different_data(plan, tmp_path):
+    path, _, _ = plan
+    study(path)
+    (tmp_path / "near/VolumeTracings.csv").write_text("other borders")
+    with pytest.raises(InputError, match="other settings or data"):
+        study(path)
 
 
 def test_results_alone_are_enough_to_go_on(plan, tmp_path):
@@ -181,6 +199,9 @@ def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_trainin
         ({"arms": {"a": ["gone.yaml"]}}, "gone.yaml is not there"),
         ({"arguments": {}}, "must say data.root"),
         ({"tests": {"own": "far"}}, "may be named 'own'"),
+        ({"arms": {"../escape": []}}, "names become folders"),
+        ({"tests": {"checkpoints": "far"}}, "names become folders"),
+        ({"arguments": {"data.root": "near", "seed_everything": 3}}, "seeds are the study's"),
     ],
 )
 def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):

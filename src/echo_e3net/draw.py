@@ -162,7 +162,7 @@ def attention(cli: NetworkCLI, rows: int) -> list[AttentionPicture]:
                 AttentionPicture(
                     title=f"{clip.name[:12]}: EF {100 * output.ef.item():.0f} %{label}",
                     frames=clip.video[0, timing.argmax(-1)].numpy(),
-                    landmarks=output.landmarks[0],
+                    landmarks=output.landmarks[0][:, cli.network.borders_labelled[: output.landmarks.shape[2]]],
                     attention=found[-1].attention[0],
                     timing=timing,
                     traced=clip.phase_position.tolist(),

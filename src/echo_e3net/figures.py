@@ -255,7 +255,7 @@ def draw_study(path: Path, title: str, by_test: Mapping[str, Sequence[Mapping[st
     panels = figure.subplots(1, len(by_test), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (test, rows) in zip(panels, by_test.items(), strict=True):
         for place, arm in enumerate(arms):
-            found = [row["ef_mae"] for row in rows if row["arm"] == arm]
+            found = [row["ef_mae"] for row in rows if row["arm"] == arm and row["ef_mae"] is not None]
             axes.plot(found, [place] * len(found), "o", color=COLOURS["epi"], alpha=0.8, ms=5)
             axes.plot([np.mean(found)] if found else [], [place] if found else [], "|", color="black", ms=14, mew=2)
             if found and place == 0:

@@ -26,6 +26,8 @@ from echo_e3net.types import E3Output, EchoClip
 class EFTerm(nn.Module):
     """Distance of the predicted from the labelled EF, as fractions.
 
+    The paper's EF term. Departs from the paper: Huber's distance and the weight are ours.
+
     Args:
         weight: weight in the sum.
         beta: error below which the distance is quadratic (Huber's form); 0 makes it L1, a large number (1) makes it half the squared error over beta.
@@ -44,6 +46,8 @@ class EFTerm(nn.Module):
 
 class LandmarkTerm(nn.Module):
     """Distance of the predicted from the labelled landmarks, as a fraction of the frame's side, over the borders and phases that are labelled.
+
+    The paper's landmark term. Departs from the paper: Huber's distance and the weight are ours.
 
     Args:
         weight: weight in the sum.
@@ -68,6 +72,8 @@ class VolumeRatioTerm(nn.Module):
 
     Light and robust, since the label is the clinical report's and not the tracing's.
 
+    The paper's term after Simpson's method of discs. Departs from the paper: its form and weight are ours.
+
     Args:
         weight: weight in the sum.
         beta: error below which the distance is quadratic.
@@ -90,6 +96,8 @@ class TimingTerm(nn.Module):
 
     A clip may hold several beats of which one is traced, and no frame of another beat is wrong. So only the frames that are no further from the traced
     ED (or ES) than the traced ES (or ED) compete for it. Clips that do not hold both traced frames teach nothing.
+
+    Departs from the paper: the term is ours.
 
     Args:
         weight: weight in the sum.

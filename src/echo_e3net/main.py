@@ -39,6 +39,12 @@ def main(args: Sequence[str] | None = None) -> int:
     command = parser.parse_args(args[:1]).command
     try:
         run(command, args)
+    except SystemExit as stop:
+        from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+        if isinstance(stop, SIGTERMException):  # Lightning would exit with 0, as if the training were done
+            return 143
+        raise
     except InputError as error:
         if os.environ.get("ECHO_E3NET_TRACEBACK"):
             raise

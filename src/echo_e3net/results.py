@@ -67,7 +67,7 @@ class TestReport(Callback):
     ) -> None:
         """Keep what the tables need of a batch."""
         assert isinstance(outputs, Mapping)  # E3System.test_step gives one
-        self.clips += split_batch(outputs["output"], batch)
+        self.clips += split_batch(outputs["output"], batch, labelled_borders(pl_module))
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the scores of the network and of predicting the training mean, and one row a video."""
@@ -106,7 +106,7 @@ class PredictionWriter(BasePredictionWriter):
 
     def write_on_epoch_end(self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]) -> None:
         """Write both tables."""
-        clips = [clip for output, batch in predictions for clip in split_batch(output, batch)]
+        clips = [clip for output, batch in predictions for clip in split_batch(output, batch, labelled_borders(pl_module))]
         folder = Path(trainer.default_root_dir)
         records = trainer.datamodule.records["predict"]  # type: ignore[attr-defined]
         rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, VIDEO_COLUMNS)
@@ -152,8 +152,14 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
     }
 
 
-def split_batch(output: E3Output, batch: EchoClip) -> list[dict[str, Any]]:
-    """Each clip of a batch as plain numbers, borders in the video's pixels."""
+def labelled_borders(system: LightningModule) -> list[bool]:
+    """Which borders the training labelled: outlines of the others were never learned, and must not pass for findings."""
+    assert isinstance(system, E3System)
+    return system.network.borders_labelled.tolist()
+
+
+def split_batch(output: E3Output, batch: EchoClip, labelled: Sequence[bool]) -> list[dict[str, Any]]:
+    """Each clip of a batch as plain numbers, borders in the video's pixels; tracings of the borders that training labelled."""
     simpson, traced_beat = 100 * geometry_ef(output), in_traced_beat(batch)
     rows = []
     for i, name in enumerate(batch.name):
@@ -169,7 +175,7 @@ def split_batch(output: E3Output, batch: EchoClip) -> list[dict[str, Any]]:
             framing = Framing(*batch.framing[i].tolist())
             points = framing.to_video(output.landmarks[i].float())
             errors = border_errors(points, framing.to_video(batch.landmarks[i]), batch.landmark_mask[i])
-            tracings = tracing_rows(name, points, frames)
+            tracings = [row for row in tracing_rows(name, points, frames) if labelled[BORDERS.index(str(row["Border"]))]]
         figures = {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": simpson[i].item()}
         place = {"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i])}
         rows.append({**place, "frames": frames, "beat": beat, "tracings": tracings, "errors": errors, **figures})
@@ -227,7 +233,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
     Timing errors are of the frames found within the traced beat, in frames of the video, where the clip holds that beat: another beat is not wrong.
     """
-    low = [row for row in rows if row["label_ef_percent"] is not None and row["label_ef_percent"] <= LOW_EF_PERCENT]
+    scored = [row for row in rows if row["label_ef_percent"] is not None and row["ef_percent"] is not None]
+    low = [row for row in scored if row["label_ef_percent"] <= LOW_EF_PERCENT]
     wrong = torch.tensor([row["ef_percent"] - row["label_ef_percent"] for row in low])
     figures: dict[str, Any] = {
         "low_ef_n": len(low),
@@ -238,6 +245,8 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         for name in names:
             known = torch.tensor([float(row[name]) for row in rows if row[name] is not None])
             figures[name] = shorten(middle(known).item(), 4) if len(known) else None
+    for name, column in (("endo_n", "endo_px"), ("epi_n", "epi_px"), ("timing_n", TIMING_ERRORS[0])):
+        figures[name] = sum(row[column] is not None for row in rows)
     return figures
 
 

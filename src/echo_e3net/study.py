@@ -19,6 +19,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -38,13 +39,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from echo_e3net.callbacks import CHECKPOINTS, ENVIRONMENT, LAST
-from echo_e3net.data.tables import FILE_LIST
+from echo_e3net.data.tables import FILE_LIST, TRACINGS
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.results import METRICS
 from echo_e3net.study_results import CSV, Row, read_results, save_results, show_results
 
 PROFILE, FINGERPRINT, LOG, LOCK, TIMES = "profile.json", "fingerprint.txt", "study.log", "study.lock", "trial.json"
+MANIFEST = "phantom.json"
 OWN = "own"
 """Name of the test split of the data that a trial was trained on."""
 
@@ -160,6 +162,11 @@ def read_study(path: Path) -> Study:
         raise InputError(f"{path}: a study needs at least one arm, and seeds of which none is there twice.")
     if "data.root" not in plan.arguments or OWN in plan.tests:
         raise InputError(f"{path}: arguments must say data.root, the data to train on, and no further test set may be named {OWN!r}.")
+    names = [plan.name, *plan.arms, *plan.tests]
+    if not all(re.fullmatch(r"[\w-]+", name) for name in names) or {CHECKPOINTS, "logs"} & plan.tests.keys():
+        raise InputError(f"{path}: {', '.join(names)}: names become folders; use letters, digits, _ and - alone, and not {CHECKPOINTS} or logs.")
+    if "seed_everything" in plan.arguments:
+        raise InputError(f"{path}: seed_everything stands in arguments: the seeds are the study's.")
     for overlay in [*plan.configs, *(overlay for arm in plan.arms.values() for overlay in arm)]:
         if not (path.parent / overlay).is_file():
             raise InputError(f"{path}: {overlay} is not there. Overlays are found relative to the study file.")
@@ -191,10 +198,11 @@ def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
 
 
 def hash_data(root: Path) -> str:
-    """What a data set is, wherever it lies: a hash of its list of videos."""
+    """What a data set is, wherever it lies: a hash of its tables, and of what a phantom says of its look."""
     if not (root / FILE_LIST).is_file():
         raise InputError(f"{root}: the study needs this data set, and {FILE_LIST} is not there. Make or fetch it first.")
-    return hashlib.sha256((root / FILE_LIST).read_bytes()).hexdigest()[:16]
+    tables = [root / name for name in (FILE_LIST, *TRACINGS.values(), MANIFEST)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in tables if path.is_file())).hexdigest()[:16]
 
 
 def hash_of(meaning: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
@@ -268,7 +276,8 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], None]) -> N
                     verdict = f"failed: {last_line(trial.folder / LOG)}"
                 else:
                     done += 1
-                    verdict = f"MAE {trial_rows(trial)[0]['ef_mae']:.2f}"
+                    score = trial_rows(trial)[0]["ef_mae"]
+                    verdict = f"MAE {score:.2f}" if score is not None else "done, without a score"
                     save()
                 progress.console.print(f"{trial.arm}, seed {trial.seed}: {verdict}", highlight=False, soft_wrap=True)
                 progress.advance(task)
@@ -363,7 +372,7 @@ def commands(trial: Trial) -> Iterator[tuple[Place, list[str]]]:
         resume = ["--ckpt_path", "last"] if (own.folder / CHECKPOINTS / f"{LAST}.ckpt").is_file() else []
         yield own, ["fit", *shared, *there, *resume]
         yield own, ["test", *shared, *there]
-    checkpoint = json.loads((own.folder / METRICS).read_text())["checkpoint"]
+    checkpoint = str(own.folder / CHECKPOINTS / Path(json.loads((own.folder / METRICS).read_text())["checkpoint"]).name)
     for place in further:
         if not place.done:
             there = ["--runs", str(own.folder), "--name", place.test, "--ckpt_path", checkpoint]
@@ -386,7 +395,7 @@ def trial_rows(trial: Trial) -> list[Row]:
         "parameters": cost["parameters"],
         "gmacs": cost["gmacs"],
         "seconds": json.loads((trial.folder / TIMES).read_text())["seconds"],
-        "revision": starts[-1].get("revision") or "",
+        "revision": " ".join(dict.fromkeys(start["revision"] for start in starts if start.get("revision"))),
     }
     scores = [(place, json.loads((place.folder / METRICS).read_text())) for place in trial.places]
     return [{**named, "test": place.test, "fingerprint": place.fingerprint, **found} for place, found in scores]

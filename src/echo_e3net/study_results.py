@@ -21,12 +21,14 @@ COLUMNS = {
     "ef_r2": ("R²", 3),
     "low_ef_mae": ("MAE, EF ≤ 40", 2),
     "geometry_ef_mae": ("Simpson's MAE", 2),
+    "endo_n": ("traced in clip, n", 0),
     "endo_px": ("endo px", 2),
     "endo_border_px": ("to border px", 2),
     "endo_axis_percent": ("% of axis", 2),
     "epi_px": ("epi px", 2),
-    "ed_frames_off": ("ED off, frames", 1),
-    "es_frames_off": ("ES off, frames", 1),
+    "timing_n": ("traced beat in clip, n", 0),
+    "ed_frames_off": ("ED off within it, frames", 1),
+    "es_frames_off": ("ES off within it, frames", 1),
 }
 """Figures of metrics.json that are shown, with their titles and decimals."""
 
@@ -48,7 +50,7 @@ def save_results(out: Path, name: str, rows: Sequence[Row], progress: tuple[int,
     write_csv(out / CSV, [{key: row.get(key) for key in (*KEYS, *figures)} for row in rows], [*KEYS, *figures])
     text = [f"# Study {name}", "", f"{of_trials(progress)} Mean ± SD over the seeds; EF in points, distances in pixels of the video.", "", code(rows)]
     for test, of_test in by_test(rows).items():
-        text += ["", f"## Test set: {test} (n = {of_test[0]['n']})", "", *markdown(arm_lines(of_test))]
+        text += ["", f"## Test set: {test} (n = {of_test[0]['n']})", "", *markdown(arm_lines(of_test, by_test(rows)[rows[0]["test"]]))]
     write_text(out / TABLE, "\n".join(text) + "\n")
     draw_study(out / PICTURE, name, by_test(rows))
 
@@ -57,7 +59,8 @@ def show_results(out: Path, name: str, rows: Sequence[Row], progress: tuple[int,
     """Show the table on the screen, and say where the files are."""
     console = Console()
     for test, of_test in by_test(rows).items():
-        console.print(screen_table(f"{name}, test set {test} (n = {of_test[0]['n']})", arm_lines(of_test)))
+        lines = arm_lines(of_test, by_test(rows)[rows[0]["test"]])
+        console.print(screen_table(f"{name}, test set {test} (n = {of_test[0]['n']})", lines))
     console.print(f"{of_trials(progress)} {out / CSV}, {TABLE}, {PICTURE}", highlight=False, soft_wrap=True)
 
 
@@ -95,15 +98,24 @@ def number(text: str) -> float | int | None:
     return None if not text else int(text) if text.isdigit() else float(text)
 
 
-def arm_lines(rows: Sequence[Row]) -> list[list[str]]:
-    """Title line and a line an arm, in the order in which the arms come."""
+def arm_lines(rows: Sequence[Row], own: Sequence[Row]) -> list[list[str]]:
+    """Title line and a line for each arm, in the order in which the arms come.
+
+    Args:
+        rows: of one test set.
+        own: of the trials' own test set, which the drop in MAE is measured from, seed by seed.
+    """
+    base = {(row["arm"], row["seed"]): row["ef_mae"] for row in own}
     arms: dict[str, list[Row]] = {}
     for row in rows:
         arms.setdefault(row["arm"], []).append(row)
-    lines = [["arm", "seeds", "M parameters", "GMACs", *(title for title, _ in COLUMNS.values())]]
+    dropped = [] if rows[0]["test"] == own[0]["test"] else [f"MAE - {own[0]['test']}"]
+    lines = [["arm", "seeds", "M parameters", "GMACs", *dropped, *(title for title, _ in COLUMNS.values())]]
     for arm, found in arms.items():
         cost = [f"{found[0]['parameters'] / 1e6:.2f}", f"{found[0]['gmacs']:.2f}"]
-        lines.append([arm, str(len(found)), *cost, *(spread([row.get(key) for row in found], digits) for key, (_, digits) in COLUMNS.items())])
+        pairs = [(row["ef_mae"], base.get((row["arm"], row["seed"]))) for row in found]
+        drop = [spread([here - there for here, there in pairs if here is not None and there is not None], 2)] if dropped else []
+        lines.append([arm, str(len(found)), *cost, *drop, *(spread([row.get(key) for row in found], digits) for key, (_, digits) in COLUMNS.items())])
     return lines
 
 

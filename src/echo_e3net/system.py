@@ -65,6 +65,8 @@ class E3System(LightningModule):
             self.network.adopt(statistics)
             self.measured.fill_(True)
             shown = f"grey {statistics.grey_mean:.1f} ± {statistics.grey_sd:.1f}, mean EF {100 * statistics.ef_mean:.1f} %"
+            if not all(statistics.borders) and self.network.detector is not None and self.network.detector.borders > 1:
+                rank_zero_info("no video of the training split has a traced epicardium: it is not learned, and not written with the results")
             rank_zero_info(f"training split: {shown}; network: {sum(p.numel() for p in self.network.parameters()):,} parameters")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

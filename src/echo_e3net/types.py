@@ -69,8 +69,10 @@ class TrainingStatistics(NamedTuple):
         grey_mean: mean grey value, 0…255.
         grey_sd: standard deviation of the grey values, in grey values.
         ef_mean: mean EF of the training split, fraction.
+        borders: whether the endocardium and the epicardium are labelled in any video of it.
     """
 
     grey_mean: float
     grey_sd: float
     ef_mean: float
+    borders: tuple[bool, bool] = (True, True)

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from echo_e3net import geometry
 from echo_e3net.errors import InputError
@@ -11,7 +12,7 @@ from echo_e3net.nn.aggregator import FeatureAggregator, MapStatistics, MeanPooli
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
-from echo_e3net.nn.layers import Conv3x3x3
+from echo_e3net.nn.layers import Conv3x3x3, frame_weights
 from echo_e3net.nn.network import E3Net
 from echo_e3net.types import TrainingStatistics
 
@@ -127,6 +128,7 @@ def test_one_query_set_serves_both_phases():
     one, two = (small(detector=functools.partial(BorderDetector, dim=32, query_sets=n)) for n in (1, 2))
     count = [sum(p.numel() for p in network.parameters()) for network in (one, two)]
     assert count[0] < count[1]
+    assert [len(layer.look) for layer in one.detector.layers] == [1, 1]
     landmarks = one.eval()(clip(1, 1, 8, 64, 64)).landmarks
     assert landmarks.shape == (1, 2, 2, 42, 2)
 
@@ -176,6 +178,16 @@ def test_statistics_leave_padded_frames_out():
     torch.testing.assert_close(padded, MapStatistics()(feature[:, :, :5], mask[:, :5]))
 
 
+@pytest.mark.parametrize("frames", [13, 10, 16])
+def test_temporal_cells_are_those_of_the_pooling(frames):
+    """The mask of a pooled map marks the cells that hold a frame that exists, also where T is odd."""
+    mask = torch.arange(frames)[None] < 8
+    pooled = mask.float()[:, None, :, None, None].expand(1, 1, frames, 2, 2)
+    for _ in range(2):
+        pooled = nn.MaxPool3d((2, 1, 1), ceil_mode=True)(pooled)
+        torch.testing.assert_close(frame_weights(mask, pooled), pooled[:, :, :, 0, 0])
+
+
 def test_statistics_by_hand():
     feature = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 2, 2)
     mean, largest, sd, temporal_sd, step = MapStatistics()(feature, torch.ones(1, 2, dtype=torch.bool))[0]
@@ -223,3 +235,14 @@ def test_compiled_network_gives_the_same_numbers():
     """In a process of its own: the shape checker of the tests cannot be compiled."""
     done = subprocess.run([sys.executable, "-c", COMPILED], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", [None, torch.bfloat16, torch.float16])
+def test_a_gpu_gives_the_numbers_of_the_cpu(precision):
+    network, video = small().eval(), clip(2, 1, 8, 64, 64)
+    expected = network(video)
+    with torch.autocast("cuda", precision, enabled=precision is not None):
+        found = network.cuda()(video.cuda())
+    torch.testing.assert_close(found.ef.cpu(), expected.ef, atol=1e-3 if precision is None else 0.03, rtol=0)
+    torch.testing.assert_close(found.landmarks.cpu(), expected.landmarks, atol=0.01 if precision is None else 1.0, rtol=0)

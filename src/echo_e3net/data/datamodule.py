@@ -123,7 +123,7 @@ class EchoDataModule(LightningDataModule):
         )
 
     def training_statistics(self) -> TrainingStatistics:
-        """Grey mean and SD of the training split, and its mean EF.
+        """Grey mean and SD of the training split, its mean EF, and which borders it labels.
 
         Reads eight evenly spaced frames of up to ``statistics_videos`` evenly chosen videos.
         """
@@ -137,4 +137,5 @@ class EchoDataModule(LightningDataModule):
             count, total, squares = count + grey.size, total + grey.sum(), squares + np.square(grey).sum()
         mean = total / count
         sd = math.sqrt(max(squares / count - mean**2, 1.0))
-        return TrainingStatistics(mean, sd, float(np.mean([r.ef for r in records])))
+        endo, epi = torch.stack([r.landmark_mask.any(0) for r in records]).any(0).tolist()
+        return TrainingStatistics(mean, sd, float(np.mean([r.ef for r in records])), (endo, epi))

@@ -9,8 +9,8 @@ predicted landmarks:
 
 with :math:`EF_S` Simpson's EF of the landmarks, :math:`\overline{EF}` the training mean and a learned trust :math:`\tau` that starts at one half;
 without landmarks it is 0. The head starts near 0 and the landmarks start at a ventricle of usual EF, so EF starts at the training mean. EF's error does
-not reach the landmarks through Simpson's formula (the volume-ratio term of the loss is for that): while the landmarks are still far off, it would drag
-them away from the borders.
+not reach the landmarks through :math:`EF_S` (the volume-ratio term of the loss is for that): while the landmarks are still far off, it would drag
+them away from the borders. It does reach them, more faintly, through the shape change that the query attends to.
 
 References:
     Echo-E³Net, arXiv 2503.17543: statistics of backbone features fused with landmark embeddings.
@@ -33,7 +33,10 @@ from echo_e3net.types import BORDERS, PHASES
 
 
 class MapStatistics(nn.Module):
-    """Mean, maximum and SD over space and time, SD and mean step of the series of spatial means; padded frames do not count."""
+    """Mean, maximum and SD over space and time, SD and mean step of the series of spatial means; padded frames do not count.
+
+    Departs from the paper: it names statistics of the feature maps, not which; these five are ours.
+    """
 
     count = 5
 
@@ -56,7 +59,10 @@ _TINY = 1e-6
 
 
 class MeanPooling(MapStatistics):
-    """The mean over space and time alone; padded frames do not count."""
+    """The mean over space and time alone; padded frames do not count.
+
+    Departs from the paper: for the ablation of the statistics.
+    """
 
     count = 1
 
@@ -70,6 +76,8 @@ class FeatureAggregator(nn.Module):
     """Fuses map statistics and landmark cues into EF.
 
     Runs in float32 under autocast.
+
+    E²FA of arXiv 2503.17543. Departs from the paper: see the module.
 
     Args:
         channels: channels of the backbone's maps, finest first.

@@ -55,7 +55,7 @@ class SpatialAttention(nn.Module):
     The temperature of each head is learned.
 
     Departs from the paper: keys and values are averaged onto a grid instead of projected by a learned N x P matrix, and positions come from a depthwise
-    convolution instead of a table: both accept any clip length and size.
+    convolution instead of a table: both accept any clip length and size. P is 64 in both stages, where LHU-Net has 64 and 32.
 
     Args:
         channels: channels in and out, a multiple of ``heads``.
@@ -126,6 +126,8 @@ def unflatten_cells(tokens: Float[Tensor, "B N C"], size: torch.Size) -> Float[T
 class HybridAttention(nn.Module):
     """Large-kernel and token attention, weighted a channel, then mixed.
 
+    The hybrid attention of LHU-Net, arXiv 2404.05102; the equation is the module's.
+
     Args:
         channels: channels in and out.
         large_kernel: the large-kernel branch, or None to leave it out.
@@ -136,8 +138,9 @@ class HybridAttention(nn.Module):
         super().__init__()
         self.large_kernel = large_kernel
         self.tokens = tokens
-        self.delta = nn.Parameter(torch.ones(channels, 1, 1, 1))
-        self.gamma = nn.Parameter(torch.ones(channels, 1, 1, 1))
+        # a branch that is left out leaves no parameter behind: distributed training refuses those that get no gradient
+        self.delta = None if large_kernel is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
+        self.gamma = None if tokens is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.mixer = nn.Sequential(ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1))
         self.norm = group_norm(channels)
 

@@ -8,8 +8,9 @@ attention, residual block). Each stage halves H and W, some halve T; the maps of
 References:
     Sadegheih et al., LHU-Net, arXiv 2404.05102; Echo-E³Net, arXiv 2503.17543, names its encoder as the backbone.
 
-Departs from the paper: pooling rounds up, so that 112 px pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is accepted; the exact
-number of stages and widths of Echo-E³Net is not public.
+Departs from the paper: pooling rounds up, so that 112 px pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is accepted. The exact
+widths of Echo-E³Net are not public. Ours: 4 channels in the stem where LHU-Net has 6, since its first block runs at full resolution; 160 in the last
+stage where it has 128; T is halved in the last two stages. So the published totals are met with the parameters in the late stages.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ SPATIAL_STAGES = 2
 
 class LHUNetEncoder(nn.Module):
     """Stem, CNN stages and hybrid stages.
+
+    The encoder of LHU-Net, arXiv 2404.05102. Departs from the paper: see the module.
 
     Args:
         inputs: channels of the input.
@@ -82,6 +85,8 @@ class LHUNetEncoder(nn.Module):
 
 class Stage(nn.Module):
     """Residual block and max-pooling; with attention also ``x ← block(x + attention(x))``.
+
+    A stage of LHU-Net, arXiv 2404.05102. Departs from the paper: pooling rounds up.
 
     Args:
         inputs: channels that come in.

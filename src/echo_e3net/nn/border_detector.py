@@ -57,6 +57,8 @@ class BorderDetector(nn.Module):
 
     Runs in float32 under autocast: bfloat16 has too few digits for a point.
 
+    E²CBD of arXiv 2503.17543. Departs from the paper: see the module.
+
     Args:
         channels: channels of the backbone's maps, finest first.
         dim: width of the embeddings, a multiple of ``heads``.
@@ -145,6 +147,8 @@ def resting_shape(borders: int) -> Float[Tensor, "P Q 2"]:
 class PhaseTiming(nn.Module):
     """How much each clip frame looks like ED and ES, from the frame's average cell and its neighbours in time.
 
+    Departs from the paper: how it finds ED and ES is not public; this is ours.
+
     Args:
         channels: channels of the maps, finest first.
         dim: width of the series.
@@ -169,6 +173,8 @@ class PhaseTiming(nn.Module):
 class PhaseMaps(nn.Module):
     """The feature maps as they are at ED and at ES: each level is averaged over time with the phase's weights, then all are fused on the finest grid.
 
+    Departs from the paper: one map a phase is ours.
+
     Args:
         channels: channels of the maps, finest first.
         dim: channels that come out.
@@ -185,7 +191,9 @@ class PhaseMaps(nn.Module):
         size = maps[0].shape[3:]
         fused = maps[0].new_zeros(())
         for lateral, m in zip(self.laterals, maps, strict=True):
-            share = F.adaptive_avg_pool1d(weights, m.shape[2])
+            share = weights
+            while share.shape[2] > m.shape[2]:
+                share = F.avg_pool1d(share, 2, ceil_mode=True)  # as the backbone pools
             still = torch.einsum("bcthw,bpt->bpchw", m, share / share.sum(-1, keepdim=True)).flatten(0, 1)
             fused = fused + F.interpolate(lateral(still), size, mode="bilinear")
         fused = self.norm(rearrange(fused + self.smooth(fused), "n d h w -> n h w d"))
@@ -194,6 +202,8 @@ class PhaseMaps(nn.Module):
 
 class BorderLayer(nn.Module):
     """Queries look at the maps (one attention a phase), then at each other across phases and borders, then think.
+
+    Departs from the paper: it names one cross-attention for ED and one for ES; the exchange between the queries is ours.
 
     Args:
         dim: width of the embeddings.
@@ -219,6 +229,8 @@ class BorderLayer(nn.Module):
 
 class PhaseAttention(nn.Module):
     """The cross-attention of one phase, which also tells where it looked.
+
+    The paper's cross-attention for ED, or for ES (arXiv 2503.17543).
 
     Args:
         dim: width of queries and tokens.

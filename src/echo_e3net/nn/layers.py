@@ -97,6 +97,8 @@ class FourierPosition(nn.Module):
     Each coordinate is the cell's centre as a fraction of its axis; its sine and cosine at ``bands`` octaves pass through a linear layer. A position
     is so a place in the picture, not a cell number, and sizes that training never saw mean the same.
 
+    Departs from the paper: ours, so that any size of clip is accepted.
+
     Args:
         dim: width of the embedding.
         bands: octaves a coordinate, from half a period over the axis upwards.
@@ -124,4 +126,7 @@ def cell_centres(feature: Float[Tensor, "*B H W"]) -> Float[Tensor, "H W 2"]:
 
 def frame_weights(frame_mask: Bool[Tensor, "B T"], feature: Float[Tensor, "B C U H W"]) -> Float[Tensor, "B 1 U"]:
     """1 where any of the frames of a feature map's temporal cell exists, 0 elsewhere."""
-    return (F.adaptive_max_pool1d(frame_mask[:, None].float(), feature.shape[2]) > 0).float()
+    weights = frame_mask[:, None].float()
+    while weights.shape[2] > feature.shape[2]:
+        weights = F.max_pool1d(weights, 2, ceil_mode=True)  # as the backbone pools
+    return weights

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from echo_e3net.nn.aggregator import FeatureAggregator
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
-from echo_e3net.types import E3Output, TrainingStatistics
+from echo_e3net.types import BORDERS, E3Output, TrainingStatistics
 
 
 class E3Net(nn.Module):
@@ -41,8 +41,10 @@ class E3Net(nn.Module):
         self.detector = None if detector is None else detector(backbone.channels)
         self.aggregator = aggregator(backbone.channels, None if self.detector is None else self.detector.dim)
         self.register_buffer("ef_mean", torch.tensor(0.557))
+        self.register_buffer("borders_labelled", torch.ones(len(BORDERS), dtype=torch.bool))
 
     ef_mean: Tensor
+    borders_labelled: Tensor
 
     def forward(self, video: UInt8[Tensor, "B 1 T H W"], frame_mask: Bool[Tensor, "B T"] | None = None) -> E3Output:
         """Read a batch of grey clips; ``frame_mask`` is False on padded frames (default: all frames exist)."""
@@ -57,10 +59,11 @@ class E3Net(nn.Module):
         return E3Output(ef, landmarks, None if cues is None else cues.phase_logits)
 
     def adopt(self, statistics: TrainingStatistics) -> None:
-        """Take the training split's grey level and mean EF; from then on they travel in the state dict."""
+        """Take the training split's grey level, mean EF and which borders it labels; from then on they travel in the state dict."""
         self.normalise.mean.fill_(statistics.grey_mean)
         self.normalise.sd.fill_(statistics.grey_sd)
         self.ef_mean.fill_(statistics.ef_mean)
+        self.borders_labelled.copy_(torch.tensor(statistics.borders))
 
 
 class GreyNormalisation(nn.Module):
