@@ -27,6 +27,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from echo_e3net import geometry
+from echo_e3net.errors import InputError
 from echo_e3net.nn.border_detector import LandmarkCues
 from echo_e3net.nn.layers import Mlp, frame_weights
 from echo_e3net.types import BORDERS, PHASES
@@ -86,6 +87,9 @@ class FeatureAggregator(nn.Module):
         heads: attention heads.
         level: the finest map whose statistics are used.
         statistics: makes what a map is summed up by.
+
+    Raises:
+        InputError: ``heads`` or ``level`` does not fit.
     """
 
     def __init__(
@@ -98,6 +102,10 @@ class FeatureAggregator(nn.Module):
         statistics: Callable[[], MapStatistics] = MapStatistics,
     ) -> None:
         super().__init__()
+        if heads < 1 or dim % heads:
+            raise InputError(f"aggregator: dim {dim} is not a multiple of heads {heads}.")
+        if not 0 <= level < len(channels):
+            raise InputError(f"aggregator: level is {level}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}.")
         self.level = level
         self.statistics = statistics()
         self.embed_statistics = nn.ModuleList(Mlp(self.statistics.count * c, dim, dim) for c in channels[level:])

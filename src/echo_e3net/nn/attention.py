@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from echo_e3net.errors import InputError
 from echo_e3net.nn.layers import ResidualBlock, group_norm
 
 
@@ -65,6 +66,8 @@ class SpatialAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int = 4, grid: tuple[int, int, int] = (4, 4, 4)) -> None:
         super().__init__()
+        if channels % heads:
+            raise InputError(f"{type(self).__name__}: {channels} channels are not a multiple of {heads} heads.")
         self.heads = heads
         self.grid = grid
         self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
@@ -100,6 +103,8 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__()
+        if channels % heads:
+            raise InputError(f"{type(self).__name__}: {channels} channels are not a multiple of {heads} heads.")
         self.heads = heads
         self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.LayerNorm(channels)

@@ -91,8 +91,11 @@ class BorderDetector(nn.Module):
             raise InputError(f"borders is {borders}: it must be 1 (endocardium) or 2 (endocardium and epicardium).")
         if layers < 1:
             raise InputError(f"layers is {layers}: the queries must look at least once.")
-        if dim % heads:
-            raise InputError(f"dim {dim} is not a multiple of heads {heads}.")
+        if heads < 1 or dim % heads:
+            raise InputError(f"detector: dim {dim} is not a multiple of heads {heads}.")
+        for name, value in {"level": level, "timing_level": timing_level}.items():
+            if not 0 <= value < len(channels):
+                raise InputError(f"detector: {name} is {value}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}.")
         self.dim, self.level, self.timing_level, self.borders = dim, level, timing_level, borders
         self.timing = PhaseTiming(channels[timing_level:], dim)
         self.phase_maps = PhaseMaps(channels[level:], dim)
