@@ -46,7 +46,8 @@ def save_results(out: Path, name: str, rows: Sequence[Row], progress: tuple[int,
         progress: trials that are done, and trials that there are.
     """
     out.mkdir(parents=True, exist_ok=True)
-    figures = sorted({key for row in rows for key, value in row.items() if isinstance(value, int | float) and key not in KEYS})
+    found = {key for row in rows for key, value in row.items() if isinstance(value, int | float)}
+    figures = sorted(found.union(COLUMNS).difference(KEYS))
     write_csv(out / CSV, [{key: row.get(key) for key in (*KEYS, *figures)} for row in rows], [*KEYS, *figures])
     text = [f"# Study {name}", "", f"{of_trials(progress)} Mean ± SD over the seeds; EF in points, distances in pixels of the video.", "", code(rows)]
     for test, of_test in by_test(rows).items():
