@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from echo_e3net.cli import NetworkCLI
-from echo_e3net.study import read_study
+from echo_e3net.study.plan import read_study
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"

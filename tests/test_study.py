@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from echo_e3net import study as module
 from echo_e3net.errors import InputError
-from echo_e3net.study import commands, plan_trials, read_study, study
+from echo_e3net.study import results, study, trials
+from echo_e3net.study.plan import plan_trials, read_study
+from echo_e3net.study.trials import commands
 from tests.test_cli import TINY
 
 METRICS = {"n": 3, "ef_mae": 5.0, "ef_rmse": 6.0, "ef_r2": 0.5, "low_ef_mae": None, "low_ef_n": 0, "endo_px": 2.0, "checkpoint": "best.ckpt"}
@@ -52,7 +53,7 @@ def plan(tmp_path, monkeypatch):
         return 0
 
     pretend.fails, pretend.revision = (lambda call: False), "abc1234"
-    monkeypatch.setattr(module.Workers, "run", pretend)
+    monkeypatch.setattr(trials.Workers, "run", pretend)
     return tmp_path / "study.yaml", calls, pretend
 
 
@@ -116,8 +117,9 @@ def test_a_further_test_set_costs_a_test_alone(plan, tmp_path):
 def test_a_trial_without_a_score_does_not_stop_the_others(plan, tmp_path, monkeypatch):
     path, _, _ = plan
     monkeypatch.setitem(METRICS, "ef_mae", None)
-    found = module.trial_rows
-    monkeypatch.setattr(module, "trial_rows", lambda trial: [row | {"ef_mae": None if trial.arm == "other" else 4.0} for row in found(trial)])
+    found = results.trial_rows
+    for module in (results, trials):
+        monkeypatch.setattr(module, "trial_rows", lambda trial: [row | {"ef_mae": None if trial.arm == "other" else 4.0} for row in found(trial)])
     study(path)
     assert "4 of 4 trials" in (tmp_path / "runs/s/results.md").read_text()
     study(path)
@@ -225,15 +227,15 @@ def test_a_stopped_study_stops_its_processes(tmp_path):
     code = f"""
 import sys, threading, time
 from pathlib import Path
-from echo_e3net import study
-workers = study.Workers(1)
+from echo_e3net.study import trials
+workers = trials.Workers(1)
 sys.executable, here = {str(tmp_path / "worker")!r}, Path({str(tmp_path)!r})
 with workers:
     threading.Thread(target=workers.run, args=(here / "trial", ["x"])).start()
     try:
         while not workers.running:
             time.sleep(0.01)
-        assert study.Workers(1).run(here / "trial", ["y"]) == 1
+        assert trials.Workers(1).run(here / "trial", ["y"]) == 1
         print("ready", flush=True)
         time.sleep(60)
     except KeyboardInterrupt:

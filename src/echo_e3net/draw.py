@@ -7,7 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from lightning.pytorch.cli import LightningArgumentParser
@@ -40,19 +40,18 @@ class DrawCLI(NetworkCLI):
         parser.add_argument("--rows", type=int, default=4, help="attention: how many videos")
 
 
-def explain(args: Sequence[str]) -> NoReturn:
-    """Show what can be drawn, and stop."""
+def read_subject(args: Sequence[str]) -> str:
+    """What is to be drawn; where that is not said, show what can be, and stop."""
     parser = ArgumentParser("echo-e3net draw", description="Draw the network, or where it looks. Each has its own --help.")
     subjects = parser.add_subparsers(dest="subject", required=True, metavar="subject")
     for name, text in SUBJECTS.items():
-        subjects.add_parser(name, help=text)
-    parser.parse_args(args)
-    raise AssertionError(args)  # a subject that is known needs no explanation
+        subjects.add_parser(name, help=text, add_help=False)
+    return str(parser.parse_args(args[:1]).subject)
 
 
 def draw(args: Sequence[str]) -> None:
     """Run ``echo-e3net draw architecture …`` or ``echo-e3net draw attention …``."""
-    subject = args[0]
+    subject = read_subject(args)
     cli = DrawCLI(f"draw {subject}", SUBJECTS[subject], args[1:])
     out = cli.config.out or cli.run_folder / f"{subject}.png"
     if subject == "architecture":
@@ -92,8 +91,9 @@ def architecture(network: E3Net, video: Tensor) -> tuple[dict[str, list[Box]], l
         boxes["E²CBD"].append(Box("landmarks", "pixels, borders × landmarks", "×".join(map(str, result.landmarks.shape)), 0))
     boxes["E²FA"].append(Box("EF", "fraction", "×".join(map(str, result.ef.shape)), 0))
     arrows = architecture_arrows(network, boxes)
-    totals: dict[str, nn.Module] = {"backbone": network.backbone, "E²CBD": network.detector or nn.Identity(), "E²FA": network.aggregator}
-    return {f"{title}, {count_parameters(totals[title]):,}": column for title, column in boxes.items()}, arrows
+    parts = {"backbone": network.backbone, "E²CBD": network.detector, "E²FA": network.aggregator}
+    totals = {title: count_parameters(part) for title, part in parts.items() if part is not None}
+    return {f"{title}, {totals[title]:,}": column for title, column in boxes.items()}, arrows
 
 
 def kind(name: str, module: nn.Module, network: E3Net) -> str:

@@ -175,7 +175,7 @@ def split_batch(output: E3Output, batch: EchoClip, labelled: Sequence[bool]) -> 
             framing = Framing(*batch.framing[i].tolist())
             points = framing.to_video(output.landmarks[i].float())
             errors = border_errors(points, framing.to_video(batch.landmarks[i]), batch.landmark_mask[i])
-            tracings = [row for row in tracing_rows(name, points, frames) if labelled[BORDERS.index(str(row["Border"]))]]
+            tracings = tracing_rows(name, points, frames, labelled)
         figures = {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": simpson[i].item()}
         place = {"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i])}
         rows.append({**place, "frames": frames, "beat": beat, "tracings": tracings, "errors": errors, **figures})
@@ -200,11 +200,11 @@ def border_errors(predicted: Float[Tensor, "P S K 2"], labelled: Float[Tensor, "
     return errors
 
 
-def tracing_rows(name: str, points: Tensor, frames: Sequence[int | None]) -> list[dict[str, object]]:
-    """Landmarks (P, S, K, 2) as rows of a tracings table: the long axis, then the discs from the apex, left end first."""
+def tracing_rows(name: str, points: Tensor, frames: Sequence[int | None], labelled: Sequence[bool]) -> list[dict[str, object]]:
+    """Landmarks (P, S, K, 2) as rows of a tracings table: the long axis, then the discs from the apex, left end first; of labelled borders alone."""
     rows: list[dict[str, object]] = []
     for p, phase in enumerate(PHASES):
-        for s in range(points.shape[1]):
+        for s in (s for s in range(points.shape[1]) if labelled[s]):
             contour = points[p, s]
             first = torch.cat([contour[None, geometry.APEX], contour[geometry.LEFT]])
             second = torch.cat([contour[None, geometry.BASE], contour[geometry.RIGHT]])

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from echo_e3net.errors import InputError
 from echo_e3net.geometry import DISCS, LANDMARKS
-from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm
+from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm, pool_frames
 from echo_e3net.types import BORDERS, PHASES
 
 
@@ -194,9 +194,7 @@ class PhaseMaps(nn.Module):
         size = maps[0].shape[3:]
         fused = maps[0].new_zeros(())
         for lateral, m in zip(self.laterals, maps, strict=True):
-            share = weights
-            while share.shape[2] > m.shape[2]:
-                share = F.avg_pool1d(share, 2, ceil_mode=True)  # as the backbone pools
+            share = pool_frames(weights, m, F.avg_pool1d)
             still = torch.einsum("bcthw,bpt->bpchw", m, share / share.sum(-1, keepdim=True)).flatten(0, 1)
             fused = fused + F.interpolate(lateral(still), size, mode="bilinear")
         fused = self.norm(rearrange(fused + self.smooth(fused), "n d h w -> n h w d"))

@@ -6,6 +6,7 @@ Feature maps are (B, C, T, H, W). Convolutions that a norm follows carry no bias
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Bool, Float
@@ -126,7 +127,11 @@ def cell_centres(feature: Float[Tensor, "*B H W"]) -> Float[Tensor, "H W 2"]:
 
 def frame_weights(frame_mask: Bool[Tensor, "B T"], feature: Float[Tensor, "B C U H W"]) -> Float[Tensor, "B 1 U"]:
     """1 where any of the frames of a feature map's temporal cell exists, 0 elsewhere."""
-    weights = frame_mask[:, None].float()
-    while weights.shape[2] > feature.shape[2]:
-        weights = F.max_pool1d(weights, 2, ceil_mode=True)  # as the backbone pools
-    return weights
+    return pool_frames(frame_mask[:, None].float(), feature, F.max_pool1d)
+
+
+def pool_frames(series: Float[Tensor, "B P T"], feature: Float[Tensor, "B C U H W"], pool: Callable[..., Tensor]) -> Float[Tensor, "B P U"]:
+    """A series over the frames, over a feature map's temporal cells: halved, rounding up, as often as the backbone halved T."""
+    while series.shape[2] > feature.shape[2]:
+        series = pool(series, 2, ceil_mode=True)
+    return series

@@ -1,0 +1,169 @@
+"""What a study file says, and the trials that follow from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from echo_e3net.callbacks import CHECKPOINTS
+from echo_e3net.data.phantom.write import MANIFEST
+from echo_e3net.data.tables import FILE_LIST, TRACINGS
+from echo_e3net.errors import InputError
+from echo_e3net.results import METRICS
+
+PROFILE, FINGERPRINT, LOG, TIMES = "profile.json", "fingerprint.txt", "study.log", "trial.json"
+OWN = "own"
+"""Name of the test split of the data that a trial was trained on."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says.
+
+    Attributes:
+        name: the study's folder in ``runs``.
+        configs: configurations laid over each other, the base of every arm; relative to the study file.
+        arms: overlays of each arm by name, relative to the study file; an empty list is the base itself.
+        seeds: seeds that every arm is trained with.
+        arguments: further arguments of every trial, by dotted name; ``data.root`` must be one of them.
+        tests: further data sets whose test split every checkpoint is scored on, by name.
+    """
+
+    name: str
+    configs: list[str]
+    arms: dict[str, list[str]]
+    seeds: list[int]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    tests: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a checkpoint's scores on one data set are: the trial's own folder, or one inside it for a further data set."""
+
+    test: str
+    folder: Path
+    root: str
+    fingerprint: str
+
+    @property
+    def done(self) -> bool:
+        """Whether the scores are there."""
+        return (self.folder / METRICS).is_file()
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm with one seed: the arguments that its processes share, and its places, its own first."""
+
+    arm: str
+    seed: int
+    arguments: tuple[str, ...]
+    places: tuple[Place, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.places[0].folder
+
+    @property
+    def begun(self) -> bool:
+        """Whether it was started with these settings."""
+        mark = self.folder / FINGERPRINT
+        return mark.is_file() and mark.read_text().strip() == self.places[0].fingerprint
+
+    @property
+    def done(self) -> bool:
+        """Whether it is trained, and tested on every data set."""
+        return all(place.done for place in self.places)
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        InputError: it cannot be read, a field is missing or wrong, or an overlay is not there.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(Study, "study")
+    try:
+        values = yaml.safe_load(path.read_text())
+        plan: Study = parser.instantiate_classes(parser.parse_object({"study": values})).study
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, ArgumentError, TypeError) as error:
+        raise InputError(f"{path}: not a study: {' '.join(str(error).split())}") from error
+    if not plan.arms or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
+        raise InputError(f"{path}: a study needs at least one arm, and seeds of which none is there twice.")
+    if "data.root" not in plan.arguments or OWN in plan.tests:
+        raise InputError(f"{path}: arguments must say data.root, the data to train on, and no further test set may be named {OWN!r}.")
+    names = [plan.name, *plan.arms, *plan.tests]
+    if not all(re.fullmatch(r"[\w-]+", name) for name in names) or {CHECKPOINTS, "logs"} & plan.tests.keys():
+        raise InputError(f"{path}: {', '.join(names)}: names become folders; use letters, digits, _ and - alone, and not {CHECKPOINTS} or logs.")
+    if "seed_everything" in plan.arguments:
+        raise InputError(f"{path}: seed_everything stands in arguments: the seeds are the study's.")
+    for overlay in [*plan.configs, *(overlay for arm in plan.arms.values() for overlay in arm)]:
+        if not (path.parent / overlay).is_file():
+            raise InputError(f"{path}: {overlay} is not there. Overlays are found relative to the study file.")
+    return plan
+
+
+def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
+    """All trials, seed by seed, so that a study that is cut short has every arm.
+
+    Raises:
+        InputError: a data set is not there.
+    """
+    roots = {OWN: str(plan.arguments["data.root"]), **plan.tests}
+    data = {name: hash_data(Path(root)) for name, root in roots.items()}
+    settings = {name: value for name, value in plan.arguments.items() if name != "data.root"}
+    trials = []
+    for seed in plan.seeds:
+        for arm, overlays in plan.arms.items():
+            configs = [base / overlay for overlay in (*plan.configs, *overlays)]
+            arguments = [word for path in configs for word in ("--config", str(path))]
+            arguments += [word for name, value in plan.arguments.items() for word in (f"--{name}", as_word(value))]
+            meaning = [yaml.safe_load(path.read_text()) for path in configs]
+            own = hash_of([meaning, settings, seed, data[OWN]])
+            home = folder / arm / f"seed{seed}"
+            places = [Place(OWN, home, roots[OWN], own)]
+            places += [Place(name, home / name, root, hash_of([own, data[name]])) for name, root in plan.tests.items()]
+            trials.append(Trial(arm, seed, (*arguments, "--seed_everything", str(seed)), tuple(places)))
+    return trials
+
+
+def hash_data(root: Path) -> str:
+    """What a data set is, wherever it lies: a hash of its tables, and of what a phantom says of its look."""
+    if not (root / FILE_LIST).is_file():
+        raise InputError(f"{root}: the study needs this data set, and {FILE_LIST} is not there. Make or fetch it first.")
+    tables = [root / name for name in (FILE_LIST, *TRACINGS.values(), MANIFEST)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in tables if path.is_file())).hexdigest()[:16]
+
+
+def hash_of(meaning: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
+    """A short name for settings."""
+    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def as_word(value: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
+    """An argument's value as the command line takes it."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def refuse_changed(trials: Sequence[Trial]) -> None:
+    """Refuse to mix results: what was begun with other settings or data must be moved away."""
+    for place in (place for trial in trials for place in trial.places):
+        begun = place.folder / FINGERPRINT
+        worked = place.done or (place.folder / CHECKPOINTS).is_dir()
+        if worked and begun.is_file() and begun.read_text().strip() != place.fingerprint:
+            raise InputError(
+                f"{place.folder} was begun with other settings or data than the study has now. Move it away, or give the study another name."
+            )
