@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from echo_e3net import geometry
-from echo_e3net.data.tables import read_echonet
+from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.tracings import canonical_landmarks
 from echo_e3net.data.video import read_frames
 
@@ -64,13 +64,13 @@ def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
     assert command("test", *tiny)[0] == 0
     metrics = json.loads((run / "metrics.json").read_text())
     table = pd.read_csv(run / "test_videos.csv")
-    records = {r.name: r for r in read_echonet(phantom_root) if r.split == "test"}
+    records = {r.name: r for r in EchoNetDynamic().read(phantom_root).records if r.split == "test"}
     assert metrics["n"] == len(table) == len(records)
     assert set(table["name"]) == set(records)
     difference = table["ef_percent"] - table["label_ef_percent"]
     assert metrics["ef_mae"] == pytest.approx(difference.abs().mean(), abs=2e-3)
     assert metrics["ef_rmse"] == pytest.approx((difference**2).mean() ** 0.5, abs=2e-3)
-    training = [r.ef for r in read_echonet(phantom_root) if r.split == "train"]
+    training = [r.ef for r in EchoNetDynamic().read(phantom_root).records if r.split == "train"]
     mean = 100 * sum(training) / len(training)
     assert metrics["training_mean_ef_mae"] == pytest.approx((table["label_ef_percent"] - mean).abs().mean(), abs=1e-2)
 
@@ -165,7 +165,7 @@ def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(com
 def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, tmp_path, phantom_root):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     state = torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]
-    training = [r.ef for r in read_echonet(phantom_root) if r.split == "train"]
+    training = [r.ef for r in EchoNetDynamic().read(phantom_root).records if r.split == "train"]
     assert state["network.ef_mean"].item() == pytest.approx(sum(training) / len(training), abs=1e-6)
     assert 15 < state["network.normalise.mean"].item() < 60
     assert 25 < state["network.normalise.sd"].item() < 80

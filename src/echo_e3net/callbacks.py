@@ -17,12 +17,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 
+from echo_e3net.data.tables import write_csv
 from echo_e3net.files import write_text
 
-CONFIG, ENVIRONMENT, CHECKPOINTS, LAST = "resolved_config.yaml", "environment.json", "checkpoints", "last"
+CONFIG, ENVIRONMENT, EXCLUDED = "resolved_config.yaml", "environment.json", "excluded.csv"
+CHECKPOINTS, LAST = "checkpoints", "last"
 PACKAGES = ("echo-e3net", "torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
 
 
@@ -46,6 +48,17 @@ class RunRecord(SaveConfigCallback):
                 logger.log_hyperparams({"config": self.config.as_dict()})
         starts = json.loads((folder / ENVIRONMENT).read_text()) if (folder / ENVIRONMENT).exists() else []
         write_text(folder / ENVIRONMENT, json.dumps([*starts, environment(stage, trainer)], indent=2) + "\n")
+
+
+class ExclusionRecord(Callback):
+    """Leaves excluded.csv: the videos of the data set that could not be used, and why."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write into the run's folder, on one rank, where ``data.on_defect`` excluded something."""
+        excluded = getattr(trainer.datamodule, "excluded", [])  # type: ignore[attr-defined]
+        if excluded and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
+            write_csv(Path(trainer.default_root_dir) / EXCLUDED, rows)
 
 
 class Checkpoints(ModelCheckpoint):

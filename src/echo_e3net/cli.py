@@ -27,7 +27,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from echo_e3net.callbacks import CHECKPOINTS, CONFIG, LAST, Checkpoints, LastCheckpoint, RunRecord
+from echo_e3net.callbacks import CHECKPOINTS, CONFIG, LAST, Checkpoints, ExclusionRecord, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
 from echo_e3net.nn.network import E3Net
@@ -98,7 +98,7 @@ class E3CLI(LightningCLI):
             further = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
             kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *further]
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks += [LastCheckpoint(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
+        trainer.callbacks += [ExclusionRecord(), LastCheckpoint(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from echo_e3net.data.tables import read_echonet, read_rows
+from echo_e3net.data.tables import read_rows
 from echo_e3net.data.tracings import canonical_landmarks
 from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.figures import BorderPicture, draw_border_sheet, draw_scores
-from echo_e3net.results import METRICS, PREDICTED_TRACINGS, PREDICTIONS, TEST_TRACINGS, TEST_VIDEOS
-from echo_e3net.types import BORDERS, PHASES
+from echo_e3net.results import METRICS, PREDICTED_TRACINGS, PREDICTIONS, TEST_LABELS, TEST_TRACINGS, TEST_VIDEOS
+from echo_e3net.types import PHASES
 
 SCORES, SHEET = "scores.png", "borders.png"
-Labels = Mapping[str, tuple[Tensor, Tensor]]
 
 
 def report(run: Path, videos: int = 6) -> None:
@@ -43,16 +42,11 @@ def report(run: Path, videos: int = 6) -> None:
         console.print(score_table(metrics))
         prediction, target = ([float(row[column]) for row in tested] for column in ("ef_percent", "label_ef_percent"))
         draw_scores(run / SCORES, headline(run.name, metrics), prediction, target, learning_curve(run))
-        try:
-            labelled = labels(Path(metrics["data"]))
-        except InputError as error:
-            labelled = {}
-            console.print(f"drawn without labelled borders: {error}")
-        pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, labelled)
+        pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, run / TEST_LABELS)
     if (run / PREDICTIONS).is_file():
         predictions = read_rows(run / PREDICTIONS)
         console.print(prediction_table(predictions))
-        pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS, {})
+        pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS, None)
     if pictures:
         draw_border_sheet(run / SHEET, pictures)
     drawn = [str(run / name) for name in (SCORES, SHEET) if (run / name).is_file()]
@@ -108,37 +102,44 @@ def learning_curve(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     return {name: (list(values), list(values.values())) for name, values in points.items() if values}
 
 
-def labels(root: Path) -> Labels:
-    """Labelled landmarks (P, S, K, 2) and their mask (P, S) by video."""
-    return {record.name: (record.landmarks, record.landmark_mask) for record in read_echonet(root)}
-
-
 def spread(rows: Sequence[Mapping[str, str]], count: int) -> list[Mapping[str, str]]:
     """Some rows from the smallest labelled EF to the largest."""
     ordered = sorted(rows, key=lambda row: float(row["label_ef_percent"]))
     return [ordered[round(i)] for i in np.linspace(0, len(ordered) - 1, min(count, len(ordered)))]
 
 
-def border_pictures(rows: Sequence[Mapping[str, str]], tracings: Path, labelled: Labels) -> list[BorderPicture]:
-    """The predicted ED and ES frame of each video with its borders; videos that are gone, or without borders, have none."""
-    wanted = {row["name"] for row in rows}
-    contours: dict[tuple[str, str, str], list[list[float]]] = {}
-    for line in read_rows(tracings) if tracings.is_file() else []:
-        if line["FileName"] in wanted:
-            segment = [float(line[c]) for c in ("X1", "Y1", "X2", "Y2")]
-            contours.setdefault((line["FileName"], line["Phase"], line["Border"]), []).append(segment)
+def border_pictures(rows: Sequence[Mapping[str, str]], predicted: Path, labelled: Path | None) -> list[BorderPicture]:
+    """The predicted ED and ES frame of each video with its borders; videos that are gone, or without borders, have none.
+
+    Args:
+        rows: of the table of videos.
+        predicted: table of the predicted borders.
+        labelled: table of the labelled borders, where there is one.
+    """
+    names = {row["name"] for row in rows}
+    found, truth = read_borders(predicted, names), read_borders(labelled, names) if labelled else {}
     pictures = []
     for row in rows:
         if not row["ed_frame"] or not Path(row["path"]).is_file():
             continue
         frames = read_frames(Path(row["path"]), np.array([int(row["ed_frame"]), int(row["es_frame"])]))
-        truth, known = labelled.get(row["name"], (None, None))
         for p, phase in enumerate(PHASES):
-            found = {b: canonical_landmarks(torch.tensor(contours[row["name"], phase, b])) for b in BORDERS if (row["name"], phase, b) in contours}
-            drawn = {} if truth is None or known is None else {b: truth[p, s] for s, b in enumerate(BORDERS) if known[p, s]}
             label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
             traced = row.get(f"{phase.lower()}_traced")
             title = f"{row['name'][:10]}: EF {float(row['ef_percent']):.0f}{label}\n{phase} in frame {row[f'{phase.lower()}_frame']}"
             title += f", traced in {traced}" if traced else ""
-            pictures.append(BorderPicture(frames[p], title, found, drawn))
+            pictures.append(BorderPicture(frames[p], title, found.get((row["name"], phase), {}), truth.get((row["name"], phase), {})))
     return pictures
+
+
+def read_borders(path: Path, names: Collection[str]) -> dict[tuple[str, str], dict[str, Tensor]]:
+    """The landmarks of a table of borders: by video and phase, by border; of some videos alone, and none where there is no table."""
+    segments: dict[tuple[str, str, str], list[list[float]]] = {}
+    for line in read_rows(path) if path.is_file() else []:
+        if line["FileName"] in names:
+            segment = [float(line[c]) for c in ("X1", "Y1", "X2", "Y2")]
+            segments.setdefault((line["FileName"], line["Phase"], line["Border"]), []).append(segment)
+    borders: dict[tuple[str, str], dict[str, Tensor]] = {}
+    for (name, phase, border), rows in segments.items():
+        borders.setdefault((name, phase), {})[border] = canonical_landmarks(torch.tensor(rows))
+    return borders

@@ -3,6 +3,7 @@
 =====================  =========================================================================================
 test_videos.csv        a row a video of the test split: prediction and label
 test_tracings.csv      the predicted borders of these videos, in EchoNet-Dynamic's own columns
+test_labels.csv        the labelled borders of these videos, in the same columns
 metrics.json           MAE, RMSE and R² of EF, of Simpson's EF from the predicted borders, and of the training mean; EF of 40 % and
                        below on its own; errors of borders and timing
 predictions.csv        as test_videos.csv, for predict
@@ -29,7 +30,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from echo_e3net import geometry
-from echo_e3net.data.tables import VideoRecord, write_csv
+from echo_e3net.data.records import VideoRecord
+from echo_e3net.data.tables import write_csv
 from echo_e3net.data.transforms import Framing
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
@@ -38,7 +40,7 @@ from echo_e3net.metrics import ef_scores
 from echo_e3net.system import E3System, geometry_ef
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 
-METRICS, TEST_VIDEOS, TEST_TRACINGS = "metrics.json", "test_videos.csv", "test_tracings.csv"
+METRICS, TEST_VIDEOS, TEST_TRACINGS, TEST_LABELS = "metrics.json", "test_videos.csv", "test_tracings.csv", "test_labels.csv"
 PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
 VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame", "clips", "path"]
 BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "border_px", "axis_percent")]
@@ -82,6 +84,7 @@ class TestReport(Callback):
         if (folder / METRICS).exists():
             rank_zero_info(f"replacing {folder / METRICS} and its tables, of an earlier test")
         rows = write_videos(self.clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS, TEST_COLUMNS)
+        write_csv(folder / TEST_LABELS, [row for record in data.records["test"] for row in label_rows(record)], TRACING_COLUMNS)
         clip = {"frames": data.span.frames, "period": data.span.period, "size": data.size}
         metrics |= summary(rows) | {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **clip}
         write_text(folder / METRICS, json.dumps(metrics, indent=2) + "\n")
@@ -175,7 +178,7 @@ def split_batch(output: E3Output, batch: EchoClip, labelled: Sequence[bool]) -> 
             framing = Framing(*batch.framing[i].tolist())
             points = framing.to_video(output.landmarks[i].float())
             errors = border_errors(points, framing.to_video(batch.landmarks[i]), batch.landmark_mask[i])
-            tracings = tracing_rows(name, points, frames, labelled)
+            tracings = tracing_rows(name, points, frames, torch.tensor(labelled)[: points.shape[1]].expand(len(PHASES), -1))
         figures = {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": simpson[i].item()}
         place = {"index": int(batch.video_number[i]), "clip": int(batch.clip_number[i])}
         rows.append({**place, "frames": frames, "beat": beat, "tracings": tracings, "errors": errors, **figures})
@@ -200,17 +203,21 @@ def border_errors(predicted: Float[Tensor, "P S K 2"], labelled: Float[Tensor, "
     return errors
 
 
-def tracing_rows(name: str, points: Tensor, frames: Sequence[int | None], labelled: Sequence[bool]) -> list[dict[str, object]]:
-    """Landmarks (P, S, K, 2) as rows of a tracings table: the long axis, then the discs from the apex, left end first; of labelled borders alone."""
+def label_rows(record: VideoRecord) -> list[dict[str, object]]:
+    """The labelled landmarks of a video as rows of a tracings table."""
+    return tracing_rows(record.name, record.landmarks, record.traced or (None, None), record.landmark_mask)
+
+
+def tracing_rows(name: str, points: Float[Tensor, "P S K 2"], frames: Sequence[int | None], known: Bool[Tensor, "P S"]) -> list[dict[str, object]]:
+    """Landmarks as rows of a tracings table: the long axis, then the discs from the apex, left end first; of known borders alone."""
     rows: list[dict[str, object]] = []
-    for p, phase in enumerate(PHASES):
-        for s in (s for s in range(points.shape[1]) if labelled[s]):
-            contour = points[p, s]
-            first = torch.cat([contour[None, geometry.APEX], contour[geometry.LEFT]])
-            second = torch.cat([contour[None, geometry.BASE], contour[geometry.RIGHT]])
-            for segment in torch.cat([first, second], -1).tolist():
-                ends = {column: shorten(value) for column, value in zip(("X1", "Y1", "X2", "Y2"), segment, strict=True)}
-                rows.append({"FileName": name, "Phase": phase, "Border": BORDERS[s], **ends, "Frame": frames[p]})
+    for p, s in known.nonzero().tolist():
+        contour = points[p, s]
+        first = torch.cat([contour[None, geometry.APEX], contour[geometry.LEFT]])
+        second = torch.cat([contour[None, geometry.BASE], contour[geometry.RIGHT]])
+        for segment in torch.cat([first, second], -1).tolist():
+            ends = {column: shorten(value) for column, value in zip(("X1", "Y1", "X2", "Y2"), segment, strict=True)}
+            rows.append({"FileName": name, "Phase": PHASES[p], "Border": BORDERS[s], **ends, "Frame": frames[p]})
     return rows
 
 

@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from echo_e3net import geometry
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips
+from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
-from echo_e3net.data.tables import read_echonet
 from echo_e3net.data.transforms import Framing
 from echo_e3net.data.video import count_frames, luma, read_frames
 from echo_e3net.errors import InputError
@@ -23,7 +23,7 @@ SPAN = ClipSpan(8, 2)
 
 @pytest.fixture(scope="module")
 def records(phantom_root):
-    return read_echonet(phantom_root)
+    return EchoNetDynamic().read(phantom_root).records
 
 
 def same(a, b):
@@ -164,8 +164,8 @@ def test_damaged_videos_are_named(records, tmp_path):
 
 def test_a_workers_error_is_one_sentence(phantom_root, tmp_path):
     root = Path(shutil.copytree(phantom_root, tmp_path / "copy"))
-    for video in (root / "Videos").iterdir():
-        video.write_text("broken")
+    for i, video in enumerate((root / "Videos").iterdir()):
+        video.write_text(f"broken {i}")
     data = EchoDataModule(root, frames=8, size=64, workers=1)
     data.setup("validate")
     with pytest.raises(InputError) as caught:

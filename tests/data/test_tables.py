@@ -6,7 +6,8 @@ import pytest
 
 from echo_e3net import geometry
 from echo_e3net.data.datamodule import EchoDataModule
-from echo_e3net.data.tables import read_echonet, write_csv
+from echo_e3net.data.formats import EchoNetDynamic
+from echo_e3net.data.tables import write_csv
 from echo_e3net.errors import InputError
 
 
@@ -32,7 +33,7 @@ def put(row, column, value):
 
 def test_records_agree_with_the_tables(phantom_root):
     files = pd.read_csv(phantom_root / "FileList.csv")
-    records = read_echonet(phantom_root)
+    records = EchoNetDynamic().read(phantom_root).records
     assert [r.name for r in records] == files["FileName"].tolist()
     for record, row in zip(records, files.itertuples(), strict=True):
         assert record.ef * 100 == pytest.approx(row.EF)
@@ -44,7 +45,7 @@ def test_records_agree_with_the_tables(phantom_root):
 
 
 def test_the_epicardium_is_outside_the_endocardium(phantom_root):
-    for record in read_echonet(phantom_root):
+    for record in EchoNetDynamic().read(phantom_root).records:
         areas = geometry.polygon_area(geometry.border_polygon(record.landmarks))
         assert (areas[:, 1] > areas[:, 0]).all()
 
@@ -59,28 +60,28 @@ def test_the_epicardium_is_outside_the_endocardium(phantom_root):
         ("FileList.csv", put(1, "Split", "dev"), r"row 3 .*Split is 'dev'\. It must be TRAIN, VAL or TEST"),
         ("FileList.csv", put(1, "FileName", "gone"), r"row 3 \(gone\): .*gone\.avi does not exist"),
         ("FileList.csv", lambda t: t.drop(columns="Split"), r"column 'Split' is missing; it has 'FileName'"),
-        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), r"row 14: video .* is listed twice"),
+        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), r"row 14 \(0X\w+\): video .* is listed twice, first in row 2\. Keep"),
         ("VolumeTracings.csv", lambda t: t.drop(columns="X2"), r"VolumeTracings\.csv: column 'X2' is missing"),
-        ("VolumeTracings.csv", put(5, "Y1", "x"), r"VolumeTracings\.csv row 7: Y1 is 'x'"),
-        ("VolumeTracings.csv", put(5, "Y1", ""), r"VolumeTracings\.csv row 7: Y1 is ''"),
-        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), r"VolumeTracings\.csv row 2: Frame is '4000', but 0X\w+ has \d+ frames"),
+        ("VolumeTracings.csv", put(5, "Y1", "x"), r"VolumeTracings\.csv row 7 \(0X\w+\): Y1 is 'x'"),
+        ("VolumeTracings.csv", put(5, "Y1", ""), r"VolumeTracings\.csv row 7 \(0X\w+\): Y1 is ''"),
+        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), r"VolumeTracings\.csv row 2 \(0X\w+\): Frame is 4000, but the video has \d+ frames"),
     ],
 )
 def test_bad_tables_name_file_row_and_value(root, file, change, message):
     edit(root / file, change)
     with pytest.raises(InputError, match=message):
-        read_echonet(root)
+        EchoDataModule(root, frames=8).setup("fit")
 
 
 def test_missing_files(root, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        read_echonet(tmp_path / "nowhere")
+        EchoNetDynamic().read(tmp_path / "nowhere")
     (root / "VolumeTracings.csv").unlink()
     with pytest.raises(InputError, match=r"VolumeTracings\.csv: no such file"):
-        read_echonet(root)
+        EchoNetDynamic().read(root)
     (root / "FileList.csv").write_text("")
     with pytest.raises(InputError, match="not a readable CSV"):
-        read_echonet(root)
+        EchoNetDynamic().read(root)
 
 
 def test_what_is_not_labelled_is_masked_not_refused(root):
@@ -93,7 +94,7 @@ def test_what_is_not_labelled_is_masked_not_refused(root):
     edit(root / "VolumeTracings.csv", drop)
     edit(root / "FileList.csv", lambda t: t.assign(Split=t["Split"].str.lower(), FileName=t["FileName"] + ".avi"))
     (root / "EpiTracings.csv").unlink()
-    first, *others = read_echonet(root)
+    first, *others = EchoNetDynamic().read(root).records
     assert first.traced is None
     assert not first.landmark_mask.any()
     assert all(r.landmark_mask[:, 0].all() and not r.landmark_mask[:, 1].any() for r in others)
@@ -101,7 +102,7 @@ def test_what_is_not_labelled_is_masked_not_refused(root):
 
 def test_a_frame_with_other_than_21_segments_masks_the_video(root):
     edit(root / "VolumeTracings.csv", lambda t: t.iloc[1:])
-    masked = [r for r in read_echonet(root) if r.traced is None]
+    masked = [r for r in EchoNetDynamic().read(root).records if r.traced is None]
     assert len(masked) == 1
     assert not masked[0].landmark_mask.any()
 

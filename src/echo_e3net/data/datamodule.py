@@ -6,16 +6,20 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch.utils.data import DataLoader
 
 from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
+from echo_e3net.data.defects import Finding, by_kind, refused
+from echo_e3net.data.formats import EchoNetDynamic
+from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
-from echo_e3net.data.tables import SPLITS, VideoRecord, read_echonet, unlabelled
 from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.types import EchoClip, TrainingStatistics
@@ -24,13 +28,13 @@ MIN_FRAMES, MIN_SIZE = 8, 64
 
 
 class EchoDataModule(LightningDataModule):
-    """Clips of a data set in EchoNet-Dynamic's format.
+    """Clips of a data set.
 
     Training takes one clip a video and epoch; evaluation takes clips that do not depend on labels and are averaged per video. The seed is the run's
     (``--seed_everything``).
 
     Args:
-        root: folder with FileList.csv, VolumeTracings.csv and Videos/.
+        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/.
         videos: for predict: a video file, or a list of them, to read instead of the test split of ``root``.
         frames: frames of a clip, at least 8.
         period: take one frame every ``period`` frames of the video.
@@ -41,6 +45,8 @@ class EchoDataModule(LightningDataModule):
         eval_clips: which clips of a video evaluation reads.
         statistics_videos: training videos that the grey mean and SD are measured on, evenly chosen.
         start_method: how workers start (fork, spawn or forkserver); null: the platform's way.
+        format: how the data set lies on the disk; null: EchoNet-Dynamic's format.
+        on_defect: what a video that cannot be used does: raise stops, exclude goes on without it and lists it in excluded.csv.
     """
 
     def __init__(
@@ -56,6 +62,8 @@ class EchoDataModule(LightningDataModule):
         eval_clips: EvaluationPolicy | None = None,
         statistics_videos: int = 512,
         start_method: str | None = None,
+        format: DataFormat | None = None,
+        on_defect: Literal["raise", "exclude"] = "raise",
     ) -> None:
         super().__init__()
         if frames < MIN_FRAMES or size < MIN_SIZE or period < 1:
@@ -67,6 +75,8 @@ class EchoDataModule(LightningDataModule):
         self.batch_size, self.workers, self.start_method = batch_size, workers, start_method
         self.train_clips, self.eval_clips = train_clips or RandomClip(), eval_clips or CentredClip()
         self.statistics_videos = statistics_videos
+        self.format, self.on_defect = format or EchoNetDynamic(), on_defect
+        self.excluded: list[Finding] = []
         self.records: dict[str, list[VideoRecord]] = {}
 
     def setup(self, stage: str) -> None:
@@ -81,13 +91,30 @@ class EchoDataModule(LightningDataModule):
         if not self.records:
             if self.root is None:
                 raise InputError("no data: set --data.root to a folder in EchoNet-Dynamic's format (or, for predict, --data.videos to video files).")
-            records = read_echonet(Path(self.root))
+            records = self.usable(self.format.read(Path(self.root)))
             self.records = {split: [r for r in records if r.split == split] for split in SPLITS}
-            self.records["predict"] = self.records["test"]
+            self.records["predict"] = self.records["test"] or [r for r in records if not r.split]
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             if not self.records[split]:
                 raise InputError(f"{self.root}: FileList.csv lists no video of split {split.upper()}, which {stage} needs.")
             require_long_enough(self.records[split], self.span, split)
+
+    def usable(self, reading: Reading) -> list[VideoRecord]:
+        """The videos that can be used; says what is odd about the data set.
+
+        Raises:
+            InputError: a video cannot be used, and ``on_defect`` is raise.
+        """
+        self.excluded = refused(reading.findings)
+        if self.excluded and self.on_defect == "raise":
+            more = f" {len(self.excluded) - 1} more like it." if len(self.excluded) > 1 else ""
+            raise InputError(
+                f"{self.excluded[0]}{more} `echo-e3net data check {self.root}` lists everything; --data.on_defect exclude goes on without these videos."
+            )
+        if reading.findings:
+            counts = ", ".join(f"{count} × {defect.title} ({defect.effect.value})" for defect, count in by_kind(reading.findings).items())
+            rank_zero_info(f"{self.root}: {len(reading.records)} videos; {counts}. `echo-e3net data check {self.root}` shows each.")
+        return reading.records
 
     def train_dataloader(self) -> DataLoader[EchoClip]:
         """One clip a training video, shuffled by (seed, epoch)."""

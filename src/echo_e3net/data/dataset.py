@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import ClipSpan, EvaluationPolicy, TrainingPolicy
-from echo_e3net.data.tables import VideoRecord
 from echo_e3net.data.transforms import Framing
 from echo_e3net.data.video import count_frames, read_frames
 from echo_e3net.errors import InputError

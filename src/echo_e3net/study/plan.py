@@ -14,8 +14,9 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
 from echo_e3net.callbacks import CHECKPOINTS
+from echo_e3net.data.formats.echonet_dynamic import TRACINGS
+from echo_e3net.data.formats.listing import FILE_LIST
 from echo_e3net.data.phantom.write import MANIFEST
-from echo_e3net.data.tables import FILE_LIST, TRACINGS
 from echo_e3net.errors import InputError
 from echo_e3net.results import METRICS
 

@@ -1,0 +1,5 @@
+"""Data sets as they lie on the disk, one file a format; each gives :class:`echo_e3net.data.records.Reading`."""
+
+from echo_e3net.data.formats.echonet_dynamic import EchoNetDynamic
+
+__all__ = ["EchoNetDynamic"]
