@@ -20,12 +20,16 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split",
     "predict": "read EF from videos",
-    "data": "make data sets: data phantom writes a synthetic one with known EF and borders",
+    "data": "check data sets, or make a synthetic one with known EF and borders",
     "profile": "show what a network costs: parameters, multiply-accumulates, memory, latency",
     "study": "train and test every arm of an ablation study with every seed",
     "draw": "draw the network with the shapes of its tensors, or where it looks in videos",
     "report": "show a run's results as a table and a picture",
 }
+
+
+FLAGS = ("--decode",)
+"""Arguments of our own verbs that may stand without a value."""
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -56,7 +60,9 @@ def run(command: str, args: Sequence[str]) -> None:
     if command in ("data", "report", "study"):
         from jsonargparse import auto_cli
 
-        auto_cli(verbs(command), args=list(args[1:]), prog=f"echo-e3net {command}", as_positional=command != "data")
+        # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
+        positional = args[1:2] != ["phantom"]
+        auto_cli(verbs(command), args=spell_flags(args[1:]), prog=f"echo-e3net {command}", as_positional=positional)
     else:
         if command == "draw":
             from echo_e3net.draw import read_subject
@@ -81,9 +87,10 @@ def run(command: str, args: Sequence[str]) -> None:
 def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a function, or functions by name)
     """The functions behind a verb; their signatures and docstrings are its ``--help``."""
     if command == "data":
+        from echo_e3net.data.check import check
         from echo_e3net.data.phantom import phantom
 
-        return {"phantom": phantom}
+        return {"check": check, "phantom": phantom}
     if command == "study":
         from echo_e3net.study import study
 
@@ -91,6 +98,12 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
     from echo_e3net.report import report
 
     return report
+
+
+def spell_flags(args: Sequence[str]) -> list[str]:
+    """The arguments with ``--decode`` spelt out as ``--decode true``, which is what jsonargparse takes."""
+    following = [*args[1:], "--"]
+    return [word for arg, after in zip(args, following, strict=True) for word in ([arg, "true"] if arg in FLAGS and after.startswith("-") else [arg])]
 
 
 def plain(error: InputError) -> str:

@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from echo_e3net.data.frames import read_frames
 from echo_e3net.data.tables import read_rows
 from echo_e3net.data.tracings import canonical_landmarks
-from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.figures import BorderPicture, draw_border_sheet, draw_scores
 from echo_e3net.results import METRICS, PREDICTED_TRACINGS, PREDICTIONS, TEST_LABELS, TEST_TRACINGS, TEST_VIDEOS

@@ -19,6 +19,8 @@ from echo_e3net.types import BORDERS, PHASES
 
 GEOMETRY_TOLERANCE = 20.0
 """EF points that Simpson's EF of the tracings may be away from the label: the label is the clinical report's, several points are usual."""
+SMALLEST_AREA = 1.0
+"""Square pixels that a border must enclose."""
 MARGIN = 1.0
 """Pixels that a tracing may lie outside the frame."""
 
@@ -83,34 +85,37 @@ def report_traced(name: str, where: str, frames: TracedFrames, findings: Finding
         )
 
 
-def report_outside(traced: Mapping[str, TracedFrames], sizes: Mapping[str, tuple[float, float]], findings: Findings) -> None:
+def report_outside(traced: Mapping[str, TracedFrames], sizes: Mapping[str, tuple[int, int]], findings: Findings) -> None:
     """A finding for each contour that leaves the frame.
 
     Args:
         traced: traced frames by video.
-        sizes: height and width of each video's frames, pixels; NaN where unknown.
+        sizes: height and width of each video's frames, pixels, where they are known.
         findings: grows.
     """
-    for name, frames in traced.items():
-        height, width = sizes.get(name, (float("nan"), float("nan")))
+    for name, frames in ((name, frames) for name, frames in traced.items() if name in sizes):
+        height, width = sizes[name]
         for contour in (contour for contour in frames.values() if contour is not None):
             (left, top), (right, bottom) = contour.landmarks.amin(0).tolist(), contour.landmarks.amax(0).tolist()
             if min(left, top) < -MARGIN or right > width - 1 + MARGIN or bottom > height - 1 + MARGIN:
-                problem = f"the tracing reaches from ({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f}), the frame is {width:g}×{height:g}."
+                problem = f"the tracing reaches from ({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f}), the frame is {width}×{height}."
                 findings.add(Defect.OUT_OF_FRAME, name, contour.where, problem)
 
 
-def drop_crossing(traced: Mapping[str, TracedFrames], findings: Findings) -> None:
-    """Replace each contour that crosses itself by None, with a finding."""
+def drop_unusable(traced: Mapping[str, TracedFrames], findings: Findings) -> None:
+    """Replace each contour that has no extent or crosses itself by None, with a finding."""
     places = [(name, frame) for name, frames in traced.items() for frame, contour in frames.items() if contour is not None]
     if not places:
         return
     contours = torch.stack([contour.landmarks for name, frame in places if (contour := traced[name][frame]) is not None])
-    for place in crosses_itself(contours).nonzero()[:, 0].tolist():
+    flat = geometry.polygon_area(geometry.border_polygon(contours)) < SMALLEST_AREA
+    crossing = crosses_itself(contours)
+    for place in (flat | crossing).nonzero()[:, 0].tolist():
         name, frame = places[place]
         contour = traced[name][frame]
         assert contour is not None
-        findings.add(Defect.CROSSING, name, contour.where, "the border crosses itself: the tracing is not used.")
+        defect, problem = (Defect.DEGENERATE, "the border encloses nothing") if flat[place] else (Defect.CROSSING, "the border crosses itself")
+        findings.add(defect, name, contour.where, f"{problem}: the tracing is not used.")
         traced[name][frame] = None
 
 

@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader
 from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
 from echo_e3net.data.defects import Finding, by_kind, refused
 from echo_e3net.data.formats import EchoNetDynamic
+from echo_e3net.data.frames import read_frames
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
-from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.types import EchoClip, TrainingStatistics
 

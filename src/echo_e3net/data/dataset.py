@@ -14,10 +14,10 @@ import torch
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import ClipSpan, EvaluationPolicy, TrainingPolicy
 from echo_e3net.data.transforms import Framing
-from echo_e3net.data.video import count_frames, read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.types import BORDERS, PHASES, EchoClip
 

@@ -30,6 +30,7 @@ class VideoRecord(NamedTuple):
         traced: the traced ED and ES frame, or None where the video is not traced.
         landmarks: (P, S, K, 2), pixels of the frames as they are read; 0 where unlabelled.
         landmark_mask: (P, S).
+        size: height and width of the frames by the table, pixels; None where no table says.
     """
 
     name: str
@@ -40,6 +41,7 @@ class VideoRecord(NamedTuple):
     traced: tuple[int, int] | None
     landmarks: Float[Tensor, "P S K 2"]
     landmark_mask: Bool[Tensor, "P S"]
+    size: tuple[int, int] | None = None
 
 
 class Reading(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from echo_e3net.data.contours import Contour, TracedFrames, drop_crossing, label_phases, report_outside, report_traced
+from echo_e3net.data.contours import Contour, TracedFrames, drop_unusable, label_phases, report_outside, report_traced
 from echo_e3net.data.defects import Defect, Findings
 from echo_e3net.data.formats.listing import FILE_LIST, Limits, Row, check_number, locate, read_list, report_copies, report_unlisted, stem
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
@@ -49,13 +49,13 @@ class EchoNetDynamic(DataFormat):
         rows = {row.name: row for row in read_list(root, COLUMNS, findings, lambda row: row.values["Split"].strip().lower())}
         records = [listed_record(root, row, findings) for row in rows.values()]
         lengths = {record.name: record.frames for record in records if record.frames}
-        sizes = {row.name: (row.number("FrameHeight"), row.number("FrameWidth")) for row in rows.values()}
+        sizes = {record.name: record.size for record in records if record.size}
         traced = {}
         for border, name in TRACINGS.items():
             if border == "endo" or (root / name).exists():
                 traced[border] = read_tracings(root / name, rows.keys(), lengths, findings)
                 report_outside(traced[border], sizes, findings)
-                drop_crossing(traced[border], findings)
+                drop_unusable(traced[border], findings)
         for record in records:
             if record.split:
                 report_traced(record.name, rows[record.name].where, traced["endo"].get(record.name, {}), findings)
@@ -82,7 +82,10 @@ def listed_record(root: Path, row: Row, findings: Findings) -> VideoRecord:
     if edv > 0 and abs(100 * (edv - esv) / edv - ef_percent) > VOLUME_TOLERANCE:
         problem = f"EF is {ef_percent:.1f}, but EDV {edv:g} and ESV {esv:g} make it {100 * (edv - esv) / edv:.1f}. One of the three is wrong."
         findings.add(Defect.VOLUMES, row.name, row.where, problem)
-    return unlabelled(path)._replace(name=row.name, frames=int(frames) if frames > 0 else None, ef=ef_percent / 100, split=split)
+    height, width = row.number("FrameHeight"), row.number("FrameWidth")
+    size = (int(height), int(width)) if height > 0 and width > 0 else None
+    known = unlabelled(path)._replace(name=row.name, frames=int(frames) if frames > 0 else None, size=size)
+    return known._replace(ef=ef_percent / 100, split=split)
 
 
 def read_split(row: Row, findings: Findings) -> str:
@@ -122,7 +125,7 @@ def read_tracings(path: Path, names: Collection[str], lengths: Mapping[str, int]
         if name not in names:
             findings.add(Defect.UNLISTED_TRACING, name, where, f"{FILE_LIST} does not list the video: its {len(rows)} rows are left out.")
         elif not number[rows].all():
-            report_bad_number(path, table, rows[~number[rows]][0], name, findings)
+            report_bad_number(path, table, int(rows[~number[rows]][0]), name, findings)
         elif not inside[rows].all():
             row = rows[~inside[rows]][0]
             problem = f"Frame is {frames[row]:.0f}, but the video has {length[row]:.0f} frames by {FILE_LIST}. Frames count from 0; correct the row."

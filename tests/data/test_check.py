@@ -1,0 +1,285 @@
+"""``data check`` finds every kind of defect where it is planted, and nothing else; nothing on a clean set."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from echo_e3net.data.check import Probe, probe_defects
+from echo_e3net.data.contours import crosses_itself
+from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.data.defects import Defect, Effect, by_kind
+from echo_e3net.data.formats import EchoNetDynamic
+from echo_e3net.data.raster import write_mjpeg_avi
+from echo_e3net.data.records import unlabelled
+from echo_e3net.errors import InputError
+from tests.shapes import bullet
+
+LIST, ENDO = "FileList.csv", "VolumeTracings.csv"
+
+
+@pytest.fixture
+def root(phantom_root, tmp_path):
+    """A copy of the phantom that a test may damage."""
+    return shutil.copytree(phantom_root, tmp_path / "copy")
+
+
+def table(root, name=LIST):
+    return pd.read_csv(root / name, dtype=str)
+
+
+def edit(name, change):
+    """A plant that changes a table."""
+
+    def plant(root):
+        changed = table(root, name)
+        result = change(changed)
+        (changed if result is None else result).to_csv(root / name, index=False)
+
+    return plant
+
+
+def put(column, value, name=LIST, row=0):
+    return edit(name, lambda t: t.__setitem__(column, [value if i == row else v for i, v in enumerate(t[column])]))
+
+
+def video(root, row=0):
+    return root / "Videos" / f"{table(root)['FileName'][row]}.avi"
+
+
+def first_frame(t):
+    """Rows of the first traced frame of the first video."""
+    return (t["FileName"] == t["FileName"][0]) & (t["Frame"] == t["Frame"][0])
+
+
+def crossed(t):
+    """The left ends of two neighbouring discs change places along the axis: the border crosses itself."""
+    columns = ["X1", "Y1"]
+    low, high = t.index[first_frame(t)][[8, 14]]
+    t.loc[low, columns], t.loc[high, columns] = t.loc[high, columns].tolist(), t.loc[low, columns].tolist()
+
+
+def wide_at_es(t):
+    """The second frame of the first video becomes the first one, half as long and as wide as it takes to keep more volume... by its chords alone."""
+    mine = t[t["FileName"] == t["FileName"][0]]
+    frames = mine["Frame"].unique()
+    source, target = (mine.index[mine["Frame"] == frame] for frame in frames)
+    points = t.loc[source, ["X1", "Y1", "X2", "Y2"]].astype(float).to_numpy().reshape(-1, 2, 2)
+    axis, chords = points[0], points[1:]
+    along = axis[1] - axis[0]
+    middle = axis[0] + ((chords.mean(1) - axis[0]) @ along / (along @ along))[:, None] * along * 0.5
+    half = (chords[:, 1] - chords[:, 0]) / 2 * 1.6
+    new = np.concatenate([np.concatenate([axis[0], axis[0] + along * 0.5])[None], np.concatenate([middle - half, middle + half], -1)])
+    t.loc[target, ["X1", "Y1", "X2", "Y2"]] = new.round(4).astype(str)
+
+
+def shifted(t):
+    """The first tracing lies 60 pixels further left."""
+    for column in ("X1", "X2"):
+        t[column] = [f"{float(x) - 60}" if mine else x for x, mine in zip(t[column], first_frame(t), strict=True)]
+
+
+def squeezed(width):
+    """The chords of one traced frame are only so much of their length."""
+
+    def change(t):
+        rows = t.index[first_frame(t)][1:]
+        points = t.loc[rows, ["X1", "Y1", "X2", "Y2"]].astype(float).to_numpy().reshape(-1, 2, 2)
+        points = points.mean(1, keepdims=True) + (points - points.mean(1, keepdims=True)) * width
+        t.loc[rows, ["X1", "Y1", "X2", "Y2"]] = points.reshape(-1, 4).astype(str)
+
+    return change
+
+
+def make_link(root):
+    path = video(root)
+    outside = root.parent / "elsewhere.avi"
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+def copy_video(a, b):
+    def plant(root):
+        shutil.copy(video(root, a), video(root, b))
+
+    return plant
+
+
+def splits(phantom_root):
+    return table(phantom_root)["Split"].tolist()
+
+
+def split_pair(same):
+    """Two rows of the same split, or of train and another."""
+
+    def plant(root):
+        split = splits(root)
+        train = [i for i, s in enumerate(split) if s == "TRAIN"]
+        other = train[1] if same else split.index("TEST")
+        copy_video(other, train[0])(root)
+
+    return plant
+
+
+PLANTS = {
+    Defect.OUTSIDE: [put("FileName", "../secret"), put("FileName", "/etc/passwd"), put("FileName", "sub/video"), make_link],
+    Defect.ABSENT: [lambda root: video(root).unlink()],
+    Defect.TWICE: [edit(LIST, lambda t: pd.concat([t, t.iloc[:1]]))],
+    Defect.TWO_SPLITS: [edit(LIST, lambda t: pd.concat([t, t.iloc[:1].assign(Split="VAL" if t["Split"][0] != "VAL" else "TEST")]))],
+    Defect.COPY: [split_pair(same=True)],
+    Defect.COPY_SPLITS: [split_pair(same=False)],
+    Defect.UNLISTED: [lambda root: (root / "Videos" / "more.mp4").write_bytes(b"0")],
+    Defect.UNLISTED_TRACING: [edit(ENDO, lambda t: pd.concat([t, t.iloc[:21].assign(FileName="gone.avi")]))],
+    Defect.VALUE: [
+        put("EF", ""),
+        put("EF", "NaN"),
+        put("EF", "0.55e4"),
+        put("EF", "fifty"),
+        put("NumberOfFrames", "0"),
+        put("NumberOfFrames", "inf"),
+    ],
+    Defect.SPLIT: [put("Split", "dev"), put("Split", "")],
+    Defect.SPELLING: [put("Split", "train"), put("Split", " Train")],
+    Defect.RANGE: [put("FPS", "0.5"), put("FPS", "NaN"), put("FPS", "1000")],
+    Defect.VOLUMES: [put("EDV", "400")],
+    Defect.TRACING_VALUE: [put("Y1", "x", ENDO, 5), put("Y2", "", ENDO, 5), put("Frame", "3.5", ENDO, 5), put("X1", "inf", ENDO, 5)],
+    Defect.BEYOND: [
+        edit(ENDO, lambda t: t.__setitem__("Frame", t["Frame"].where(~first_frame(t), "4000"))),
+        edit(ENDO, lambda t: t.__setitem__("Frame", t["Frame"].where(~first_frame(t), "-1"))),
+    ],
+    Defect.OUT_OF_FRAME: [edit(ENDO, shifted)],
+    Defect.UNTRACED: [edit(ENDO, lambda t: t[t["FileName"] != t["FileName"][0]])],
+    Defect.ONE_TRACED: [edit(ENDO, lambda t: t[~first_frame(t)])],
+    Defect.MANY_TRACED: [edit(ENDO, lambda t: pd.concat([t, t[first_frame(t)].assign(Frame="1")]))],
+    Defect.SEGMENTS: [edit(ENDO, lambda t: t.drop(index=7)), edit(ENDO, lambda t: pd.concat([t, t.iloc[7:8]]))],
+    Defect.DEGENERATE: [edit(ENDO, squeezed(0)), edit(ENDO, squeezed(1e-3))],
+    Defect.CROSSING: [edit(ENDO, crossed)],
+    Defect.AREA: [edit(ENDO, wide_at_es)],
+    Defect.GEOMETRY: [put("EF", "2"), put("EF", "98.5")],
+}
+"""Ways to plant each defect that the tables show."""
+
+ALONG = {  # what comes with a defect by its nature
+    Defect.OUTSIDE: {Defect.UNLISTED, Defect.UNLISTED_TRACING},
+    Defect.GEOMETRY: {Defect.VOLUMES, Defect.RANGE},
+    Defect.AREA: {Defect.GEOMETRY, Defect.OUT_OF_FRAME},
+    Defect.OUT_OF_FRAME: set(),
+    Defect.CROSSING: {Defect.GEOMETRY},
+    Defect.TRACING_VALUE: {Defect.SEGMENTS, Defect.MANY_TRACED},
+    Defect.BEYOND: {Defect.ONE_TRACED, Defect.UNTRACED},
+    Defect.VALUE: {Defect.GEOMETRY, Defect.VOLUMES},
+    Defect.VOLUMES: {Defect.GEOMETRY},
+}
+
+
+def test_a_clean_set_has_no_finding(command, phantom_root):
+    code, _ = command("data", "check", phantom_root, "--decode", "--jobs", 1)
+    assert code == 0
+    assert "12 usable videos, nothing is wrong" in command.output
+
+
+@pytest.mark.parametrize(("defect", "plant"), [(d, p) for d, plants in PLANTS.items() for p in plants], ids=lambda x: getattr(x, "name", ""))
+def test_a_planted_defect_is_found_once_and_nothing_else(root, defect, plant):
+    names = table(root)["FileName"].tolist()
+    plant(root)
+    reading = EchoNetDynamic().read(root)
+    kinds = by_kind(reading.findings)
+    assert kinds[defect] == 1, reading.findings
+    assert set(kinds) - {defect} <= ALONG.get(defect, set()), reading.findings
+    finding = next(f for f in reading.findings if f.defect is defect)
+    assert str(root) in finding.where
+    lost = 0 if defect.effect is not Effect.REFUSED or defect is Defect.TWICE else 1
+    assert len(reading.records) == len(names) - lost
+    if defect.effect is Effect.MASKED:
+        assert sum(record.traced is None for record in reading.records) == 1
+
+
+def test_every_defect_is_planted_somewhere():
+    decoded = {Defect.UNDECODABLE, Defect.SHORT, Defect.LONG, Defect.SIZE, Defect.ODD_SIZE, Defect.BLANK, Defect.STILL}
+    assert set(PLANTS) | decoded == set(Defect)
+
+
+def test_all_findings_are_in_the_json_and_the_table_shows_the_first(command, root):
+    for row in range(4):
+        put("Split", "train", row=row)(root)
+    video(root, 5).unlink()
+    code, _ = command("data", "check", root, "--json", "found.json", "--rows", 2)
+    assert code == 1
+    found = json.loads(Path("found.json").read_text())
+    assert found["counts"]["absent"] == 1
+    assert found["usable_videos"] == 11
+    assert len(found["findings"]) == sum(found["counts"].values())
+    assert {"defect", "effect", "name", "where", "detail"} == set(found["findings"][0])
+    assert "videos are" in command.output
+    code, _ = command("data", "check", root, "--json", "-")
+    assert json.loads(command.output) == found
+
+
+def test_what_cannot_be_read_is_an_error(command, tmp_path):
+    assert command("data", "check", tmp_path / "nowhere")[0] == 2
+    assert command("data", "check", tmp_path)[0] == 2
+
+
+def test_training_stops_at_what_cannot_be_used_or_goes_on_without_it(root):
+    gone = video(root, splits(root).index("TRAIN"))
+    gone.unlink()
+    with pytest.raises(InputError, match=rf"{gone.name} does not exist.*data check .*on_defect exclude"):
+        EchoDataModule(root, frames=8).setup("fit")
+    data = EchoDataModule(root, frames=8, on_defect="exclude")
+    data.setup("fit")
+    assert gone.stem not in {record.name for record in data.records["train"]}
+    assert [finding.defect for finding in data.excluded] == [Defect.ABSENT]
+
+
+def test_a_leak_keeps_the_evaluations_video(root):
+    split_pair(same=False)(root)
+    test = table(root).loc[lambda t: t["Split"] == "TEST", "FileName"].iloc[0]
+    assert test in {record.name for record in EchoNetDynamic().read(root).records}
+
+
+@pytest.mark.parametrize(
+    ("found", "frames", "size", "expected"),
+    [
+        (Probe("broken"), 10, None, {Defect.UNDECODABLE}),
+        (Probe("", 9, 112, 112, 255, 2.0), 10, None, {Defect.SHORT}),
+        (Probe("", 11, 112, 112, 255, 2.0), 10, (112, 112), {Defect.LONG}),
+        (Probe("", 10, 112, 112, 255, 2.0), None, None, set()),
+        (Probe("", 10, 112, 100, 255, 2.0), 10, (112, 112), {Defect.SIZE}),
+        (Probe("", 10, 112, 100, 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
+        (Probe("", 10, 112, 112, 2, 0.0), 10, None, {Defect.BLANK}),
+        (Probe("", 10, 112, 112, 200, 0.0), 10, None, {Defect.STILL}),
+    ],
+)
+def test_what_decoding_shows(tmp_path, found, frames, size, expected):
+    record = unlabelled(tmp_path / "a.avi")._replace(frames=frames, size=size)
+    assert set(probe_defects(record, found, (112, 112))) == expected
+
+
+def test_decoding_finds_the_damaged_videos(command, root):
+    """A file cut short, a black one, a still one, one of another size and one of another length, each named with its finding."""
+    rng = np.random.default_rng(0)
+    frames = [int(n) for n in table(root)["NumberOfFrames"]]
+    noise = rng.integers(0, 255, (frames[1] + 3, 112, 112), dtype=np.uint8)
+    write_mjpeg_avi(video(root, 0), np.zeros((frames[0], 112, 112), np.uint8), 50)
+    write_mjpeg_avi(video(root, 1), noise, 50)
+    write_mjpeg_avi(video(root, 2), np.repeat(noise[:1], frames[2], 0), 50)
+    write_mjpeg_avi(video(root, 3), rng.integers(0, 255, (frames[3], 96, 112), dtype=np.uint8), 50)
+    video(root, 4).write_text("text")
+    write_mjpeg_avi(video(root, 5), noise[: frames[5] - 2], 50)
+    code, _ = command("data", "check", root, "--decode", "--jobs", 1, "--json", "-")
+    found = {f["name"]: f["defect"] for f in json.loads(command.output)["findings"]}
+    assert code == 1
+    assert found == dict(zip(table(root)["FileName"], ["blank", "long", "still", "size", "undecodable", "short"], strict=False))
+
+
+def test_a_border_that_touches_itself_does_not_cross():
+    whole = bullet()
+    stub = whole.clone()
+    stub[21] = stub[41]
+    crossing = whole.clone()
+    crossing[[5, 9]] = crossing[[9, 5]]
+    assert crosses_itself(torch.stack([whole, stub, crossing])).tolist() == [False, False, True]
