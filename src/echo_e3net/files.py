@@ -1,7 +1,8 @@
-"""Files that appear whole or not at all: written aside, then renamed into place."""
+"""Files that appear whole or not at all: written aside, then renamed into place; and what names a file's content."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,12 @@ def write_text(path: Path, text: str) -> None:
         return
     with whole(path) as aside:
         aside.write_bytes(content)
+
+
+def file_hash(path: Path) -> str:
+    """A short name for a file's bytes (BLAKE2b, 128 bits, hexadecimal)."""
+    with path.open("rb") as file:
+        digest = hashlib.blake2b(digest_size=16)
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

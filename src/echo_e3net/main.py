@@ -28,7 +28,7 @@ COMMANDS = {
 }
 
 
-FLAGS = ("--decode",)
+FLAGS = ("--decode", "--verify")
 """Arguments of our own verbs that may stand without a value."""
 
 
@@ -88,9 +88,10 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
     """The functions behind a verb; their signatures and docstrings are its ``--help``."""
     if command == "data":
         from echo_e3net.data.check import check
+        from echo_e3net.data.fill_cache import cache
         from echo_e3net.data.phantom import phantom
 
-        return {"check": check, "phantom": phantom}
+        return {"check": check, "cache": cache, "phantom": phantom}
     if command == "study":
         from echo_e3net.study import study
 

@@ -15,10 +15,12 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from echo_e3net.data.cache import FrameCache
 from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
 from echo_e3net.data.defects import Finding, by_kind, refused
+from echo_e3net.data.fill_cache import room
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.frames import read_frames
+from echo_e3net.data.frames import ReadFrames, read_frames
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
 from echo_e3net.errors import InputError
@@ -46,6 +48,8 @@ class EchoDataModule(LightningDataModule):
         statistics_videos: training videos that the grey mean and SD are measured on, evenly chosen.
         start_method: how workers start (fork, spawn or forkserver); null: the platform's way.
         format: how the data set lies on the disk; null: EchoNet-Dynamic's format.
+        cache: folder of decoded frames (``echo-e3net data cache``); null: videos are decoded as they are read.
+        fill_cache: whether a video that the cache does not hold is added to it when it is first read.
         on_defect: what a video that cannot be used does: raise stops, exclude goes on without it and lists it in excluded.csv.
     """
 
@@ -64,6 +68,8 @@ class EchoDataModule(LightningDataModule):
         start_method: str | None = None,
         format: DataFormat | None = None,
         on_defect: Literal["raise", "exclude"] = "raise",
+        cache: Path | None = None,
+        fill_cache: bool = True,
     ) -> None:
         super().__init__()
         if frames < MIN_FRAMES or size < MIN_SIZE or period < 1:
@@ -77,6 +83,8 @@ class EchoDataModule(LightningDataModule):
         self.statistics_videos = statistics_videos
         self.format, self.on_defect = format or EchoNetDynamic(), on_defect
         self.excluded: list[Finding] = []
+        self.cache = None if cache is None else FrameCache(Path(cache), fill_cache)
+        self.read: ReadFrames = read_frames if self.cache is None else self.cache.read
         self.records: dict[str, list[VideoRecord]] = {}
 
     def setup(self, stage: str) -> None:
@@ -92,6 +100,8 @@ class EchoDataModule(LightningDataModule):
             if self.root is None:
                 raise InputError("no data: set --data.root to a folder in EchoNet-Dynamic's format (or, for predict, --data.videos to video files).")
             records = self.usable(self.format.read(Path(self.root)))
+            if self.cache is not None and self.cache.fill:
+                room([record for record in records if self.cache.lookup(record.path) is None], self.cache.folder)
             self.records = {split: [r for r in records if r.split == split] for split in SPLITS}
             self.records["predict"] = self.records["test"] or [r for r in records if not r.split]
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
@@ -119,7 +129,7 @@ class EchoDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[EchoClip]:
         """One clip a training video, shuffled by (seed, epoch)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed)
+        clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed, self.read)
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return self._loader(clips, EpochSampler(clips, seed, rank, ranks))
 
@@ -136,7 +146,7 @@ class EchoDataModule(LightningDataModule):
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: str) -> DataLoader[EchoClip]:
-        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips), None)
+        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self.read), None)
 
     def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | None) -> DataLoader[EchoClip]:
         return DataLoader(
@@ -160,7 +170,7 @@ class EchoDataModule(LightningDataModule):
         count, total, squares = 0, 0.0, 0.0
         for record in track(chosen, "measuring grey levels", transient=True):
             index = np.unique(np.linspace(0, video_length(record) - 1, 8).astype(int))
-            grey = read_frames(record.path, index, record.frames).astype(np.float64)
+            grey = self.read(record.path, index, record.frames).astype(np.float64)
             count, total, squares = count + grey.size, total + grey.sum(), squares + np.square(grey).sum()
         mean = total / count
         sd = math.sqrt(max(squares / count - mean**2, 1.0))

@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch.utils.data import Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from echo_e3net.data.frames import count_frames, read_frames
+from echo_e3net.data.frames import ReadFrames, count_frames, read_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import ClipSpan, EvaluationPolicy, TrainingPolicy
 from echo_e3net.data.transforms import Framing
@@ -38,10 +39,13 @@ class TrainingClips(Dataset[EchoClip]):
         size: side of a clip in pixels.
         policy: chooses the start.
         seed: with epoch and number, the one source of chance.
+        read: where frames come from.
     """
 
-    def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: TrainingPolicy, seed: int) -> None:
-        self.records, self.span, self.size, self.policy, self.seed = records, span, size, policy, seed
+    def __init__(
+        self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: TrainingPolicy, seed: int, read: ReadFrames = read_frames
+    ) -> None:
+        self.records, self.span, self.size, self.policy, self.seed, self.read = records, span, size, policy, seed, read
 
     def __len__(self) -> int:
         return len(self.records)
@@ -51,7 +55,7 @@ class TrainingClips(Dataset[EchoClip]):
         record = self.records[key.number]
         rng = np.random.default_rng([self.seed, key.epoch, key.number])
         start = self.policy.start(video_length(record), self.span, record.traced, rng)
-        return read_clip(record, key.number, 0, start, self.span, self.size)
+        return read_clip(record, key.number, 0, start, self.span, self.size, self.read)
 
 
 class EvaluationClips(Dataset[EchoClip]):
@@ -62,10 +66,11 @@ class EvaluationClips(Dataset[EchoClip]):
         span: the size of a clip in time.
         size: side of a clip in pixels.
         policy: chooses the starts from the video's length alone.
+        read: where frames come from.
     """
 
-    def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: EvaluationPolicy) -> None:
-        self.records, self.span, self.size = records, span, size
+    def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: EvaluationPolicy, read: ReadFrames = read_frames) -> None:
+        self.records, self.span, self.size, self.read = records, span, size, read
         self.clips = [(i, c, start) for i, r in enumerate(records) for c, start in enumerate(policy.starts(video_length(r), span))]
 
     def __len__(self) -> int:
@@ -74,7 +79,7 @@ class EvaluationClips(Dataset[EchoClip]):
     def __getitem__(self, number: int) -> EchoClip:
         """The clip with that number."""
         index, clip, start = self.clips[number]
-        return read_clip(self.records[index], index, clip, start, self.span, self.size)
+        return read_clip(self.records[index], index, clip, start, self.span, self.size, self.read)
 
 
 class EpochSampler(DistributedSampler[EchoClip]):
@@ -102,16 +107,17 @@ def video_length(record: VideoRecord) -> int:
     return count_frames(record.path) if record.frames is None else record.frames
 
 
-def read_clip(record: VideoRecord, number: int, clip: int, start: int, span: ClipSpan, size: int) -> EchoClip:
+def read_clip(record: VideoRecord, number: int, clip: int, start: int, span: ClipSpan, size: int, read: ReadFrames = read_frames) -> EchoClip:
     """Decode, frame and label one clip.
 
     Raises:
-        InputError: the file cannot be decoded or is shorter than listed.
+        InputError: the file cannot be decoded, is shorter than listed, of another size than listed, or black.
     """
     length = video_length(record)
     frame_index = span.indices(start, length)
     exists = frame_index >= 0
-    frames = read_frames(record.path, frame_index[exists], record.frames)
+    frames = read(record.path, frame_index[exists], record.frames)
+    refuse_unfit(record, frames)
     framing = Framing.square(frames.shape[1], frames.shape[2], size)
     video = torch.zeros(1, span.frames, size, size, dtype=torch.uint8)
     video[0, torch.from_numpy(exists)] = framing.frames(frames, size)
@@ -133,6 +139,22 @@ def read_clip(record: VideoRecord, number: int, clip: int, start: int, span: Cli
         clip_number=torch.tensor(clip),
         name=record.name,
     )
+
+
+def refuse_unfit(record: VideoRecord, frames: UInt8[np.ndarray, "T H W"]) -> None:
+    """Refuse frames that are not what the table lists, or show nothing.
+
+    Raises:
+        InputError: they are of another size, or black.
+    """
+    height, width = frames.shape[1:]
+    if record.size not in (None, (height, width)):
+        listed = f"{record.size[0]}×{record.size[1]}" if record.size else ""
+        raise InputError(
+            f"{record.path}: frames are {height}×{width}, the table lists {listed} (height × width). Correct the table, or copy it again."
+        )
+    if not frames.any():
+        raise InputError(f"{record.path}: the frames are black. Copy the file again, or take it out of the list.")
 
 
 def require_long_enough(records: Sequence[VideoRecord], span: ClipSpan, split: str) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from echo_e3net.data import video
+
+ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
+"""A way to read frames, called as :func:`read_frames` is."""
 
 
 def count_frames(path: Path) -> int:

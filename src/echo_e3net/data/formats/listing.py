@@ -5,7 +5,6 @@ Each function says what it finds through ``findings`` and gives what can be used
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from echo_e3net.data.defects import Defect, Findings
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.tables import FIRST_ROW, read_rows
 from echo_e3net.errors import InputError
+from echo_e3net.files import file_hash
 
 FILE_LIST, VIDEOS, SUFFIX = "FileList.csv", "Videos", ".avi"
 NAN = math.nan
@@ -156,12 +156,3 @@ def report_copies(records: Sequence[VideoRecord], findings: Findings) -> None:
             where = f"{first.path.name} (split {first.split or 'none'})"
             problem = f"the same bytes as {where}" + (", in another split. Remove one of the two." if leak else ". Is it the same patient?")
             findings.add(Defect.COPY_SPLITS if leak else Defect.COPY, record.name, str(record.path), problem)
-
-
-def file_hash(path: Path) -> str:
-    """A short name for a file's bytes (BLAKE2b, 128 bits, hexadecimal)."""
-    with path.open("rb") as file:
-        digest = hashlib.blake2b(digest_size=16)
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
