@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from echo_e3net import geometry
@@ -14,7 +16,7 @@ from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, Trai
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
 from echo_e3net.data.transforms import Framing
-from echo_e3net.data.video import count_frames, luma, read_frames
+from echo_e3net.data.video import SEEK_FRAMES, count_frames, luma, read_frames, without_small_gaps
 from echo_e3net.errors import InputError
 from echo_e3net.main import plain
 
@@ -136,6 +138,23 @@ def test_a_bright_spot_stays_under_its_point(size):
     v, u = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     centre = torch.stack([(seen * u).sum(), (seen * v).sum()]) / seen.sum()
     torch.testing.assert_close(centre, framing.to_clip(torch.tensor([130.0, 70.0])), atol=0.1, rtol=0)
+
+
+@given(st.lists(st.integers(0, 300), min_size=0, max_size=40))
+def test_decoding_leaves_no_small_gap_and_forgets_no_frame(index):
+    wanted = np.array(index, dtype=int)
+    decoded = without_small_gaps(wanted)
+    steps = np.diff(decoded)
+    assert set(wanted) <= set(decoded)
+    assert ((steps == 1) | (steps > SEEK_FRAMES)).all()
+    assert not len(wanted) or (decoded[0], decoded[-1]) == (wanted.min(), wanted.max())
+    assert all(frame in wanted for frame in decoded[np.flatnonzero(steps > 1)])
+
+
+@pytest.mark.parametrize("index", [[0, 2, 4, 6], [7, 3, 3, 39], [5], [0, 30, 31, 2]])
+def test_frames_are_those_of_the_whole_video(records, index):
+    path = records[3].path
+    np.testing.assert_array_equal(read_frames(path, np.array(index)), read_frames(path)[index])
 
 
 def test_luma_keeps_equal_channels_exactly():

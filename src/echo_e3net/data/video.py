@@ -55,11 +55,24 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
     wanted = np.arange(held) if index is None else index
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= held):
         raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {held} frames.")
+    decoded = without_small_gaps(wanted)
     try:
-        frames = reader.get_batch(wanted.tolist()).asnumpy()
+        frames = reader.get_batch(decoded.tolist()).asnumpy()
     except Exception as error:
         raise InputError(f"{path}: frames {wanted.min()}…{wanted.max()} cannot be decoded ({_first_line(error)}). Copy the file again.") from error
-    return luma(frames)
+    return luma(frames[np.searchsorted(decoded, wanted)])
+
+
+def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:
+    """The frames to decode for those wanted, ascending: gaps of less than :data:`SEEK_FRAMES` are decoded too, as decord seeks at every gap."""
+    wanted = np.unique(index)
+    gaps = np.flatnonzero(np.diff(wanted) > SEEK_FRAMES)
+    runs = zip(wanted[np.r_[0, gaps + 1]], wanted[np.r_[gaps, -1]], strict=True) if len(wanted) else []
+    return np.concatenate([np.arange(first, last + 1) for first, last in runs] or [wanted])
+
+
+SEEK_FRAMES = 20
+"""Frames that take as long to decode as one seek (docs/BENCHMARKS.md): 112×112 MJPEG, decord 0.6.0."""
 
 
 def luma(frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
