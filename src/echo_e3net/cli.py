@@ -108,6 +108,18 @@ class E3CLI(LightningCLI):
             kwargs["return_predictions"] = False
         return kwargs
 
+    def _run_subcommand(self, subcommand: str) -> None:
+        try:
+            super()._run_subcommand(subcommand)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            files = " or ".join(self.datamodule.reading()) or "no file"
+            raise InputError(
+                f"a process that reads clips died while it was at {files} ({' '.join(str(error).split())}). Look at the file with `echo-e3net data check "
+                "--decode`; if memory ran out, lower --data.workers."
+            ) from error
+
     def find_checkpoint(self) -> str | None:
         """The checkpoint that ``--ckpt_path`` means, or None for a fresh fit.
 

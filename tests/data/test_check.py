@@ -199,7 +199,7 @@ def test_a_planted_defect_is_found_once_and_nothing_else(root, defect, plant):
 
 
 def test_every_defect_is_planted_somewhere():
-    decoded = {Defect.UNDECODABLE, Defect.SHORT, Defect.LONG, Defect.SIZE, Defect.ODD_SIZE, Defect.BLANK, Defect.STILL}
+    decoded = {Defect.UNDECODABLE, Defect.SHORT, Defect.LONG, Defect.HEADER, Defect.SIZE, Defect.ODD_SIZE, Defect.BLANK, Defect.STILL}
     assert set(PLANTS) | decoded == set(Defect)
 
 
@@ -245,13 +245,15 @@ def test_a_leak_keeps_the_evaluations_video(root):
     ("found", "frames", "size", "expected"),
     [
         (Probe("broken"), 10, None, {Defect.UNDECODABLE}),
-        (Probe("", 9, 112, 112, 255, 2.0), 10, None, {Defect.SHORT}),
-        (Probe("", 11, 112, 112, 255, 2.0), 10, (112, 112), {Defect.LONG}),
-        (Probe("", 10, 112, 112, 255, 2.0), None, None, set()),
-        (Probe("", 10, 112, 100, 255, 2.0), 10, (112, 112), {Defect.SIZE}),
-        (Probe("", 10, 112, 100, 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
-        (Probe("", 10, 112, 112, 2, 0.0), 10, None, {Defect.BLANK}),
-        (Probe("", 10, 112, 112, 200, 0.0), 10, None, {Defect.STILL}),
+        (Probe("", 9, 9, 0, 112, 112, 255, 2.0), 10, None, {Defect.SHORT}),
+        (Probe("", 11, 11, 0, 112, 112, 255, 2.0), 10, (112, 112), {Defect.LONG}),
+        (Probe("", 10, 10, 0, 112, 112, 255, 2.0), None, None, set()),
+        (Probe("", 10, 10, 0, 112, 100, 255, 2.0), 10, (112, 112), {Defect.SIZE}),
+        (Probe("", 10, 10, 0, 112, 100, 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
+        (Probe("", 10, 10, 99, 112, 112, 255, 2.0), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 300, 0, 112, 112, 255, 2.0), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 10, 0, 112, 112, 2, 0.0), 10, None, {Defect.BLANK}),
+        (Probe("", 10, 10, 0, 112, 112, 200, 0.0), 10, None, {Defect.STILL}),
     ],
 )
 def test_what_decoding_shows(tmp_path, found, frames, size, expected):

@@ -1,13 +1,16 @@
+import contextlib
 import math
 import shutil
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from echo_e3net import geometry
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.tables import write_csv
+from echo_e3net.data.tables import read_rows, write_csv
 from echo_e3net.errors import InputError
 
 
@@ -118,3 +121,58 @@ def test_write_csv_leaves_no_half_file(tmp_path):
     write_csv(target, [{"a": 1, "b": math.nan}], ["a", "b"])
     assert target.read_text() == "a,b\n1,\n"
     assert [p.name for p in target.parent.iterdir()] == ["table.csv"]
+
+
+FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0", exclude_categories=("Cs",)), max_size=6).map(str.strip)
+
+
+@given(st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=5), st.booleans(), st.booleans(), st.booleans(), st.permutations([0, 1, 2]))
+def test_a_csv_reads_the_same_however_it_is_written(tmp_path_factory, rows, bom, windows, quoted, order):
+    """Byte-order mark, line ends, quotes, order of columns and further columns do not matter."""
+    frame = pd.DataFrame(rows, columns=["a", "b", "c"], dtype=str)
+    text = (
+        frame[[frame.columns[i] for i in order]]
+        .assign(more="1")
+        .to_csv(index=False, quoting=1 if quoted else 0, lineterminator="\r\n" if windows else "\n")
+    )
+    path = tmp_path_factory.mktemp("csv") / "table.csv"
+    path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + text.encode())
+    assert [{k: row[k] for k in "abc"} for row in read_rows(path, "abc")] == [dict(zip("abc", row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,a\n1,2,3\n", r"column 'a' is there 2 times; it has 'a', 'b', 'a'"),
+        ("a,c\n1,2\n", r"column 'b' is missing; it has 'a', 'c'"),
+        ("a,b\n1,2,3\n", "not a readable CSV"),
+        ("a,b\n1,2\n1,2,3,4\n", "not a readable CSV"),
+        ('a,b\n1,"2\n', "not a readable CSV"),
+        ("\n\n", "not a readable CSV|column 'a' is missing"),
+        ("", "not a readable CSV"),
+        ("\x89PNG\r\n\x1a\n\xff", "not a readable CSV|column 'a' is missing"),
+    ],
+)
+def test_what_is_no_such_table_is_refused(tmp_path, text, message):
+    path = tmp_path / "table.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_rows(path, "ab")
+    assert str(path) in str(caught.value)
+
+
+def test_a_short_row_has_empty_values(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a,b\n1\n3,4\n")
+    assert read_rows(path, "ab") == [{"a": "1", "b": ""}, {"a": "3", "b": "4"}]
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_make_the_reader_fail_otherwise(phantom_root, tmp_path_factory, content):
+    """Whatever stands in FileList.csv, the reader gives findings or one clear error."""
+    root = tmp_path_factory.mktemp("bytes")
+    (root / "VolumeTracings.csv").write_text("FileName,X1,Y1,X2,Y2,Frame\n")
+    for start in (b"", b"FileName,EF,NumberOfFrames,Split\n"):
+        (root / "FileList.csv").write_bytes(start + content)
+        with contextlib.suppress(InputError):
+            assert EchoNetDynamic().read(root).records == []

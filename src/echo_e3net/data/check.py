@@ -21,6 +21,7 @@ from echo_e3net.data.defects import Defect, Finding, Findings, by_kind
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.parallel import each
+from echo_e3net.data.raster import claimed_frames
 from echo_e3net.data.records import DataFormat, Reading, VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
@@ -37,6 +38,8 @@ class Probe(NamedTuple):
     Attributes:
         error: why it does not decode; empty where it does.
         frames: frames that decode.
+        claimed: frames that the header claims; 0 where it claims nothing.
+        missing: bytes that the header claims and the file lacks.
         height: of the frames, pixels.
         width: of the frames, pixels.
         spread: brightest minus darkest grey value of the whole video.
@@ -45,6 +48,8 @@ class Probe(NamedTuple):
 
     error: str = ""
     frames: int = 0
+    claimed: int = 0
+    missing: int = 0
     height: int = 0
     width: int = 0
     spread: int = 0
@@ -97,7 +102,15 @@ def probe(path: Path) -> Probe:
         return Probe(str(error).removeprefix(f"{path}: "))
     change = float(np.mean([np.abs(a.astype(np.int16) - b).mean() for a, b in zip(frames[1:], frames[:-1], strict=True)])) if len(frames) > 1 else 0.0
     count, height, width = frames.shape
-    return Probe("", count, height, width, int(frames.max()) - int(frames.min()), change)
+    return Probe("", count, claimed_frames(path), missing_bytes(path), height, width, int(frames.max()) - int(frames.min()), change)
+
+
+def missing_bytes(path: Path) -> int:
+    """Bytes that a RIFF file's header claims and the file lacks; 0 for other files."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    claimed = 8 + int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
+    return max(0, claimed - path.stat().st_size)
 
 
 def report_probes(records: Sequence[VideoRecord], probes: Sequence[Probe], findings: Findings) -> None:
@@ -119,6 +132,12 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int]) -> 
         defects[Defect.SHORT] = f"{found.frames} frames decode, the table lists {listed}. Copy the file again or correct NumberOfFrames."
     elif found.frames > listed:
         defects[Defect.LONG] = f"{found.frames} frames decode, the table lists {listed}: the rest is never read. Correct NumberOfFrames."
+    if found.claimed not in (0, found.frames):
+        defects[Defect.HEADER] = f"the header claims {found.claimed} frames, {found.frames} decode: other programs may be misled."
+    elif found.missing:
+        defects[Defect.HEADER] = (
+            f"the header claims {found.missing} bytes more than the file holds: it is cut short at the end, though all frames decode."
+        )
     if record.size is not None and record.size != size:
         wrong = f"frames are {size[0]}×{size[1]}, the table lists {record.size[0]}×{record.size[1]} (height × width): tracings would not fit."
         defects[Defect.SIZE] = wrong
@@ -126,7 +145,7 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int]) -> 
         defects[Defect.ODD_SIZE] = f"frames are {size[0]}×{size[1]}, most others {usual[0]}×{usual[1]}: they are cropped to a square and resized."
     if found.spread <= BLANK_SPREAD:
         defects[Defect.BLANK] = f"all pixels of all frames are within {found.spread} grey values of each other. Copy the file again."
-    elif found.change < STILL_CHANGE:
+    elif found.frames > 1 and found.change < STILL_CHANGE:
         defects[Defect.STILL] = f"frames change by {found.change:.2f} grey values on average: a still picture has no EF."
     return defects
 

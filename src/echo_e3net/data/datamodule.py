@@ -23,6 +23,7 @@ from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import ReadFrames, read_frames
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
+from echo_e3net.data.watch import Watch
 from echo_e3net.errors import InputError
 from echo_e3net.types import EchoClip, TrainingStatistics
 
@@ -86,6 +87,7 @@ class EchoDataModule(LightningDataModule):
         self.cache = None if cache is None else FrameCache(Path(cache), fill_cache)
         self.read: ReadFrames = read_frames if self.cache is None else self.cache.read
         self.records: dict[str, list[VideoRecord]] = {}
+        self.watches: list[Watch] = []
 
     def setup(self, stage: str) -> None:
         """Read the tables and check what the stage needs."""
@@ -129,7 +131,7 @@ class EchoDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader[EchoClip]:
         """One clip a training video, shuffled by (seed, epoch)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
-        clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed, self.read)
+        clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed, self._watched())
         rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return self._loader(clips, EpochSampler(clips, seed, rank, ranks))
 
@@ -146,7 +148,7 @@ class EchoDataModule(LightningDataModule):
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: str) -> DataLoader[EchoClip]:
-        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self.read), None)
+        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched()), None)
 
     def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | None) -> DataLoader[EchoClip]:
         return DataLoader(
@@ -158,6 +160,14 @@ class EchoDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             multiprocessing_context=self.start_method if self.workers else None,
         )
+
+    def _watched(self) -> Watch:
+        self.watches.append(Watch(self.read, self.workers))
+        return self.watches[-1]
+
+    def reading(self) -> list[str]:
+        """The files that workers are reading now, or were when they died."""
+        return [path for watch in self.watches for path in watch.reading()]
 
     def training_statistics(self) -> TrainingStatistics:
         """Grey mean and SD of the training split, its mean EF, and which borders it labels.

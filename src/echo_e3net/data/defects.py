@@ -53,6 +53,7 @@ class Defect(Enum):
     UNDECODABLE = ("video that does not decode", Effect.REFUSED)
     SHORT = ("video with fewer frames than listed", Effect.REFUSED)
     LONG = ("video with more frames than listed", Effect.KEPT)
+    HEADER = ("header that claims other than the file holds", Effect.KEPT)
     SIZE = ("frames of another size than listed", Effect.REFUSED)
     ODD_SIZE = ("frames of an unusual size for this data set", Effect.KEPT)
     BLANK = ("video without a picture", Effect.REFUSED)

@@ -105,6 +105,15 @@ def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, 
         _encode(aside, frames, fps, quality)
 
 
+def claimed_frames(path: Path) -> int:
+    """Frames that a video's header claims, without decoding any; 0 where it claims nothing, or is unreadable."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    try:
+        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
+    finally:
+        capture.release()
+
+
 def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
     """What is left of a grey picture after it was stored as JPEG."""
     _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])

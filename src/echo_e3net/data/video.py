@@ -59,6 +59,7 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
     try:
         frames = reader.get_batch(decoded.tolist()).asnumpy()
     except Exception as error:
+        pass_on(error)
         raise InputError(f"{path}: frames {wanted.min()}…{wanted.max()} cannot be decoded ({_first_line(error)}). Copy the file again.") from error
     return luma(frames[np.searchsorted(decoded, wanted)])
 
@@ -81,12 +82,19 @@ def luma(frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
     return ((77 * red + 150 * green + 29 * blue + 128) >> 8).astype(np.uint8)
 
 
+def pass_on(error: Exception) -> None:
+    """Raise what is not of decord: torch tells of a dead worker in a signal handler, wherever Python is at that moment."""
+    if "DataLoader worker" in str(error):
+        raise error
+
+
 def _open(path: Path) -> Any:  # noqa: ANN401  (decord has no types)
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a video file. Name the files in it.' if path.is_dir() else 'no such video file.'}")
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
     except Exception as error:
+        pass_on(error)
         raise InputError(f"{path}: not a video that can be decoded ({_first_line(error)}). Copy it again, or take it out of the list.") from error
     if len(reader) == 0:
         raise InputError(f"{path}: the video holds no frame. Copy it again, or take it out of the list.")
