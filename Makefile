@@ -73,8 +73,8 @@ smoke: $(INSTALLED) ## fit and test for seconds through the real command line, i
 	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
 	$(BIN)/echo-e3net test $$config
 
-bench: $(INSTALLED) ## how fast clips are decoded, on this machine
-	$(BIN)/python experiments/bench_decode.py
+bench: $(INSTALLED) ## how fast clips come, decoded and cached, on this machine
+	$(BIN)/python experiments/bench_data.py
 
 # One after another, also under -j, and the tests last: their closing line is the verdict.
 ci: ## what continuous integration runs: lint, types, smoke, all tests but the GPU's
