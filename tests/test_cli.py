@@ -1,5 +1,6 @@
 """The way from files to figures through the real command line, on a tiny network."""
 
+import errno
 import json
 import math
 import os
@@ -152,6 +153,11 @@ def test_a_report_needs_no_low_ef(command, tiny, tmp_path):
     assert command("report", path.parent)[0] == 0
     assert "no video with an EF of 40 % or below" in command.output
     assert "videos is 0" in command("report", path.parent, "--videos", 0)[1]
+    (path.parent / "scores.png").unlink()
+    (path.parent / "scores.png").mkdir()
+    code, error = command("report", path.parent)
+    assert (code, error.count("\n")) == (2, 1)
+    assert "scores.png cannot be written: it is a folder" in error
 
 
 def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(command, tiny, tmp_path):
@@ -213,7 +219,9 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
         (("--model.network.detector.timing_level", 9), "detector: timing_level is 9"),
         (("--model.network.aggregator.level", 9), "aggregator: level is 9"),
         (("--model.network.aggregator.dim", 30), "dim 30 is not a multiple"),
-        (("--model.network.backbone.hybrid_channels", "[8, 41]"), "41 channels are not a multiple"),
+        (("--model.network.backbone.hybrid_channels", "[8, 41]"), "channels 41 is not a multiple of heads 4"),
+        (("--model.network.backbone.init_args.stem_channels", 0), "backbone: stem_channels is 0"),
+        (("--model.network.backbone.init_args.spatial_attention.grid", "[0, 4, 4]"), "SpatialAttention: grid is (0, 4, 4)"),
         (("--ckpt_path", "last"), "last.ckpt is not there"),
         (("--model.network.detector", "null"), "the loss terms ['landmarks', 'timing', 'volume_ratio'] have nothing to judge"),
         (("--model.network.backbone.temporal_strides", "[1, 1]"), "temporal_strides [1, 1]"),
@@ -225,6 +233,50 @@ def test_what_a_user_gets_wrong_ends_in_one_sentence(command, tiny, change, mess
     assert code == 2
     assert message in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        (("fit", "--runs", "plain"), "plain/tiny/environment.json"),
+        (("profile", "--repeats", 1, "--json", "plain/x.json"), "plain/x.json"),
+        (("profile", "--repeats", 1, "--json", "folder"), "folder"),
+        (("draw", "architecture", "--out", "plain/x.png"), "plain/x.png"),
+        (("draw", "architecture", "--runs", "plain"), "plain/tiny/architecture.png"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(command, tiny, tmp_path, arguments, place):
+    (tmp_path / "plain").write_text("")
+    (tmp_path / "folder").mkdir()
+    verbs = [word for word in arguments[:2] if word in ("fit", "profile", "draw", "architecture")]
+    code, error = command(*verbs, *tiny, *arguments[len(verbs) :])
+    assert code == 2
+    assert f"{place} cannot be written: " in error
+    assert "Traceback" not in error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "plain", "tiny.yaml"]
+
+
+def test_a_picture_is_png_or_jpeg(command, tiny, tmp_path):
+    assert command("draw", "architecture", *tiny, "--out", "x.jpg")[0] == 0
+    code, error = command("draw", "architecture", *tiny, "--out", "x.gif")
+    assert code == 2
+    assert "x.gif: a picture is written as PNG or JPEG; give a name that ends in .png, .jpg or .jpeg" in error
+
+
+def test_what_the_system_refuses_late_is_a_sentence_too(command, monkeypatch):
+    def refuse(error):
+        def run(name, args):
+            raise error
+
+        monkeypatch.setattr("echo_e3net.main.run", run)
+        return command("report", "x")
+
+    assert refuse(PermissionError(errno.EACCES, "Permission denied", "a.csv"))[1].endswith(
+        "a.csv: Permission denied. Check the path, and your rights there.\n"
+    )
+    assert "No space left on device. Make room" in refuse(OSError(errno.ENOSPC, "No space left on device"))[1]
+    with pytest.raises(BrokenPipeError):  # of no file: not the user's to mend
+        refuse(BrokenPipeError(errno.EPIPE, "Broken pipe"))
 
 
 def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):

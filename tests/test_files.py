@@ -1,6 +1,10 @@
+import errno
+import os
+
 import pytest
 
-from echo_e3net.files import whole, write_text
+from echo_e3net.errors import InputError
+from echo_e3net.files import require_place, whole, write_text
 
 
 def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path):
@@ -12,7 +16,7 @@ def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path):
             aside.write_text("half")
             raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"table.csv cannot be written: disk full"):
         fail()
     assert target.read_text() == "first\n"
     assert list(target.parent.iterdir()) == [target]
@@ -25,3 +29,28 @@ def test_a_file_that_already_says_so_is_left_alone(tmp_path):
     write_text(target, "é\r\n")
     assert target.stat().st_mtime_ns == before
     assert target.read_bytes() == "é\r\n".encode()
+
+
+def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(InputError, match=r"plain/new/x.txt cannot be written: .*/plain is a file, not a folder. Name another place"):
+        write_text(tmp_path / "plain/new/x.txt", "x")
+    with pytest.raises(InputError, match=f"{tmp_path} cannot be written: it is a folder"):
+        write_text(tmp_path, "x")
+
+    def fill():
+        with whole(tmp_path / "x.txt"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(InputError, match=r"x.txt cannot be written: no space left on device. Make room"):
+        fill()
+
+
+def test_a_place_is_tried_before_the_work(tmp_path):
+    (tmp_path / "plain").write_text("")
+    require_place(tmp_path / "new" / "folder" / "x.txt")
+    require_place(tmp_path / "plain")
+    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+    for place in (tmp_path / "plain" / "x.txt", tmp_path / "plain" / "new" / "x.txt", tmp_path, tmp_path / ("n" * 300), tmp_path / ("n" * 300) / "x"):
+        with pytest.raises(InputError, match="cannot be written"):
+            require_place(place)

@@ -183,6 +183,14 @@ def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path, capsys)
         study(path, jobs=0)
 
 
+@pytest.mark.parametrize("where", ["out", "runs"])
+def test_results_that_could_not_be_written_are_refused_before_any_trial(plan, tmp_path, where):
+    path, calls, _ = plan
+    with pytest.raises(InputError, match=r"results.csv cannot be written: .*study.yaml is a file"):
+        study(path, **{where: path / "results"})
+    assert calls == []
+
+
 def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_training(plan):
     path, calls, pretend = plan
     pretend.fails = lambda call: call[0] == "other"

@@ -27,9 +27,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from echo_e3net.callbacks import CHECKPOINTS, CONFIG, LAST, Checkpoints, ExclusionRecord, LastCheckpoint, RunRecord
+from echo_e3net.callbacks import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST, Checkpoints, ExclusionRecord, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
+from echo_e3net.files import require_place
 from echo_e3net.nn.network import E3Net
 from echo_e3net.results import PredictionWriter, TestReport
 from echo_e3net.system import E3System
@@ -70,6 +71,7 @@ class E3CLI(LightningCLI):
         """Check the run's folder before anything expensive is built."""
         if self.subcommand is None:
             return
+        require_place(self.run_folder / ENVIRONMENT)
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
             self.warn_of_other_clips()

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from echo_e3net.cli import NetworkCLI
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.errors import InputError
-from echo_e3net.figures import AttentionPicture, Box, draw_architecture, draw_attention
+from echo_e3net.figures import AttentionPicture, Box, draw_architecture, draw_attention, require_picture
 from echo_e3net.nn.backbone import Stage
 from echo_e3net.nn.border_detector import LandmarkCues
 from echo_e3net.nn.network import E3Net
@@ -36,7 +36,9 @@ class DrawCLI(NetworkCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the picture."""
         super().add_arguments_to_parser(parser)
-        parser.add_argument("--out", type=Path | None, default=None, help="the PNG to write; null: <subject>.png in the run's folder")
+        parser.add_argument(
+            "--out", type=Path | None, default=None, help="the picture to write, PNG or JPEG; null: <subject>.png in the run's folder"
+        )
         parser.add_argument("--rows", type=int, default=4, help="attention: how many videos")
 
 
@@ -54,6 +56,7 @@ def draw(args: Sequence[str]) -> None:
     subject = read_subject(args)
     cli = DrawCLI(f"draw {subject}", SUBJECTS[subject], args[1:])
     out = cli.config.out or cli.run_folder / f"{subject}.png"
+    require_picture(out)
     if subject == "architecture":
         size = cli.config.data.size
         text = "shapes: batch × channels × T × H × W; after a phase timing: batch × phases (ED, ES) × …; landmarks × (x, y)"

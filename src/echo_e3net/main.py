@@ -14,6 +14,7 @@ from typing import Any
 
 from echo_e3net import __version__
 from echo_e3net.errors import InputError
+from echo_e3net.files import FULL
 
 COMMANDS = {
     "fit": "train a network",
@@ -47,10 +48,11 @@ def main(args: Sequence[str] | None = None) -> int:
         if type(stop).__name__ == "SIGTERMException":  # Lightning's: it would exit with 0, as if the training were done
             return 143
         raise
-    except InputError as error:
-        if os.environ.get("ECHO_E3NET_TRACEBACK"):
+    except (InputError, OSError) as error:
+        sentence = plain(error) if isinstance(error, InputError) else of_system(error)
+        if os.environ.get("ECHO_E3NET_TRACEBACK") or sentence is None:
             raise
-        print(f"echo-e3net: error: {plain(error)}", file=sys.stderr)
+        print(f"echo-e3net: error: {sentence}", file=sys.stderr)
         return 2
     return 0
 
@@ -110,6 +112,13 @@ def spell_flags(args: Sequence[str]) -> list[str]:
 def plain(error: InputError) -> str:
     """The sentence of an error, also when a worker process wrapped it in its traceback."""
     return str(error).rsplit("InputError: ", 1)[-1].strip()
+
+
+def of_system(error: OSError) -> str | None:
+    """The sentence of what the system refused; None where it is about no file, so that it is not a user's to mend."""
+    if error.errno in FULL:
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Make room, then run again."
+    return f"{error.filename}: {error.strerror}. Check the path, and your rights there." if error.filename else None
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from echo_e3net.cli import NetworkCLI
 from echo_e3net.errors import InputError
-from echo_e3net.files import write_text
+from echo_e3net.files import require_place, write_text
 from echo_e3net.nn.network import E3Net
 
 
@@ -53,6 +53,8 @@ def profile(args: Sequence[str] | None = None) -> None:
         raise InputError(f"repeats {config.repeats}, threads {config.threads}: both must be at least 1.")
     if config.device != "cpu" and not (config.device.startswith("cuda") and torch.cuda.is_available()):
         raise InputError(f"--device {config.device}: torch sees no such device here. Say cpu, or cuda where there is one.")
+    if config.json not in (None, "-"):
+        require_place(Path(config.json))
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     video = torch.randint(0, 256, (1, 1, config.data.frames, config.data.size, config.data.size), dtype=torch.uint8, device=config.device)

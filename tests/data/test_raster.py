@@ -3,6 +3,7 @@ import pytest
 
 from echo_e3net.data import raster
 from echo_e3net.data.video import read_frames
+from echo_e3net.errors import InputError
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_nothing_is_left_of_a_video_that_fails(tmp_path, frames, monkeypatch):
         raise OSError("disk full")
 
     monkeypatch.setattr(raster, "_encode", fail)
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(InputError, match=r"a.avi cannot be written: disk full"):
         raster.write_mjpeg_avi(tmp_path / "a.avi", frames, fps=50)
     assert not list(tmp_path.iterdir())
 

@@ -16,11 +16,12 @@ from echo_e3net.nn.layers import Conv3x3x3, frame_weights
 from echo_e3net.nn.network import E3Net
 from echo_e3net.types import TrainingStatistics
 
+SMALL = {"cnn_channels": (8, 8), "hybrid_channels": (8, 16, 16)}
+
 
 def small(**parts):
     torch.manual_seed(0)
-    encoder = LHUNetEncoder(cnn_channels=(8, 8), hybrid_channels=(8, 16, 16))
-    return E3Net(encoder, **({"detector": functools.partial(BorderDetector, dim=32)} | parts))
+    return E3Net(**({"backbone": LHUNetEncoder(**SMALL), "detector": functools.partial(BorderDetector, dim=32)} | parts))
 
 
 def clip(*shape, seed=0):
@@ -134,11 +135,41 @@ def test_one_query_set_serves_both_phases():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "message"), [({"query_sets": 3}, "query_sets is 3"), ({"borders": 0}, "borders is 0"), ({"dim": 30}, "dim 30 is not a multiple")]
+    ("part", "wrong", "message"),
+    [
+        ("detector", {"query_sets": 3}, "query_sets is 3"),
+        ("detector", {"borders": 0}, "borders is 0"),
+        ("detector", {"layers": 0}, "layers is 0"),
+        ("detector", {"dim": 30}, "detector: dim 30 is not a multiple of heads 4"),
+        ("detector", {"dim": 0}, "detector: dim is 0"),
+        ("detector", {"dim": -4}, "detector: dim is -4"),
+        ("detector", {"heads": 0}, "detector: heads is 0"),
+        ("aggregator", {"dim": 0}, "aggregator: dim is 0"),
+        ("aggregator", {"dim": -32}, "aggregator: dim is -32"),
+        ("aggregator", {"heads": -4}, "aggregator: heads is -4"),
+        ("backbone", {"stem_channels": 0}, "backbone: stem_channels is 0"),
+        ("backbone", {"stem_channels": -4}, "backbone: stem_channels is -4"),
+        ("backbone", {"inputs": 3}, "backbone: inputs is 3, but"),
+        ("backbone", {"cnn_channels": [0, 8]}, r"backbone: cnn_channels is \[0, 8\]"),
+        ("backbone", {"hybrid_channels": [8, -8, 8]}, r"backbone: hybrid_channels is \[8, -8, 8\]"),
+        ("backbone", {"cnn_channels": [], "hybrid_channels": [], "temporal_strides": []}, r"cnn_channels \[\] and hybrid_channels \[\]"),
+        ("backbone", {"temporal_strides": [1, 1]}, r"temporal_strides \[1, 1\]"),
+        ("backbone", {"spatial_attention": functools.partial(SpatialAttention, grid=(0, 4, 4))}, r"SpatialAttention: grid is \(0, 4, 4\)"),
+        ("backbone", {"spatial_attention": functools.partial(SpatialAttention, heads=0)}, "SpatialAttention: heads is 0"),
+        (
+            "backbone",
+            {"spatial_attention": functools.partial(SpatialAttention, heads=3)},
+            "SpatialAttention: channels 8 is not a multiple of heads 3",
+        ),
+        ("backbone", {"channel_attention": functools.partial(ChannelAttention, heads=-8)}, "ChannelAttention: heads is -8"),
+    ],
 )
-def test_a_detector_says_what_it_cannot_be(wrong, message):
+def test_a_part_says_what_it_cannot_be(part, wrong, message):
+    """Whatever is no width, no number of heads and no grid is named with its value, before torch trips over it or computes nothing from it."""
+    made = {"backbone": LHUNetEncoder, "detector": BorderDetector, "aggregator": FeatureAggregator}[part]
+    usual = {"backbone": SMALL, "detector": {"dim": 32}, "aggregator": {"dim": 32}}[part]
     with pytest.raises(InputError, match=message):
-        small(detector=functools.partial(BorderDetector, **({"dim": 32} | wrong)))
+        small(**{part: made(**(usual | wrong)) if part == "backbone" else functools.partial(made, **(usual | wrong))})
 
 
 def test_without_detector_there_is_ef_alone():

@@ -99,7 +99,7 @@ def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, 
         quality: JPEG quality, 1…100.
 
     Raises:
-        OSError: if the encoder cannot write the file.
+        InputError: the file cannot be written.
     """
     with whole(path) as aside:
         _encode(aside, frames, fps, quality)
@@ -124,7 +124,7 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     """Write a grey or red-green-blue uint8 picture; the file appears whole or not at all.
 
     Raises:
-        OSError: if the file cannot be written.
+        InputError: the file cannot be written.
     """
     _, buffer = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
     with whole(path) as aside:
@@ -136,7 +136,7 @@ def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality:
     # OpenCV's own encoder: the one that honours the quality (by set(), not as an option), and the same bytes whatever codecs the machine has.
     writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height), True)
     if not writer.isOpened() or not writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality):
-        raise OSError(f"cannot write a motion-JPEG file to {path}")
+        raise OSError("OpenCV cannot open a motion-JPEG file there")
     try:
         for frame in frames:
             writer.write(np.repeat(frame[..., None], 3, axis=-1))

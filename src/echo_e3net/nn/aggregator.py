@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from echo_e3net import geometry
 from echo_e3net.errors import InputError
 from echo_e3net.nn.border_detector import LandmarkCues
-from echo_e3net.nn.layers import Mlp, frame_weights
+from echo_e3net.nn.layers import Mlp, frame_weights, require_heads
 from echo_e3net.types import BORDERS, PHASES
 
 
@@ -89,7 +89,7 @@ class FeatureAggregator(nn.Module):
         statistics: makes what a map is summed up by.
 
     Raises:
-        InputError: ``heads`` or ``level`` does not fit.
+        InputError: ``dim``, ``heads`` or ``level`` does not fit.
     """
 
     def __init__(
@@ -102,8 +102,7 @@ class FeatureAggregator(nn.Module):
         statistics: Callable[[], MapStatistics] = MapStatistics,
     ) -> None:
         super().__init__()
-        if heads < 1 or dim % heads:
-            raise InputError(f"aggregator: dim {dim} is not a multiple of heads {heads}.")
+        require_heads("aggregator", "dim", dim, heads)
         if not 0 <= level < len(channels):
             raise InputError(f"aggregator: level is {level}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}.")
         self.level = level

@@ -18,8 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from echo_e3net.errors import InputError
-from echo_e3net.nn.layers import ResidualBlock, group_norm
+from echo_e3net.nn.layers import ResidualBlock, group_norm, require_heads, require_positive
 
 
 class LargeKernelAttention(nn.Module):
@@ -62,12 +61,15 @@ class SpatialAttention(nn.Module):
         channels: channels in and out, a multiple of ``heads``.
         heads: attention heads.
         grid: cells (t, y, x) that keys and values are averaged onto; their product is P.
+
+    Raises:
+        InputError: an argument is none of those.
     """
 
     def __init__(self, channels: int, heads: int = 4, grid: tuple[int, int, int] = (4, 4, 4)) -> None:
         super().__init__()
-        if channels % heads:
-            raise InputError(f"{type(self).__name__}: {channels} channels are not a multiple of {heads} heads.")
+        require_heads(type(self).__name__, "channels", channels, heads)
+        require_positive(type(self).__name__, {"grid": grid})
         self.heads = heads
         self.grid = grid
         self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
@@ -99,12 +101,14 @@ class ChannelAttention(nn.Module):
     Args:
         channels: channels in and out, a multiple of ``heads``.
         heads: attention heads.
+
+    Raises:
+        InputError: an argument is none of those.
     """
 
     def __init__(self, channels: int, heads: int = 8) -> None:
         super().__init__()
-        if channels % heads:
-            raise InputError(f"{type(self).__name__}: {channels} channels are not a multiple of {heads} heads.")
+        require_heads(type(self).__name__, "channels", channels, heads)
         self.heads = heads
         self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.LayerNorm(channels)

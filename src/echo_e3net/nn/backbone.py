@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from echo_e3net.errors import InputError
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
-from echo_e3net.nn.layers import ResidualBlock, group_norm
+from echo_e3net.nn.layers import ResidualBlock, group_norm, require_positive
 
 SPATIAL_STAGES = 2
 """Hybrid stages that attend over space; the maps of later ones are small enough to attend over channels."""
@@ -45,7 +45,7 @@ class LHUNetEncoder(nn.Module):
         channel_attention: makes the token branch of later hybrid stages from their channels; null leaves it out.
 
     Raises:
-        InputError: ``temporal_strides`` does not give 1 or 2 for each stage.
+        InputError: a number of channels is below 1, there is no stage, or ``temporal_strides`` does not give 1 or 2 for each.
     """
 
     def __init__(
@@ -60,9 +60,14 @@ class LHUNetEncoder(nn.Module):
         channel_attention: Callable[[int], nn.Module] | None = ChannelAttention,
     ) -> None:
         super().__init__()
+        sizes = {"inputs": inputs, "stem_channels": stem_channels, "cnn_channels": cnn_channels, "hybrid_channels": hybrid_channels}
+        require_positive("backbone", sizes)
+        self.inputs = inputs
         self.channels = (*cnn_channels, *hybrid_channels)
+        if not self.channels:
+            raise InputError("backbone: cnn_channels [] and hybrid_channels [] leave no stage: give at least one.")
         if len(temporal_strides) != len(self.channels) or not set(temporal_strides) <= {1, 2}:
-            raise InputError(f"temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages")
+            raise InputError(f"backbone: temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages.")
         self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
         self.stages = nn.ModuleList()
         before = (stem_channels, *self.channels)

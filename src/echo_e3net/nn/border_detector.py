@@ -32,7 +32,7 @@ from torch.nn import functional as F
 
 from echo_e3net.errors import InputError
 from echo_e3net.geometry import DISCS, LANDMARKS
-from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm, pool_frames
+from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm, pool_frames, require_heads
 from echo_e3net.types import BORDERS, PHASES
 
 
@@ -91,8 +91,7 @@ class BorderDetector(nn.Module):
             raise InputError(f"borders is {borders}: it must be 1 (endocardium) or 2 (endocardium and epicardium).")
         if layers < 1:
             raise InputError(f"layers is {layers}: the queries must look at least once.")
-        if heads < 1 or dim % heads:
-            raise InputError(f"detector: dim {dim} is not a multiple of heads {heads}.")
+        require_heads("detector", "dim", dim, heads)
         for name, value in {"level": level, "timing_level": timing_level}.items():
             if not 0 <= value < len(channels):
                 raise InputError(f"detector: {name} is {value}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}.")

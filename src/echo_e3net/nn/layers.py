@@ -6,12 +6,36 @@ Feature maps are (B, C, T, H, W). Convolutions that a norm follows carry no bias
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from echo_e3net.errors import InputError
+
+
+def require_positive(part: str, sizes: Mapping[str, int | Sequence[int]]) -> None:
+    """Refuse widths, heads and grids below 1: torch would trip over them far from their name, or compute nothing without a word.
+
+    Raises:
+        InputError: one of them, by name, is not.
+    """
+    for name, size in sizes.items():
+        if min(size if isinstance(size, Sequence) else [size], default=1) < 1:
+            raise InputError(f"{part}: {name} is {size}: give {'numbers' if isinstance(size, Sequence) else 'a number'} of at least 1.")
+
+
+def require_heads(part: str, name: str, width: int, heads: int) -> None:
+    """Refuse a width that cannot be shared out among attention heads.
+
+    Raises:
+        InputError: either is below 1, or the width is not a multiple of the heads.
+    """
+    require_positive(part, {name: width, "heads": heads})
+    if width % heads:
+        raise InputError(f"{part}: {name} {width} is not a multiple of heads {heads}.")
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
+from echo_e3net.errors import InputError
 from echo_e3net.nn.aggregator import FeatureAggregator
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
@@ -27,6 +28,9 @@ class E3Net(nn.Module):
         backbone: gives one feature map a stage.
         detector: makes the border detector from the backbone's channels; null leaves it out, and with it landmarks and timing.
         aggregator: makes the aggregator from the backbone's channels and the width of the detector's embeddings (None without detector).
+
+    Raises:
+        InputError: the backbone's ``inputs`` are not the two channels that it is handed.
     """
 
     def __init__(
@@ -36,6 +40,9 @@ class E3Net(nn.Module):
         aggregator: Callable[[Sequence[int], int | None], FeatureAggregator] = FeatureAggregator,
     ) -> None:
         super().__init__()
+        if backbone.inputs != GreyNormalisation.channels:
+            given = f"{GreyNormalisation.channels} channels, the frame and its difference from the mean frame"
+            raise InputError(f"backbone: inputs is {backbone.inputs}, but it is handed {given}: leave inputs out.")
         self.normalise = GreyNormalisation()
         self.backbone = backbone
         self.detector = None if detector is None else detector(backbone.channels)
@@ -74,6 +81,7 @@ class GreyNormalisation(nn.Module):
     Departs from the paper: the difference channel is ours; a network that sees raw frames alone learns motion far more slowly.
     """
 
+    channels = 2
     mean: Tensor
     sd: Tensor
 

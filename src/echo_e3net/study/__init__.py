@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 from echo_e3net.errors import InputError
+from echo_e3net.files import require_place
 from echo_e3net.study.plan import plan_trials, read_study, refuse_changed
 from echo_e3net.study.results import CSV, collect_rows, recorded_rows, save_results, show_results
 from echo_e3net.study.trials import run_study
@@ -42,6 +43,8 @@ def study(file: Path, runs: Path = Path("runs"), out: Path | None = None, jobs: 
     plan = read_study(file)
     trials = plan_trials(plan, file.parent, runs / plan.name)
     out = out or runs / plan.name
+    for folder in (out, runs / plan.name):
+        require_place(folder / CSV)
     recorded = recorded_rows(out / CSV, trials)
     refuse_changed(trials)
     collect = partial(collect_rows, trials, recorded)

@@ -92,7 +92,6 @@ def save_results(out: Path, name: str, rows: Sequence[Row], progress: tuple[int,
         rows: the figures of each trial and test set.
         progress: trials that are done, and trials that there are.
     """
-    out.mkdir(parents=True, exist_ok=True)
     found = {key for row in rows for key, value in row.items() if isinstance(value, int | float)}
     figures = sorted(found.union(COLUMNS).difference(KEYS))
     write_csv(out / CSV, [{key: row.get(key) for key in (*KEYS, *figures)} for row in rows], [*KEYS, *figures])

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from echo_e3net.data.raster import use_one_thread, write_mjpeg_avi
 from echo_e3net.errors import InputError
-from echo_e3net.files import write_text
+from echo_e3net.files import require_place, write_text, writing
 
 from .look import LOOKS
 from .preview import write_preview
@@ -81,31 +81,19 @@ def phantom(
     """
     recipe = Recipe(seed, max_frames, val_fraction, test_fraction, look)
     _check(recipe, n, jobs)
+    if preview is not None:
+        require_place(preview)
     _open_folder(out, recipe, n)
     plans = [plan_video(seed, index, max_frames, LOOKS[look]) for index in range(n)]
     missing = [index for index, plan in enumerate(plans) if not _video_path(out, plan).is_file()]
     console = Console()
     if missing:
         _write_videos(out, recipe, missing, jobs or os.cpu_count() or 1, console)
-    _write_tables(out, table_texts(plans, val_fraction, test_fraction))
+    for name, text in table_texts(plans, val_fraction, test_fraction).items():
+        write_text(out / name, text)
     if preview is not None:
-        _write_preview(preview, plans)
+        write_preview(preview, plans)
     console.print(f"{out}: {n} videos" + (f", {len(missing)} new." if missing else ", all there already."), highlight=False, soft_wrap=True)
-
-
-def _write_tables(out: Path, texts: dict[str, str]) -> None:
-    try:
-        for name, text in texts.items():
-            write_text(out / name, text)
-    except OSError as error:
-        raise InputError(f"cannot write the tables to {out} ({error.strerror or error}): make room, then run again.") from error
-
-
-def _write_preview(path: Path, plans: list[Plan]) -> None:
-    try:
-        write_preview(path, plans)
-    except OSError as error:
-        raise InputError(f"cannot write the preview {path} ({error.strerror or error}): choose another place for it.") from error
 
 
 def _check(recipe: Recipe, n: int, jobs: int | None) -> None:
@@ -130,17 +118,15 @@ def _check(recipe: Recipe, n: int, jobs: int | None) -> None:
 def _open_folder(out: Path, recipe: Recipe, n: int) -> None:
     """Claim the folder for this recipe, or refuse."""
     manifest = out / MANIFEST
-    try:
-        if manifest.is_file():
-            _compare(manifest, recipe, n)
-        elif any((out / name).exists() for name in (*TABLES, VIDEOS)):
-            raise InputError(f"{out} holds a data set that is not a phantom (no {MANIFEST}): choose another folder.")
+    if manifest.is_file():
+        _compare(manifest, recipe, n)
+    elif any((out / name).exists() for name in (*TABLES, VIDEOS)):
+        raise InputError(f"{out} holds a data set that is not a phantom (no {MANIFEST}): choose another folder.")
+    with writing(manifest):
         (out / VIDEOS).mkdir(parents=True, exist_ok=True)
         for leftover in (out / VIDEOS).glob(".*.avi"):
             leftover.unlink()
-        write_text(manifest, recipe.manifest(n))
-    except OSError as error:
-        raise InputError(f"cannot write to {out} ({error.strerror}): choose a folder that you may write to.") from error
+    write_text(manifest, recipe.manifest(n))
 
 
 def _compare(manifest: Path, recipe: Recipe, n: int) -> None:
@@ -169,14 +155,9 @@ def _write_video(index: int, out: Path, recipe: Recipe) -> None:
 def _write_videos(out: Path, recipe: Recipe, indices: list[int], jobs: int, console: Console) -> None:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     task = partial(_write_video, out=out, recipe=recipe)
-    try:
-        with Progress(*columns, console=console) as progress:
-            for _ in progress.track(_finished(task, indices, min(jobs, len(indices))), total=len(indices), description="phantom"):
-                pass
-    except OSError as error:
-        raise InputError(
-            f"cannot write a video to {out / VIDEOS} ({error.strerror or error}): make room or choose another folder, then run again."
-        ) from error
+    with Progress(*columns, console=console) as progress:
+        for _ in progress.track(_finished(task, indices, min(jobs, len(indices))), total=len(indices), description="phantom"):
+            pass
 
 
 def _finished(task: Callable[[int], None], indices: list[int], jobs: int) -> Iterator[None]:
