@@ -60,8 +60,8 @@ class LHUNetEncoder(nn.Module):
         channel_attention: Callable[[int], nn.Module] | None = ChannelAttention,
     ) -> None:
         super().__init__()
-        sizes = {"inputs": inputs, "stem_channels": stem_channels, "cnn_channels": cnn_channels, "hybrid_channels": hybrid_channels}
-        require_positive("backbone", sizes)
+        require_positive("backbone", {"inputs": inputs, "stem_channels": stem_channels})
+        require_positive("backbone", {"cnn_channels": cnn_channels, "hybrid_channels": hybrid_channels})
         self.inputs = inputs
         self.channels = (*cnn_channels, *hybrid_channels)
         if not self.channels:
