@@ -79,6 +79,42 @@ def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> 
     return picture.astype(bool)
 
 
+def close_gaps(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+    """Fill gaps narrower than ``size`` pixels."""
+    return _morph(mask, cv2.MORPH_CLOSE, size)
+
+
+def cut_thin(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+    """Remove what is thinner than ``size`` pixels."""
+    return _morph(mask, cv2.MORPH_OPEN, size)
+
+
+def grow(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+    """Add what lies within so many pixels of it."""
+    return _morph(mask, cv2.MORPH_DILATE, 2 * distance + 1)
+
+
+def shrink(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+    """Take away what lies within so many pixels of its edge."""
+    return _morph(mask, cv2.MORPH_ERODE, 2 * distance + 1)
+
+
+def largest_component(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """The connected part with the most pixels; empty where there is none."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    return np.asarray(labels == 1 + int(areas.argmax())) if len(areas) else np.zeros_like(mask)
+
+
+def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """The smallest convex region that holds it."""
+    hull = np.zeros(mask.shape, np.uint8)
+    if mask.any():
+        points = np.argwhere(mask)[:, ::-1].astype(np.int32)
+        cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    return hull.astype(bool)
+
+
 def write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float) -> None:
     """Write one line of text into a colour picture, in place; (x, y) is the left end of the base line."""
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, value, 1, cv2.LINE_AA)
@@ -129,6 +165,11 @@ def write_png(path: Path, picture: np.ndarray) -> None:
     _, buffer = cv2.imencode(".png", picture[..., ::-1] if picture.ndim == 3 else picture)
     with whole(path) as aside:
         aside.write_bytes(buffer.tobytes())
+
+
+def _morph(mask: Bool[np.ndarray, "H W"], operation: int, size: int) -> Bool[np.ndarray, "H W"]:
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disc)).astype(bool)
 
 
 def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:

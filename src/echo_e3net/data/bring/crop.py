@@ -1,0 +1,179 @@
+"""Where is the sector, and what is left when all the rest is removed? Pure functions of frames.
+
+A scanner's screen is still but for the tissue: names, scale bars and menus never change, digits change now and then, the ECG trace touches each pixel
+once a sweep. In the sector speckle changes from frame to frame. So with frames I of a clip, a pixel's *busyness* is the share of steps in which it
+changes by more than compression noise,
+
+    b(x, y) = mean over t of [ |I(t+1, x, y) - I(t, x, y)| ≥ STEP ],
+
+the sector is the largest connected part of b ≥ BUSY, thin parts cut off, and its convex hull fills the cavities, where nothing changes. A fan of up to
+180° is convex. The picture is cropped to the smallest square around the hull; **every pixel outside the hull becomes 0**, whatever stood there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from echo_e3net.data import raster
+from echo_e3net.data.bring.refusal import Reason, Refused
+
+STEP = 2
+"""Grey values by which a pixel must change in a step to count: JPEG and MPEG alone change still parts by less."""
+UNUSUAL = 2.0
+"""Times the median area that changes, above which a step is no movement of tissue."""
+BUSY = 0.03
+"""Share of steps in which a pixel of the sector changes, dark corners included; the ECG trace does so too, but is thin."""
+BLUR = 0.005
+"""Standard deviation of the blur that joins speckle, as a share of the picture's shorter side."""
+THIN = 0.025
+"""Share of the picture's shorter side below which a moving part is a line or a letter, no tissue."""
+SMALLEST = 0.25
+"""Share of the picture's shorter side that a sector spans at least."""
+SMALLEST_PX = 48
+"""Pixels that a sector spans at least."""
+MOVING = 0.30
+"""Share of the sector that moves at least."""
+NARROW = 0.80
+"""Width of a fan near its narrow end, as a share of its greatest width, at most."""
+FEWEST_FRAMES = 8
+"""Frames of the shortest clip that a network can read."""
+SATURATED, BRIGHT = 0.6, 60
+"""From which saturation ((max - min) / max of the channels) and brightness (max) on a colour is that of Doppler: tints of B-mode are paler."""
+COLOURED = 0.003
+"""Share of the sector that colour Doppler fills at least, in the mean over the clip."""
+CHROMA_FRAMES = 48
+"""Frames that are looked at for colour, evenly spaced: more than a beat's worth."""
+
+
+class Sector(NamedTuple):
+    """The sector of a clip, pixels of the picture it was found in.
+
+    Attributes:
+        mask: (H, W), true inside.
+        top: first row of the square around it; may be negative, the square may be larger than the picture.
+        left: first column of the square.
+        side: of the square.
+    """
+
+    mask: Bool[np.ndarray, "H W"]
+    top: int
+    left: int
+    side: int
+
+
+def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H W"] | None = None) -> Sector:
+    """The moving sector of a clip.
+
+    Args:
+        frames: grey frames.
+        within: where it may be, if something is known of that.
+
+    Raises:
+        Refused: the clip is a still image, too short, or has no sector.
+    """
+    if len(frames) == 1:
+        raise Refused(Reason.STILL, "it holds one frame.")
+    if len(frames) < FEWEST_FRAMES:
+        raise Refused(Reason.SHORT, f"it holds {len(frames)} frames; a clip needs {FEWEST_FRAMES}.")
+    share = busyness(frames)
+    if not share.any():
+        raise Refused(Reason.STILL, f"nothing moves in its {len(frames)} frames.")
+    short = min(share.shape)
+    moving = raster.blur(share, BLUR * short, BLUR * short) >= BUSY
+    part = largest_part(moving if within is None else moving & within, max(3, round(THIN * short)))
+    hull = raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))  # by what the blur had added
+    require_fan(part & hull, hull)
+    rows, columns = np.flatnonzero(hull.any(1)), np.flatnonzero(hull.any(0))
+    height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
+    side = int(max(height, width))
+    return Sector(hull, int(rows[0] - (side - height) // 2), int(columns[0] - (side - width) // 2), side)
+
+
+def busyness(frames: UInt8[np.ndarray, "T H W"]) -> Float32[np.ndarray, "H W"]:
+    """Share of steps in which each pixel changes.
+
+    Steps in which nothing changes (the repeated frames of a slower scanner) do not count, nor those in which far more changes than usual (the screen
+    flashes, or the loop starts anew).
+    """
+    steps = list(zip(frames[:-1], frames[1:], strict=True))
+    areas = np.array([changed(*step).sum() for step in steps])
+    if not areas.any():
+        return np.zeros(frames.shape[1:], np.float32)
+    counts = (areas > 0) & (areas <= UNUSUAL * np.median(areas[areas > 0]))
+    shares = np.zeros(frames.shape[1:], np.float32)
+    for step in np.flatnonzero(counts):
+        shares += changed(*steps[step])
+    return shares / np.float32(counts.sum())
+
+
+def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Where two frames differ by more than compression noise."""
+    differs: Bool[np.ndarray, "H W"] = np.maximum(before, after) - np.minimum(before, after) >= STEP
+    return differs
+
+
+def largest_part(moving: Bool[np.ndarray, "H W"], thin: int) -> Bool[np.ndarray, "H W"]:
+    """The largest connected part once what is thinner than ``thin`` pixels is cut off, with the tips that this took from it.
+
+    Tips are given back where they lie within half of ``thin``, so that a line that touches the part stays cut off.
+    """
+    part = raster.largest_component(raster.close_gaps(raster.cut_thin(moving, thin), thin))
+    near: Bool[np.ndarray, "H W"] = raster.grow(part, thin // 2) & (moving | part)
+    return near
+
+
+def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) -> None:
+    """Refuse what moves but is no sector.
+
+    Raises:
+        Refused: it is small, sparse, or as wide at both ends as in the middle.
+    """
+    width_of = hull.sum(1)
+    widths = width_of[width_of > 0]
+    span = max(len(widths), int(hull.any(0).sum()))
+    least = max(SMALLEST_PX, SMALLEST * min(hull.shape))
+    if span < least:
+        raise Refused(Reason.NO_SECTOR, f"the largest part that moves spans {span} pixels; a sector in this picture spans {least:.0f} or more.")
+    if part.sum() < MOVING * hull.sum():
+        raise Refused(Reason.NO_SECTOR, f"what moves is scattered: it fills {100 * part.sum() / hull.sum():.0f} % of the region around it.")
+    narrow = min(widths[len(widths) // 10], widths[-1 - len(widths) // 10]) / widths.max()
+    if narrow > NARROW:
+        raise Refused(Reason.NO_SECTOR, f"what moves is no fan: its narrow end is {100 * narrow:.0f} % as wide as its widest place.")
+
+
+def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Bool[np.ndarray, "H W"]) -> None:
+    """Refuse colour Doppler: patches of saturated colour in the sector. Thin coloured lines, and a pale tint of the whole, are none.
+
+    Raises:
+        Refused: there is colour.
+    """
+    looked_at = frames[np.unique(np.linspace(0, len(frames) - 1, CHROMA_FRAMES).round().astype(int))]
+    share = float(np.mean([raster.cut_thin(saturated(frame) & mask, 3).sum() for frame in looked_at]) / mask.sum())
+    if share >= COLOURED:
+        raise Refused(Reason.COLOUR, f"{100 * share:.1f} % of its sector is saturated colour. Give the grey clip of the same view.")
+
+
+def saturated(frame: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
+    """Where a colour frame has the colours of Doppler."""
+    most, least = frame.max(-1).astype(np.float32), frame.min(-1)
+    strong: Bool[np.ndarray, "H W"] = (most >= BRIGHT) & (most - least >= SATURATED * most)
+    return strong
+
+
+def cut_out(frames: UInt8[np.ndarray, "T H W"], sector: Sector, size: int) -> UInt8[np.ndarray, "T S S"]:
+    """The square around the sector, 0 outside the sector, shrunk by averaging areas (or enlarged smoothly) to ``size`` pixels."""
+    height, width = sector.mask.shape
+    above, before = max(0, -sector.top), max(0, -sector.left)
+    rows = slice(max(0, sector.top), min(height, sector.top + sector.side))
+    columns = slice(max(0, sector.left), min(width, sector.left + sector.side))
+    place = (slice(above, above + rows.stop - rows.start), slice(before, before + columns.stop - columns.start))
+    resize = raster.resize_area if sector.side >= size else raster.resize_linear
+    out = np.empty((len(frames), size, size), np.uint8)
+    for frame, target in zip(frames, out, strict=True):
+        square = np.zeros((sector.side, sector.side), np.uint8)
+        square[place] = np.where(sector.mask[rows, columns], frame[rows, columns], 0)
+        target[:] = resize(square, size, size)
+    return out
