@@ -6,7 +6,7 @@ import pytest
 
 from echo_e3net.data import raster
 from echo_e3net.data.bring.crop import cut_out, find_sector, refuse_colour
-from echo_e3net.data.bring.refusal import Reason, Refused
+from echo_e3net.data.bring.refusal import Reason, RefusedError
 from echo_e3net.data.video import luma
 from tests.screen import CORNER, SIDE, screen, true_mask
 
@@ -22,6 +22,10 @@ SCREENS = {
 
 def mask_of(shape=(480, 640), corner=CORNER, side=SIDE, index=0, **_):
     return true_mask(shape, corner, side, index)
+
+
+def noise(*shape):
+    return np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
 
 
 def box(mask):
@@ -85,7 +89,7 @@ def test_neither_repeated_frames_nor_a_flash_of_the_screen_matter():
         (lambda: luma(screen(frames=7)), Reason.SHORT, "holds 7 frames; a clip needs 8"),
         (lambda: np.repeat(luma(screen(frames=1)), 20, 0), Reason.STILL, "nothing moves in its 20 frames"),
         (lambda: luma(screen(still=True)), Reason.NO_SECTOR, "largest part that moves spans"),
-        (lambda: np.random.default_rng(0).integers(0, 255, (12, 200, 300), dtype=np.uint8), Reason.NO_SECTOR, "no fan"),
+        (lambda: noise(12, 200, 300), Reason.NO_SECTOR, "no fan"),
         (
             lambda: np.where(np.eye(300, dtype=bool), np.random.default_rng(0).integers(0, 255, (12, 1, 300), dtype=np.uint8), 0),
             Reason.NO_SECTOR,
@@ -95,7 +99,7 @@ def test_neither_repeated_frames_nor_a_flash_of_the_screen_matter():
     ids=["one frame", "seven frames", "the same frame", "frozen, with ECG and digits", "noise all over", "a line"],
 )
 def test_what_is_no_clip_of_a_sector_is_refused(frames, reason, says):
-    with pytest.raises(Refused, match=says) as refused:
+    with pytest.raises(RefusedError, match=says) as refused:
         find_sector(frames())
     assert refused.value.reason is reason
 
@@ -116,7 +120,7 @@ class TestColour:
         cv2.circle(jet, (310, 240), 16, 1, -1)
         for t, colour in enumerate([(200, 30, 0), (0, 40, 220)] * 8):
             frames[t][jet.astype(bool)] = colour
-        with pytest.raises(Refused, match="saturated colour") as refused:
+        with pytest.raises(RefusedError, match="saturated colour") as refused:
             refuse_colour(frames, self.mask)
         assert refused.value.reason is Reason.COLOUR
 

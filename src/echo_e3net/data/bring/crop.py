@@ -12,13 +12,14 @@ the sector is the largest connected part of b ≥ BUSY, thin parts cut off, and 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from echo_e3net.data import raster
-from echo_e3net.data.bring.refusal import Reason, Refused
+from echo_e3net.data.bring.refusal import Reason, RefusedError
 
 STEP = 2
 """Grey values by which a pixel must change in a step to count: JPEG and MPEG alone change still parts by less."""
@@ -44,6 +45,8 @@ SATURATED, BRIGHT = 0.6, 60
 """From which saturation ((max - min) / max of the channels) and brightness (max) on a colour is that of Doppler: tints of B-mode are paler."""
 COLOURED = 0.003
 """Share of the sector that colour Doppler fills at least, in the mean over the clip."""
+LINE = 0.0125
+"""Share of the picture's shorter side below which colour is a line, drawn into the sector."""
 CHROMA_FRAMES = 48
 """Frames that are looked at for colour, evenly spaced: more than a beat's worth."""
 
@@ -72,15 +75,15 @@ def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H 
         within: where it may be, if something is known of that.
 
     Raises:
-        Refused: the clip is a still image, too short, or has no sector.
+        RefusedError: the clip is a still image, too short, or has no sector.
     """
     if len(frames) == 1:
-        raise Refused(Reason.STILL, "it holds one frame.")
+        raise RefusedError(Reason.STILL, "it holds one frame.")
     if len(frames) < FEWEST_FRAMES:
-        raise Refused(Reason.SHORT, f"it holds {len(frames)} frames; a clip needs {FEWEST_FRAMES}.")
+        raise RefusedError(Reason.SHORT, f"it holds {len(frames)} frames; a clip needs {FEWEST_FRAMES}.")
     share = busyness(frames)
     if not share.any():
-        raise Refused(Reason.STILL, f"nothing moves in its {len(frames)} frames.")
+        raise RefusedError(Reason.STILL, f"nothing moves in its {len(frames)} frames.")
     short = min(share.shape)
     moving = raster.blur(share, BLUR * short, BLUR * short) >= BUSY
     part = largest_part(moving if within is None else moving & within, max(3, round(THIN * short)))
@@ -98,7 +101,7 @@ def busyness(frames: UInt8[np.ndarray, "T H W"]) -> Float32[np.ndarray, "H W"]:
     Steps in which nothing changes (the repeated frames of a slower scanner) do not count, nor those in which far more changes than usual (the screen
     flashes, or the loop starts anew).
     """
-    steps = list(zip(frames[:-1], frames[1:], strict=True))
+    steps = list(pairwise(frames))
     areas = np.array([changed(*step).sum() for step in steps])
     if not areas.any():
         return np.zeros(frames.shape[1:], np.float32)
@@ -106,7 +109,8 @@ def busyness(frames: UInt8[np.ndarray, "T H W"]) -> Float32[np.ndarray, "H W"]:
     shares = np.zeros(frames.shape[1:], np.float32)
     for step in np.flatnonzero(counts):
         shares += changed(*steps[step])
-    return shares / np.float32(counts.sum())
+    shares /= counts.sum()
+    return shares
 
 
 def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
@@ -129,31 +133,32 @@ def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) ->
     """Refuse what moves but is no sector.
 
     Raises:
-        Refused: it is small, sparse, or as wide at both ends as in the middle.
+        RefusedError: it is small, sparse, or as wide at both ends as in the middle.
     """
     width_of = hull.sum(1)
     widths = width_of[width_of > 0]
     span = max(len(widths), int(hull.any(0).sum()))
     least = max(SMALLEST_PX, SMALLEST * min(hull.shape))
     if span < least:
-        raise Refused(Reason.NO_SECTOR, f"the largest part that moves spans {span} pixels; a sector in this picture spans {least:.0f} or more.")
+        raise RefusedError(Reason.NO_SECTOR, f"the largest part that moves spans {span} pixels; a sector in this picture spans {least:.0f} or more.")
     if part.sum() < MOVING * hull.sum():
-        raise Refused(Reason.NO_SECTOR, f"what moves is scattered: it fills {100 * part.sum() / hull.sum():.0f} % of the region around it.")
+        raise RefusedError(Reason.NO_SECTOR, f"what moves is scattered: it fills {100 * part.sum() / hull.sum():.0f} % of the region around it.")
     narrow = min(widths[len(widths) // 10], widths[-1 - len(widths) // 10]) / widths.max()
     if narrow > NARROW:
-        raise Refused(Reason.NO_SECTOR, f"what moves is no fan: its narrow end is {100 * narrow:.0f} % as wide as its widest place.")
+        raise RefusedError(Reason.NO_SECTOR, f"what moves is no fan: its narrow end is {100 * narrow:.0f} % as wide as its widest place.")
 
 
 def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Bool[np.ndarray, "H W"]) -> None:
     """Refuse colour Doppler: patches of saturated colour in the sector. Thin coloured lines, and a pale tint of the whole, are none.
 
     Raises:
-        Refused: there is colour.
+        RefusedError: there is colour.
     """
     looked_at = frames[np.unique(np.linspace(0, len(frames) - 1, CHROMA_FRAMES).round().astype(int))]
-    share = float(np.mean([raster.cut_thin(saturated(frame) & mask, 3).sum() for frame in looked_at]) / mask.sum())
+    line = max(5, round(LINE * min(mask.shape)))
+    share = float(np.mean([raster.cut_thin(saturated(frame) & mask, line).sum() for frame in looked_at]) / mask.sum())
     if share >= COLOURED:
-        raise Refused(Reason.COLOUR, f"{100 * share:.1f} % of its sector is saturated colour. Give the grey clip of the same view.")
+        raise RefusedError(Reason.COLOUR, f"{100 * share:.1f} % of its sector is saturated colour. Give the grey clip of the same view.")
 
 
 def saturated(frame: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:

@@ -19,7 +19,7 @@ class Reason(Enum):
     COPY = "same bytes as another source"
 
 
-class Refused(InputError):
+class RefusedError(InputError):
     """A source that is no B-mode clip of a sector.
 
     Args:
@@ -31,6 +31,6 @@ class Refused(InputError):
         super().__init__(f"{reason.value}: {detail}")
         self.reason, self.detail = reason, detail
 
-    def __reduce__(self) -> tuple[type[Refused], tuple[Reason, str]]:
+    def __reduce__(self) -> tuple[type[RefusedError], tuple[Reason, str]]:
         """Survive the way out of a worker process, which calls the class with ``args``."""
-        return Refused, (self.reason, self.detail)
+        return RefusedError, (self.reason, self.detail)
