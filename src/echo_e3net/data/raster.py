@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from echo_e3net.files import whole
 
@@ -115,6 +115,11 @@ def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     return hull.astype(bool)
 
 
+def corners(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
+    """The corners (x, y) of a convex region, in order."""
+    return np.asarray(cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))[:, 0], np.float64)
+
+
 def write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float) -> None:
     """Write one line of text into a colour picture, in place; (x, y) is the left end of the base line."""
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, value, 1, cv2.LINE_AA)
@@ -148,6 +153,19 @@ def claimed_frames(path: Path) -> int:
         return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
     finally:
         capture.release()
+
+
+def read_animation(path: Path) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
+    """Red-green-blue frames, and frames a second, of an animated GIF, which decord does not read; no frame where it cannot be decoded."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    frames = []
+    try:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        while (read := capture.read())[0]:
+            frames.append(read[1][..., ::-1])
+    finally:
+        capture.release()
+    return (np.stack(frames) if frames else np.zeros((0, 1, 1, 3), np.uint8)), rate
 
 
 def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:

@@ -14,6 +14,7 @@ class Reason(Enum):
     NO_VIDEO = "not a video"
     STILL = "still image"
     SHORT = "too few frames"
+    LONG = "too long"
     COLOUR = "colour Doppler"
     NO_SECTOR = "no sector"
     COPY = "same bytes as another source"
