@@ -32,7 +32,9 @@ from echo_e3net.errors import InputError
 
 try:
     import pydicom
-    from pydicom.pixels import apply_color_lut, pixel_array
+    from pydicom.multival import MultiValue
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise InputError("DICOM files need pydicom, which is not installed here: pip install 'echo-e3net[dicom]'.") from error
 
@@ -120,8 +122,7 @@ def eight_bit(pixels: np.ndarray, header: Any) -> UInt8[np.ndarray, "T H W *C"]:
 
 def frame_rate(header: Any) -> tuple[float, str]:  # noqa: ANN401
     """Frames a second, and what in the header says so."""
-    pointer = header.get("FrameIncrementPointer")
-    pointed = [FRAME_TIMES[int(tag)] for tag in (pointer if isinstance(pointer, list | tuple | pydicom.multival.MultiValue) else [pointer]) if tag in FRAME_TIMES]
+    pointed = [FRAME_TIMES[tag] for tag in values(header.get("FrameIncrementPointer")) if tag in FRAME_TIMES]
     for name in dict.fromkeys([*pointed, *FRAME_TIMES.values()]):
         step_ms = frame_step(header, name)
         if step_ms:
@@ -135,12 +136,15 @@ def frame_rate(header: Any) -> tuple[float, str]:  # noqa: ANN401
 
 def frame_step(header: Any, name: str) -> float | None:  # noqa: ANN401
     """Milliseconds from frame to frame; None where the header does not say."""
-    value = header.get(name)
-    if name == "FrameTime":
-        return number(value) if number(value) > 0 else None
-    steps = [number(step) for step in (value if isinstance(value, list | tuple | pydicom.multival.MultiValue) else [])[1:]]  # the first is that of the first frame: 0
-    steps = [step for step in steps if step > 0]
+    found = [number(step) for step in values(header.get(name))]
+    # a vector's first step is that of the first frame, 0
+    steps = [step for step in (found if name == "FrameTime" else found[1:]) if step > 0]
     return float(np.median(steps)) if steps else None
+
+
+def values(element: Any) -> list[Any]:  # noqa: ANN401
+    """What an element holds, one value or several, as a list."""
+    return list(element) if isinstance(element, list | tuple | MultiValue) else [] if element is None else [element]
 
 
 def number(value: Any) -> float:  # noqa: ANN401

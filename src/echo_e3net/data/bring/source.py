@@ -22,7 +22,7 @@ CONTENT = {
     "GIF": rb"GIF8[79]a",
     "video": rb"RIFF.{4}AVI |[\x00-\x08].{3}(ftyp|moov|mdat|wide|free|skip)|\x1aE\xdf\xa3|\x00\x00\x01[\xb3\xba]|0&\xb2u\x8ef\xcf\x11|FLV\x01|OggS\x00",
 }
-"""How the content of each kind begins (the dot stands for any byte); *video* is AVI, MP4 and QuickTime, Matroska and WebM, MPEG, Windows Media, Flash, Ogg."""
+"""How each kind begins (the dot stands for any byte); *video* is AVI, MP4 and QuickTime, Matroska and WebM, MPEG, Windows Media, Flash, Ogg."""
 
 
 def kind_of(path: Path) -> str | None:
