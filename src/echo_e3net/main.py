@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from echo_e3net import __version__
@@ -59,7 +60,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
-    if command in ("data", "report", "study"):
+    if args[:2] == ["data", "import"]:
+        import_parser = several_sources()
+        arguments = import_parser.parse_args(args[2:])
+        verbs("data")["import"](**import_parser.instantiate_classes(arguments).as_dict())
+    elif command in ("data", "report", "study"):
         from jsonargparse import auto_cli
 
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
@@ -89,11 +94,12 @@ def run(command: str, args: Sequence[str]) -> None:
 def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a function, or functions by name)
     """The functions behind a verb; their signatures and docstrings are its ``--help``."""
     if command == "data":
+        from echo_e3net.data.bring.write import import_videos
         from echo_e3net.data.check import check
         from echo_e3net.data.fill_cache import cache
         from echo_e3net.data.phantom import phantom
 
-        return {"check": check, "cache": cache, "phantom": phantom}
+        return {"check": check, "cache": cache, "import": import_videos, "phantom": phantom}
     if command == "study":
         from echo_e3net.study import study
 
@@ -101,6 +107,18 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
     from echo_e3net.report import report
 
     return report
+
+
+def several_sources() -> Any:  # noqa: ANN401  (jsonargparse is imported late)
+    """The arguments of ``data import SRC…``: auto_cli takes one word for a positional list."""
+    from jsonargparse import ArgumentParser
+
+    function = verbs("data")["import"]
+    description = function.__doc__.split("Args:")[0]
+    parser = ArgumentParser(prog="echo-e3net data import", description=description)
+    parser.add_argument("sources", metavar="SRC", nargs="+", type=Path, help="Video files, or folders that hold them.")
+    parser.add_function_arguments(function, as_group=False, skip={"sources"})
+    return parser
 
 
 def spell_flags(args: Sequence[str]) -> list[str]:

@@ -5,6 +5,8 @@ The only file that imports OpenCV. Arrays are numpy; points are (x, y) with the 
 
 from __future__ import annotations
 
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -193,7 +195,8 @@ def _morph(mask: Bool[np.ndarray, "H W"], operation: int, size: int) -> Bool[np.
 def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:
     height, width = frames.shape[1:]
     # OpenCV's own encoder: the one that honours the quality (by set(), not as an option), and the same bytes whatever codecs the machine has.
-    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height), True)
+    whole_rate = max(1, round(fps))  # all that this encoder knows
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), whole_rate, (width, height), True)
     if not writer.isOpened() or not writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality):
         raise OSError("OpenCV cannot open a motion-JPEG file there")
     try:
@@ -201,3 +204,14 @@ def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality:
             writer.write(np.repeat(frame[..., None], 3, axis=-1))
     finally:
         writer.release()
+    if fps != whole_rate:
+        _set_rate(path, fps)
+
+
+def _set_rate(path: Path, fps: float) -> None:
+    """Put a frame rate that is no whole number into an AVI's two headers: microseconds a frame, and the stream's scale and rate."""
+    exact = Fraction(fps).limit_denominator(100_000)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"avih") + 8, round(1e6 / fps))
+    struct.pack_into("<II", data, data.index(b"strh") + 8 + 20, exact.denominator, exact.numerator)
+    path.write_bytes(data)

@@ -24,6 +24,9 @@ CONTENT = {
 }
 """How each kind begins (the dot stands for any byte); *video* is AVI, MP4 and QuickTime, Matroska and WebM, MPEG, Windows Media, Flash, Ogg."""
 
+SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,5}")
+"""What stands behind a file's name and says its kind."""
+
 
 def kind_of(path: Path) -> str | None:
     """DICOM, GIF or video, by content; None for any other file."""
@@ -75,3 +78,8 @@ def find_files(sources: Iterable[Path]) -> list[Path]:
         for path in walk:
             found.setdefault(path.resolve(), path)
     return list(found.values())
+
+
+def bare_name(path: Path) -> str:
+    """A file's name without the suffix, where it has one: the numbers of a DICOM file's name (1.2.840.7.dcm, or 1.2.840.7) are none."""
+    return path.stem if SUFFIX.fullmatch(path.suffix) else path.name
