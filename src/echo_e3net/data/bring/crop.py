@@ -7,7 +7,9 @@ changes by more than compression noise,
     b(x, y) = mean over t of [ |I(t+1, x, y) - I(t, x, y)| ≥ STEP ],
 
 the sector is the largest connected part of b ≥ BUSY, thin parts cut off, and its convex hull fills the cavities, where nothing changes. A fan of up to
-180° is convex. The picture is cropped to the smallest square around the hull; **every pixel outside the hull becomes 0**, whatever stood there.
+180° is convex. Compression carries change some pixels
+beyond the edge: what is bright and still there is no tissue and is taken away. The picture is cropped to the smallest square around the hull; **every
+pixel outside the hull becomes 0**, whatever stood there.
 """
 
 from __future__ import annotations
@@ -39,6 +41,10 @@ MOVING = 0.30
 """Share of the sector that moves at least."""
 NARROW = 0.80
 """Width of a fan near its narrow end, as a share of its greatest width, at most."""
+BLOCK_PX = 18
+"""How far compression carries the sector's change beyond its edge: a block of 16 pixels, and a little more."""
+MARK, STILL = 40, 14
+"""From which brightness on a pixel at the edge is a mark if it changes by no more grey values than this; speckle changes by more."""
 FEWEST_FRAMES = 8
 """Frames of the shortest clip that a network can read."""
 SATURATED, BRIGHT = 0.6, 60
@@ -89,10 +95,11 @@ def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H 
     part = largest_part(moving if within is None else moving & within, max(3, round(THIN * short)))
     hull = raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))  # by what the blur had added
     require_fan(part & hull, hull)
+    mask = hull & ~marks(frames, hull & ~raster.shrink(hull, BLOCK_PX))
     rows, columns = np.flatnonzero(hull.any(1)), np.flatnonzero(hull.any(0))
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     side = int(max(height, width))
-    return Sector(hull, int(rows[0] - (side - height) // 2), int(columns[0] - (side - width) // 2), side)
+    return Sector(mask, int(rows[0] - (side - height) // 2), int(columns[0] - (side - width) // 2), side)
 
 
 def busyness(frames: UInt8[np.ndarray, "T H W"]) -> Float32[np.ndarray, "H W"]:
@@ -127,6 +134,12 @@ def largest_part(moving: Bool[np.ndarray, "H W"], thin: int) -> Bool[np.ndarray,
     part = raster.largest_component(raster.close_gaps(raster.cut_thin(moving, thin), thin))
     near: Bool[np.ndarray, "H W"] = raster.grow(part, thin // 2) & (moving | part)
     return near
+
+
+def marks(frames: UInt8[np.ndarray, "T H W"], rim: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """Letters and scales that lie in the rim of the hull: bright, and still but for compression noise; a little more around each."""
+    brightest, darkest = frames.max(0).astype(np.float32), frames.min(0)
+    return raster.grow(rim & (brightest >= MARK) & (brightest - darkest <= STILL), 2)
 
 
 def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) -> None:

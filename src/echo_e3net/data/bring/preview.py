@@ -16,7 +16,7 @@ from echo_e3net.data.bring.prepare import Prepared
 
 SHOWN = 6
 """Videos on the sheet."""
-_SIDE, _GAP, _TITLE = 336, 6, 24
+_SIDE, _GAP, _TITLE = 288, 6, 24
 _LINE, _INK = (255.0, 196.0, 61.0), (200.0, 200.0, 200.0)
 
 

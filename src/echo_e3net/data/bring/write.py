@@ -94,7 +94,7 @@ def import_videos(
     try:
         make_videos(todo, entries, rows, out, book, size, jobs or os.cpu_count() or 1)
     finally:
-        label_rows(rows, entries, files, wanted)
+        label_rows(rows, entries, wanted)
         write_tables(out, book, rows, entries)
     if preview is not None:
         taken = [file for file in files if entries[key(file)].name in rows]
@@ -195,12 +195,12 @@ def make_video(source: tuple[Path, str], folder: Path, size: int) -> Outcome:
     return Outcome(numbers, clip.fps_from)
 
 
-def label_rows(rows: dict[str, dict[str, str]], entries: dict[str, Entry], files: Sequence[Path], labels: dict[Path, Label] | None) -> None:
+def label_rows(rows: dict[str, dict[str, str]], entries: dict[str, Entry], labels: dict[Path, Label] | None) -> None:
     """Give the videos of these files their labels, also those of an earlier import."""
-    for file in files if labels is not None else []:
+    for file, label in (labels or {}).items():
         row = rows.get(entries[key(file)].name)
         if row is not None:
-            row.update(labels[file]._asdict())
+            row.update(label._asdict())
 
 
 def write_tables(out: Path, book: Path, rows: dict[str, dict[str, str]], entries: dict[str, Entry]) -> None:
