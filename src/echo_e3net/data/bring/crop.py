@@ -2,14 +2,13 @@
 
 A scanner's screen is still but for the tissue: names, scale bars and menus never change, digits change now and then, the ECG trace touches each pixel
 once a sweep. In the sector speckle changes from frame to frame. So with frames I of a clip, a pixel's *busyness* is the share of steps in which it
-changes by more than compression noise,
+changes by more than compression noise, which grows with the contrast of the picture,
 
-    b(x, y) = mean over t of [ |I(t+1, x, y) - I(t, x, y)| ≥ STEP ],
+    b(x, y) = mean over t of [ |I(t+1, x, y) - I(t, x, y)| ≥ step ],
 
 the sector is the largest connected part of b ≥ BUSY, thin parts cut off, and its convex hull fills the cavities, where nothing changes. A fan of up to
-180° is convex. Compression carries change some pixels
-beyond the edge: what is bright and still there is no tissue and is taken away. The picture is cropped to the smallest square around the hull; **every
-pixel outside the hull becomes 0**, whatever stood there.
+180° is convex. Compression carries change some pixels beyond the edge: what is bright and still there, letters for instance, is taken away. The picture
+is cropped to the smallest square around the hull; **every pixel outside the hull becomes 0**, whatever stood there.
 """
 
 from __future__ import annotations
@@ -23,8 +22,12 @@ from jaxtyping import Bool, Float32, UInt8
 from echo_e3net.data import raster
 from echo_e3net.data.bring.refusal import Reason, RefusedError
 
-STEP = 2
-"""Grey values by which a pixel must change in a step to count: JPEG and MPEG alone change still parts by less."""
+LEVELS_A_STEP = 28.0
+"""A change counts from one grey value on for so many of the brightness of the clip's bright moving parts …"""
+STEPS = (2, 5)
+"""… but at least, and at most, from these."""
+CERTAIN = 3
+"""Times the step that compression never makes where nothing moves."""
 UNUSUAL = 2.0
 """Times the median area that changes, above which a step is no movement of tissue."""
 BUSY = 0.03
@@ -41,8 +44,6 @@ MOVING = 0.30
 """Share of the sector that moves at least."""
 NARROW = 0.80
 """Width of a fan near its narrow end, as a share of its greatest width, at most."""
-BLOCK_PX = 18
-"""How far compression carries the sector's change beyond its edge: a block of 16 pixels, and a little more."""
 MARK, STILL = 40, 14
 """From which brightness on a pixel at the edge is a mark if it changes by no more grey values than this; speckle changes by more."""
 FEWEST_FRAMES = 8
@@ -87,42 +88,56 @@ def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H 
         raise RefusedError(Reason.STILL, "it holds one frame.")
     if len(frames) < FEWEST_FRAMES:
         raise RefusedError(Reason.SHORT, f"it holds {len(frames)} frames; a clip needs {FEWEST_FRAMES}.")
-    share = busyness(frames)
-    if not share.any():
+    step = noise_step(frames)
+    part, hull = moving_hull(busyness(frames, step), within)
+    if not part.any() and not busyness(frames, 1).any():
         raise RefusedError(Reason.STILL, f"nothing moves in its {len(frames)} frames.")
-    short = min(share.shape)
-    moving = raster.blur(share, BLUR * short, BLUR * short) >= BUSY
-    part = largest_part(moving if within is None else moving & within, max(3, round(THIN * short)))
-    hull = raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))  # by what the blur had added
     require_fan(part & hull, hull)
-    mask = hull & ~marks(frames, hull & ~raster.shrink(hull, BLOCK_PX))
+    certain = moving_hull(busyness(frames, CERTAIN * step), within)[1]
+    mask = hull & ~marks(frames, hull & ~certain)
     rows, columns = np.flatnonzero(hull.any(1)), np.flatnonzero(hull.any(0))
     height, width = rows[-1] - rows[0] + 1, columns[-1] - columns[0] + 1
     side = int(max(height, width))
     return Sector(mask, int(rows[0] - (side - height) // 2), int(columns[0] - (side - width) // 2), side)
 
 
-def busyness(frames: UInt8[np.ndarray, "T H W"]) -> Float32[np.ndarray, "H W"]:
-    """Share of steps in which each pixel changes.
+def moving_hull(share: Float32[np.ndarray, "H W"], within: Bool[np.ndarray, "H W"] | None) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
+    """The largest part that is busy, and its convex hull; both empty where there is none."""
+    short = min(share.shape)
+    moving = raster.blur(share, BLUR * short, BLUR * short) >= BUSY
+    part = largest_part(moving if within is None else moving & within, max(3, round(THIN * short)))
+    return part, raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))  # by what the blur had added
+
+
+def noise_step(frames: UInt8[np.ndarray, "T H W"]) -> int:
+    """From which change on a pixel is taken to move, grey values."""
+    ordered = np.sort(frames[:: max(1, len(frames) // 16)], axis=0)
+    varies = ordered[-2] - ordered[1] >= 2 * STEPS[0]  # without the extremes: the screen may flash
+    level = float(np.percentile(ordered[1:-1].mean(0)[varies], 90)) if varies.any() else 0.0
+    return int(np.clip(round(level / LEVELS_A_STEP), *STEPS))
+
+
+def busyness(frames: UInt8[np.ndarray, "T H W"], step: int) -> Float32[np.ndarray, "H W"]:
+    """Share of steps in which each pixel changes by ``step`` grey values or more.
 
     Steps in which nothing changes (the repeated frames of a slower scanner) do not count, nor those in which far more changes than usual (the screen
     flashes, or the loop starts anew).
     """
-    steps = list(pairwise(frames))
-    areas = np.array([changed(*step).sum() for step in steps])
-    if not areas.any():
-        return np.zeros(frames.shape[1:], np.float32)
-    counts = (areas > 0) & (areas <= UNUSUAL * np.median(areas[areas > 0]))
+    pairs = list(pairwise(frames))
+    areas = np.array([changed(*pair, step).sum() for pair in pairs])
     shares = np.zeros(frames.shape[1:], np.float32)
-    for step in np.flatnonzero(counts):
-        shares += changed(*steps[step])
+    if not areas.any():
+        return shares
+    counts = (areas > 0) & (areas <= UNUSUAL * np.median(areas[areas > 0]))
+    for number in np.flatnonzero(counts):
+        shares += changed(*pairs[number], step)
     shares /= counts.sum()
     return shares
 
 
-def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Where two frames differ by more than compression noise."""
-    differs: Bool[np.ndarray, "H W"] = np.maximum(before, after) - np.minimum(before, after) >= STEP
+def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"], step: int) -> Bool[np.ndarray, "H W"]:
+    """Where two frames differ by ``step`` or more."""
+    differs: Bool[np.ndarray, "H W"] = np.maximum(before, after) - np.minimum(before, after) >= step
     return differs
 
 
@@ -137,7 +152,7 @@ def largest_part(moving: Bool[np.ndarray, "H W"], thin: int) -> Bool[np.ndarray,
 
 
 def marks(frames: UInt8[np.ndarray, "T H W"], rim: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Letters and scales that lie in the rim of the hull: bright, and still but for compression noise; a little more around each."""
+    """Letters and scales in the rim of the hull, where nothing is certain to move: bright, and still but for compression noise, a little more around."""
     brightest, darkest = frames.max(0).astype(np.float32), frames.min(0)
     return raster.grow(rim & (brightest >= MARK) & (brightest - darkest <= STILL), 2)
 
