@@ -7,6 +7,7 @@ traceback too.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ COMMANDS = {
 
 FLAGS = ("--decode", "--verify")
 """Arguments of our own verbs that may stand without a value."""
+
+VIDEOS = "--data.videos"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -71,6 +74,7 @@ def run(command: str, args: Sequence[str]) -> None:
         positional = args[1:2] != ["phantom"]
         auto_cli(verbs(command), args=spell_flags(args[1:]), prog=f"echo-e3net {command}", as_positional=positional)
     else:
+        args = list_videos(args)
         if command == "draw":
             from echo_e3net.draw import read_subject
 
@@ -119,6 +123,18 @@ def several_sources() -> Any:  # noqa: ANN401  (jsonargparse is imported late)
     parser.add_argument("sources", metavar="SRC", nargs="+", type=Path, help="Video files, or folders that hold them.")
     parser.add_function_arguments(function, as_group=False, skip={"sources"})
     return parser
+
+
+def list_videos(args: Sequence[str]) -> Sequence[str]:
+    """The arguments with ``--data.videos a.dcm b.mp4`` written as the list that jsonargparse takes; anything else as it is."""
+    if VIDEOS not in args:
+        return args
+    start = args.index(VIDEOS) + 1
+    count = next((number for number, word in enumerate(args[start:]) if word.startswith("-")), len(args) - start)
+    words = list(args[start : start + count])
+    if count == 1 and (words[0].startswith("[") or words[0] == "null"):
+        return args
+    return [*args[:start], json.dumps(words), *args[start + count :]] if count else args
 
 
 def spell_flags(args: Sequence[str]) -> list[str]:

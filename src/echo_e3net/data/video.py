@@ -65,6 +65,16 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
     return luma(frames[np.searchsorted(decoded, wanted)])
 
 
+def frame_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of the first frame; None where the file cannot be decoded."""
+    try:
+        height, width = _open(path)[0].shape[:2]
+        return int(height), int(width)
+    except Exception as error:
+        pass_on(error)
+        return None
+
+
 def read_colour(path: Path, look: Callable[[int, int, int], None]) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
     """All frames in colour (red, green, blue), and frames a second.
 
