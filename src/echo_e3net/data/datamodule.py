@@ -126,6 +126,8 @@ class EchoDataModule(LightningDataModule):
             more = f" {len(self.excluded) - 1} more cannot be used." if len(self.excluded) > 1 else ""
             advice = " --data.on_defect exclude goes on without." if records else ""
             raise InputError(f"{self.excluded[0]}{more}{advice}")
+        if not records:
+            raise InputError(f"{', '.join(map(str, sources))}: no file there. Name videos, or folders that hold them.")
         for finding in self.excluded:
             rank_zero_info(f"left out: {finding}")
         self.read = own.read
