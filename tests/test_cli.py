@@ -373,6 +373,9 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
     assert 0 <= rows["ed_frame"].iloc[0] < 30
     assert rows["ef_percent"].iloc[0] == rows["ef_percent"].iloc[1]
     assert rows["ef_percent"].iloc[0] == pytest.approx(rows["ef_percent"][imported.stem], abs=0.05)  # they differ by JPEG
+    assert rows["cropped"].tolist() == [True, True, False, False]
+    assert command("report", run)[0] == 0
+    assert (run / "borders.png").is_file()
     assert pd.read_csv(run / "excluded.csv")["where"].tolist() == ["two/notes.txt"]
     assert set(pd.read_csv(run / "predictions_tracings.csv")["FileName"]) == set(rows.index)
 

@@ -31,6 +31,7 @@ class VideoRecord(NamedTuple):
         landmarks: (P, S, K, 2), pixels of the frames as they are read; 0 where unlabelled.
         landmark_mask: (P, S).
         size: height and width of the frames by the table, pixels; None where no table says.
+        cropped: whether what is read is the sector alone, cut out of the file's picture (``--data.videos``).
     """
 
     name: str
@@ -42,6 +43,7 @@ class VideoRecord(NamedTuple):
     landmarks: Float[Tensor, "P S K 2"]
     landmark_mask: Bool[Tensor, "P S"]
     size: tuple[int, int] | None = None
+    cropped: bool = False
 
 
 class Reading(NamedTuple):

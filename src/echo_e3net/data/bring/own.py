@@ -26,6 +26,7 @@ from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.parallel import each
 from echo_e3net.data.records import VideoRecord, unlabelled
 from echo_e3net.data.video import frame_size
+from echo_e3net.errors import InputError
 
 FORM_PX = 128
 """Side up to which a square picture is not cropped; EchoNet-Dynamic's and the phantom's is 112."""
@@ -75,7 +76,8 @@ class OwnVideos:
         """A record of each video that can be used, in the order in which they were named."""
         usable = [file for file, kept in self.kept.items() if not kept.refused]
         names = distinct_names(usable)
-        return [unlabelled(file)._replace(name=names[file], frames=self.kept[file].frames) for file in usable]
+        kept = [(file, self.kept[file]) for file in usable]
+        return [unlabelled(file)._replace(name=names[file], frames=found.frames, cropped=found.array is not None) for file, found in kept]
 
     def refused(self) -> dict[Path, str]:
         """The files that cannot be used, and why."""
@@ -92,6 +94,20 @@ class OwnVideos:
             return read_frames(path, index, listed)
         frames = np.load(array, mmap_mode="r")
         return np.array(frames if index is None else frames[index])
+
+
+def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> UInt8[np.ndarray, "T H W"]:
+    """Frames of a video that was cropped to its sector, for whoever looks at it again.
+
+    Raises:
+        InputError: it cannot be read any more.
+    """
+    try:
+        frames = prepare(path, SIZE).frames
+    except RefusedError as error:
+        raise InputError(f"{path}: {error}") from error
+    chosen: UInt8[np.ndarray, "T H W"] = frames[index.clip(0, len(frames) - 1)]
+    return chosen
 
 
 def keep(video: tuple[int, Path], folder: Path) -> Kept:
