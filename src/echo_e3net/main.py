@@ -23,7 +23,7 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split",
     "predict": "read EF from videos",
-    "data": "check data sets, or make a synthetic one with known EF and borders",
+    "data": "import, check and cache data sets, or make a synthetic one with known EF and borders",
     "profile": "show what a network costs: parameters, multiply-accumulates, memory, latency",
     "study": "train and test every arm of an ablation study with every seed",
     "draw": "draw the network with the shapes of its tensors, or where it looks in videos",

@@ -228,7 +228,9 @@ def test_labels_join_by_path_and_come_later(clips, tmp_path, capsys):
     for day, name in (("a", "IM0001"), ("b", "one.gif"), ("b", "cine.dcm")):
         (tmp_path / day).mkdir(exist_ok=True)
         (tmp_path / day / ("clip.dcm" if name != "cine.dcm" else name)).write_bytes((CINE if name == "cine.dcm" else clips / name).read_bytes())
+    extra = (tmp_path / "b/cine.dcm").rename(tmp_path / "cine.dcm")
     write.import_videos([tmp_path / "a", tmp_path / "b"], root, jobs=1)
+    extra.rename(tmp_path / "b/cine.dcm")
     labels = tmp_path / "ef.csv"
     labels.write_text("FileName,EF,ESV,EDV,Patient\na/clip.dcm,60,40,100,P1\nb/clip,30,,,P1\n")
     with pytest.raises(SystemExit):
@@ -237,8 +239,13 @@ def test_labels_join_by_path_and_come_later(clips, tmp_path, capsys):
     assert "cine.dcm: no label: the table of labels has no row for it" in out
     ours = {(e.source.split("/")[-2]): e.name for e in read_entries(book_of(root)).values() if e.source.endswith("clip.dcm")}
     rows = table(root)
+    assert len(rows) == 2
     assert list(rows.loc[ours["a"]][["EF", "ESV", "EDV"]]) == ["60", "40", "100"]
     assert list(rows.loc[ours["b"]][["EF", "ESV", "EDV"]]) == ["30", "", ""]
+    labels.write_text("FileName,EF,Patient\na/clip.dcm,61,P1\n")  # what is there stays, with or without a row
+    write.import_videos([tmp_path / "a", tmp_path / "b/clip.dcm"], root, labels=labels, jobs=1)
+    assert list(table(root).loc[[ours["a"], ours["b"]]]["EF"]) == ["61", "30"]
+    assert {e.name for e in read_entries(book_of(root)).values()} >= set(ours.values())
     assert rows.loc[ours["a"]]["Split"] == rows.loc[ours["b"]]["Split"] in ("TRAIN", "VAL", "TEST")
 
 

@@ -89,7 +89,7 @@ def test_a_rate_that_is_unusual_is_told(tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr("echo_e3net.data.datamodule.rank_zero_info", told.append)
     EchoDataModule(videos=CINE).setup("predict")
-    assert "30 to 30 frames a second: a clip spans 2.1 s, and 1.3 s at the usual 50" in told[0]
+    assert "30 frames a second: a clip spans 2.1 s, and 1.3 s at the usual 50" in told[0]
 
 
 def test_files_that_are_no_clips_stop_or_are_left_out(tmp_path):

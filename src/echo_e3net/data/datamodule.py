@@ -133,10 +133,11 @@ class EchoDataModule(LightningDataModule):
         self.read = own.read
         rates = own.rates()
         if rates and not all(USUAL_RATES[0] <= rate <= USUAL_RATES[1] for rate in (rates[0], rates[-1])):
-            spans = " to ".join(dict.fromkeys(f"{self.span.length / rate:.1f}" for rate in (rates[-1], rates[0])))
+            low, high = rates[0], rates[-1]
+            shown = " to ".join(dict.fromkeys(f"{rate:.4g}" for rate in (low, high)))
+            spans = " to ".join(dict.fromkeys(f"{self.span.length / rate:.1f}" for rate in (high, low)))
             rank_zero_info(
-                f"{rates[0]:.4g} to {rates[-1]:.4g} frames a second: a clip spans {spans} s, and {self.span.length / 50:.1f} s at the usual 50. "
-                "--data.period changes that."
+                f"{shown} frames a second: a clip spans {spans} s, and {self.span.length / 50:.1f} s at the usual 50. --data.period changes that."
             )
         return records
 

@@ -145,7 +145,7 @@ def plan(
             refused = refusal(Reason.NO_VIDEO, "neither DICOM, nor AVI, MP4, GIF or another video, by its content.")
         elif content in owners:
             refused = refusal(Reason.COPY, str(owners[content]))
-        elif labels is not None and file not in labels:
+        elif labels is not None and file not in labels and not earlier:
             refused = "no label: the table of labels has no row for it."
         else:
             owners[content] = file
