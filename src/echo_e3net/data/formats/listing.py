@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echo_e3net.data.defects import Defect, Findings
-from echo_e3net.data.records import VideoRecord
+from echo_e3net.data.records import Reading, VideoRecord
 from echo_e3net.data.tables import FIRST_ROW, read_rows
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash
@@ -135,6 +135,13 @@ def report_unlisted(root: Path, names: Iterable[str], findings: Findings) -> Non
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in listed and not path.name.startswith("."):
             findings.add(Defect.UNLISTED, path.stem, str(path), f"{FILE_LIST} does not list it: it is left out. Add a row or remove the file.")
+
+
+def usable(records: Sequence[VideoRecord], findings: Findings) -> Reading:
+    """The records that no finding refuses, after a last look for copies, with all findings."""
+    report_copies(records, findings)
+    unusable = findings.unusable()
+    return Reading([record for record in records if record.name not in unusable], findings)
 
 
 def report_copies(records: Sequence[VideoRecord], findings: Findings) -> None:
