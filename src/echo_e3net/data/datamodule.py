@@ -37,7 +37,7 @@ class EchoDataModule(LightningDataModule):
     (``--seed_everything``).
 
     Args:
-        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/.
+        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/ (data/README.md has the others).
         videos: for predict: a video file, or a list of them, to read instead of the test split of ``root``.
         frames: frames of a clip, at least 8.
         period: take one frame every ``period`` frames of the video.
@@ -48,7 +48,7 @@ class EchoDataModule(LightningDataModule):
         eval_clips: which clips of a video evaluation reads.
         statistics_videos: training videos that the grey mean and SD are measured on, evenly chosen.
         start_method: how workers start (fork, spawn or forkserver); null: the platform's way.
-        format: how the data set lies on the disk; null: EchoNet-Dynamic's format.
+        format: how the data set lies on the disk: EchoNetDynamic, EchoNetPediatric or Camus (echo_e3net.data.formats); null: EchoNetDynamic.
         cache: folder of decoded frames (``echo-e3net data cache``); null: videos are decoded as they are read.
         fill_cache: whether a video that the cache does not hold is added to it when it is first read.
         on_defect: what a video that cannot be used does: raise stops, exclude goes on without it and lists it in excluded.csv.
@@ -100,7 +100,7 @@ class EchoDataModule(LightningDataModule):
             return
         if not self.records:
             if self.root is None:
-                raise InputError("no data: set --data.root to a folder in EchoNet-Dynamic's format (or, for predict, --data.videos to video files).")
+                raise InputError("no data: set --data.root to the folder of a data set (or, for predict, --data.videos to video files).")
             records = self.usable(self.format.read(Path(self.root)))
             if self.cache is not None and self.cache.fill:
                 room([record for record in records if self.cache.lookup(record.path) is None], self.cache.folder)
@@ -108,7 +108,7 @@ class EchoDataModule(LightningDataModule):
             self.records["predict"] = self.records["test"] or [r for r in records if not r.split]
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             if not self.records[split]:
-                raise InputError(f"{self.root}: FileList.csv lists no video of split {split.upper()}, which {stage} needs.")
+                raise InputError(f"{self.root}: {self.format.listed_in} lists no video of split {split.upper()}, which {stage} needs.")
             require_long_enough(self.records[split], self.span, split)
 
     def usable(self, reading: Reading) -> list[VideoRecord]:

@@ -106,16 +106,26 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "H W"], Grid]:
     return labels.astype(np.int64), grid
 
 
+def library(path: Path) -> Any:  # noqa: ANN401
+    """Nibabel itself.
+
+    Raises:
+        InputError: it is not installed; the message names what is to be read.
+    """
+    try:
+        import nibabel
+    except ImportError as error:
+        raise InputError(f"{path}: NIfTI files need nibabel. Install it: pip install 'echo-e3net[camus]'.") from error
+    return nibabel
+
+
 def load(path: Path) -> Any:  # noqa: ANN401  (nibabel has no types)
     """The file, opened; its pixels are read on demand.
 
     Raises:
         InputError: nibabel is not installed, or the file is absent or no NIfTI file.
     """
-    try:
-        import nibabel
-    except ImportError as error:
-        raise InputError(f"{path}: NIfTI files need nibabel. Install it: pip install 'echo-e3net[camus]'.") from error
+    nibabel = library(path)
     if not path.is_file():
         raise InputError(f"{path}: {'a folder, not a NIfTI file. Name the files in it.' if path.is_dir() else 'no such NIfTI file.'}")
     try:

@@ -57,10 +57,10 @@ class DataFormat(ABC):
     """How a data set lies on the disk.
 
     Attributes:
-        listed_in: what says which videos there are and to which split each belongs, for messages.
+        listed_in: what says to which split a video belongs, for messages.
     """
 
-    listed_in: str
+    listed_in: str = "the format"
 
     @abstractmethod
     def read(self, root: Path) -> Reading:

@@ -119,7 +119,7 @@ def check_number(row: Row, column: str, limits: Limits, findings: Findings, need
     """
     value, text = row.number(column), row.values.get(column, "")
     if not limits.low <= value <= limits.high:
-        problem = f"{column} is {text!r}. It must be a number from {limits.low:g} to {limits.high:g}; correct or remove the row."
+        problem = f"{column} is {text!r}. It must be a number from {limits.low:g} to {limits.high:g}. Correct it, or take the video out."
         findings.add(Defect.VALUE if needed else Defect.RANGE, row.name, row.where, problem)
         return NAN
     if not limits.usual_low <= value <= limits.usual_high:
