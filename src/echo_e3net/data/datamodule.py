@@ -109,7 +109,11 @@ class EchoDataModule(LightningDataModule):
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             if not self.records[split]:
                 raise InputError(f"{self.root}: {self.format.listed_in} lists no video of split {split.upper()}, which {stage} needs.")
-            require_long_enough(self.records[split], self.span, split)
+            if stage == "fit":
+                require_long_enough(self.records[split], self.span, split)
+            elif short := sum(video_length(record) < self.span.length for record in self.records[split]):
+                of = f"{short} of {len(self.records[split])} videos of split {split.upper()}"
+                rank_zero_info(f"{self.root}: {of} are shorter than a clip ({self.span.length} frames): they are padded, and the padding is masked.")
 
     def usable(self, reading: Reading) -> list[VideoRecord]:
         """The videos that can be used; says what is odd about the data set.
