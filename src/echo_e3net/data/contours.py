@@ -45,10 +45,11 @@ Tracings: TypeAlias = "dict[str, TracedFrames]"
 
 
 def label_records(records: Sequence[VideoRecord], places: Mapping[str, str], traced: Mapping[str, Tracings], findings: Findings) -> list[VideoRecord]:
-    """The records with their traced frames and landmarks; findings where other than ED and ES are traced, and about the two together.
+    """The records with their traced frames and landmarks.
 
-    ED is the frame with the larger endocardial volume by Simpson's method, whatever the data set calls it. Without two endocardial contours nothing says
-    which is which, and the video counts as not traced.
+    Findings say where other than ED and ES are traced of a video that can be used, and what is odd about the two together. ED is the frame with the
+    larger endocardial volume by Simpson's method, whatever the data set calls it. Without two endocardial contours nothing says which is which, and
+    the video counts as not traced.
 
     Args:
         records: the videos.
@@ -57,8 +58,9 @@ def label_records(records: Sequence[VideoRecord], places: Mapping[str, str], tra
         findings: grows.
     """
     endo, labelled = traced["endo"], {record.name: record for record in records}
+    lost = findings.unusable()
     for record in records:
-        if record.split:
+        if record.split and record.name not in lost:
             report_traced(record.name, places[record.name], endo.get(record.name, {}), findings)
     whole = {name: pair for name in labelled if (pair := both_phases(endo.get(name, {}))) is not None}
     if not whole:
