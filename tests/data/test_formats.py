@@ -15,25 +15,39 @@ from echo_e3net.data.defects import Defect, Effect, by_kind
 from echo_e3net.data.formats import Camus, EchoNetDynamic, EchoNetPediatric
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
-from tests.foreign import phantom_plans, save, write_camus
+from tests.foreign import phantom_plans, save, write_camus, write_pediatric
 from tests.test_cli import TINY
 
 LIST, POINTS = "FileList.csv", "VolumeTracings.csv"
 
 
-@pytest.fixture
-def camus(camus_root, tmp_path):
-    return shutil.copytree(camus_root, tmp_path / "camus")
-
-
-@pytest.fixture
-def pediatric(pediatric_root, tmp_path):
-    return shutil.copytree(pediatric_root, tmp_path / "pediatric")
+SPLITS = ["TRAIN", "TRAIN", "VAL", "TEST"]
 
 
 @pytest.fixture(scope="module")
 def plans(phantom_root):
     return phantom_plans(phantom_root, seed=1, max_frames=40)[0]
+
+
+@pytest.fixture(scope="module")
+def few(phantom_root, plans, tmp_path_factory):
+    """The first four videos in both forms; read-only."""
+    root = tmp_path_factory.mktemp("few")
+    write_camus(root / "camus", phantom_root, plans[:4], SPLITS)
+    write_pediatric(root / "pediatric", phantom_root, plans[:4], SPLITS)
+    return root
+
+
+@pytest.fixture
+def camus(few, tmp_path):
+    """Four patients that a test may damage."""
+    return shutil.copytree(few / "camus", tmp_path / "camus")
+
+
+@pytest.fixture
+def pediatric(few, tmp_path):
+    """Four videos that a test may damage."""
+    return shutil.copytree(few / "pediatric", tmp_path / "pediatric")
 
 
 # --- what comes back ---------------------------------------------------------------------------------------------------------------------------------
@@ -55,7 +69,7 @@ def test_pediatric_polygons_give_the_phantoms_records(pediatric_root, phantom_ro
 
 def test_pediatric_root_may_be_the_views_folder_and_short_axis_has_no_landmarks(pediatric):
     inside = EchoNetPediatric().read(pediatric / "A4C")
-    assert len(inside.records) == 12
+    assert len(inside.records) == 4
     (pediatric / "A4C").rename(pediatric / "PSAX")
     (pediatric / "PSAX" / POINTS).unlink()
     short_axis = EchoNetPediatric(view="PSAX").read(pediatric)
@@ -86,14 +100,14 @@ def test_a_phase_that_was_not_traced_is_said_in_words_in_pediatric(pediatric):
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, tmp_path, rows):
     """Whatever the shape of a stored pixel: frames are those of the phantom, landmarks within a pixel, EF within two points, EDV within 5 %."""
-    write_camus(tmp_path, phantom_root, plans[:4], ["TRAIN", "TRAIN", "VAL", "TEST"], rows)
+    write_camus(tmp_path, phantom_root, plans[:4], SPLITS, rows)
     reading = Camus().read(tmp_path)
     assert reading.findings == []
     for index, (record, plan) in enumerate(zip(reading.records, plans[:4], strict=True)):
         ed, es = plan.ejection.ed, plan.ejection.es
         assert record.name == f"patient{index + 1:04d}_4CH"
         assert record.traced == ((es - ed, 0) if index % 2 else (0, es - ed))
-        assert record.split == ["train", "train", "val", "test"][index]
+        assert record.split == SPLITS[index].lower()
         frames = read_frames(record.path)
         assert record.size == frames.shape[1:] == (112, 112)
         assert record.frames == len(frames) == es - ed + 1
@@ -108,16 +122,14 @@ def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, 
         assert 100 * geometry.ejection_fraction(*record.landmarks[:, 0]).item() == pytest.approx(100 * record.ef, abs=2)
 
 
-def test_camus_splits(camus, camus_root):
+def test_camus_splits(camus_root, tmp_path):
     official = {r.name: r.split for r in Camus().read(camus_root).records}
     assert set(official.values()) == {"train", "val", "test"}
     assert {r.split for r in Camus(official=False, test_fraction=1, val_fraction=0).read(camus_root).records} == {"test"}
-    shutil.rmtree(camus / "database_split")
-    shuffled = [{r.name: r.split for r in Camus(test_fraction=0.25, val_fraction=0.25, seed=seed).read(camus).records} for seed in (0, 0, 1)]
+    (tmp_path / "database_nifti").symlink_to(camus_root / "database_nifti")
+    shuffled = [{r.name: r.split for r in Camus(test_fraction=0.25, val_fraction=0.25, seed=seed).read(tmp_path).records} for seed in (0, 0, 1)]
     assert shuffled[0] == shuffled[1] != shuffled[2]
     assert sorted(shuffled[0].values()) == ["test"] * 3 + ["train"] * 6 + ["val"] * 3
-    inside = Camus().read(camus / "database_nifti")
-    assert len(inside.records) == 12
     with pytest.raises(InputError, match="not more than 1 together"):
         Camus(test_fraction=0.8, val_fraction=0.4)
 
@@ -234,7 +246,7 @@ def test_a_defect_of_camus_is_found_and_nothing_else(camus, defect, plant):
     assert by_kind(reading.findings) == {defect: expected}, reading.findings
     assert all(str(camus) in finding.where for finding in reading.findings)
     lost = defect.effect is Effect.REFUSED and defect is not Defect.TWICE and "patient9999" not in str(reading.findings)
-    assert len(reading.records) == 12 - lost
+    assert len(reading.records) == 4 - lost
     if defect.effect is Effect.MASKED:
         assert sum(not record.landmark_mask.all() for record in reading.records) == 1
 
@@ -316,7 +328,7 @@ def test_a_defect_of_pediatric_is_found_and_nothing_else(pediatric, defect, plan
     kinds = by_kind(reading.findings)
     assert kinds[defect] == 1, reading.findings
     assert set(kinds) - {defect} <= ALONG.get(defect, set()), reading.findings
-    assert len(reading.records) == 12 - (defect.effect is Effect.REFUSED and defect is not Defect.TWICE)
+    assert len(reading.records) == 4 - (defect.effect is Effect.REFUSED and defect is not Defect.TWICE)
     if defect.effect is Effect.MASKED:
         assert sum(record.traced is None for record in reading.records) == 1
 
@@ -350,11 +362,11 @@ def test_decoding_a_damaged_sequence_is_a_finding(camus, command):
     assert "without a picture" in command.output
 
 
-def test_the_cache_holds_nifti_frames(camus_root, tmp_path):
-    for record in Camus().read(camus_root).records[:2]:
-        store = FrameCache(tmp_path, fill=True)
+def test_the_cache_holds_nifti_frames(camus, tmp_path):
+    for record in Camus().read(camus).records[:2]:
+        store = FrameCache(tmp_path / "cache", fill=True)
         np.testing.assert_array_equal(store.read(record.path, np.array([3, 0]), record.frames), read_frames(record.path, np.array([3, 0])))
-        np.testing.assert_array_equal(FrameCache(tmp_path).read(record.path), read_frames(record.path))
+        np.testing.assert_array_equal(FrameCache(tmp_path / "cache").read(record.path), read_frames(record.path))
 
 
 def test_a_message_names_the_formats_own_list(camus):
