@@ -57,6 +57,7 @@ class Defect(Enum):
     HEADER = ("header that claims other than the file holds", Effect.KEPT)
     SIZE = ("frames of another size than listed", Effect.REFUSED)
     ODD_SIZE = ("frames of an unusual size for this data set", Effect.KEPT)
+    NO_CLIP = ("file that is no clip of a sector", Effect.REFUSED)
     BLANK = ("video without a picture", Effect.REFUSED)
     STILL = ("video in which nothing moves", Effect.KEPT)
 

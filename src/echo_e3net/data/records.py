@@ -32,6 +32,7 @@ class VideoRecord(NamedTuple):
         landmark_mask: (P, S).
         size: height and width of the frames by the table, pixels; None where no table says.
         pixel_mm: height and width of a pixel of these frames, mm; None where it is not known, and with it no volume in mL.
+        cropped: whether what is read is the sector alone, cut out of the file's picture (``--data.videos``).
     """
 
     name: str
@@ -44,6 +45,7 @@ class VideoRecord(NamedTuple):
     landmark_mask: Bool[Tensor, "P S"]
     size: tuple[int, int] | None = None
     pixel_mm: tuple[float, float] | None = None
+    cropped: bool = False
 
 
 class Reading(NamedTuple):
