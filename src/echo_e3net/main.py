@@ -10,6 +10,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from echo_e3net import __version__
@@ -41,8 +42,10 @@ def main(args: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
-    command = parser.parse_args(args[:1]).command
     try:
+        if args and not args[0].startswith("-"):
+            require_command(args[0])
+        command = parser.parse_args(args[:1]).command
         run(command, args)
     except SystemExit as stop:
         if type(stop).__name__ == "SIGTERMException":  # Lightning's: it would exit with 0, as if the training were done
@@ -57,14 +60,23 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def require_command(name: str) -> None:
+    """Refuse a command that there is not, and name the one that may be meant."""
+    near = get_close_matches(name, COMMANDS, 1)
+    if name not in COMMANDS:
+        raise InputError(f"{name}: there is no such command{f'; did you mean {near[0]}?' if near else '.'} There are {', '.join(COMMANDS)}.")
+
+
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
     if command in ("data", "report", "study"):
         from jsonargparse import auto_cli
 
+        from echo_e3net.arguments import PlainParser
+
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
         positional = args[1:2] != ["phantom"]
-        auto_cli(verbs(command), args=spell_flags(args[1:]), prog=f"echo-e3net {command}", as_positional=positional)
+        auto_cli(verbs(command), args=spell_flags(args[1:]), prog=f"echo-e3net {command}", as_positional=positional, parser_class=PlainParser)
     else:
         if command == "draw":
             from echo_e3net.draw import read_subject
@@ -105,7 +117,7 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
 
 def spell_flags(args: Sequence[str]) -> list[str]:
     """The arguments with ``--decode`` spelt out as ``--decode true``, which is what jsonargparse takes."""
-    following = [*args[1:], "--"]
+    following = [*args[1:], "--"][: len(args)]
     return [word for arg, after in zip(args, following, strict=True) for word in ([arg, "true"] if arg in FLAGS and after.startswith("-") else [arg])]
 
 
