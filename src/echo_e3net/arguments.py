@@ -109,7 +109,7 @@ def wrong_value(path: str, leaf: re.Match[str], message: str, context: Context) 
     report = message[leaf.start() :]
     if named := re.search(DOTTED, message):
         return no_class(path, named, message, context)
-    near_by = re.search(r"Expected a (?P<type>.*)\. Got value: (?P<value>\S.*?)(?:\. Got value|$)", report, re.M)
+    near_by = re.search(r"Expected a (?P<type>.*?)\. Got value: (?P<value>\S.*?)(?:\. Got value|$)", report, re.M)
     given = near_by or re.search(r"Given value: (?:NestedArg\(.*val=)?(?P<value>.*?)\)?\s*$", report)
     value = given["value"].strip("'\"") if given else "of another type"
     names = [near_by["type"]] if near_by else re.findall(r"Expected a (<.*?>|typing\.Literal\[.*?\]|\S+)", report)
