@@ -25,7 +25,7 @@ import yaml
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from echo_e3net.arguments import PlainParser
@@ -84,6 +84,7 @@ class E3CLI(LightningCLI):
         if self.subcommand is None:
             return
         require_place(self.run_folder / ENVIRONMENT)
+        self.parser.add_instantiator(self.wandb_logger, WandbLogger)
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
             self.warn_of_other_clips()
@@ -92,6 +93,13 @@ class E3CLI(LightningCLI):
             raise InputError(
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, choose another --name, or move it away."
             )
+
+    def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401  (the logger's own)
+        """W&B's logger, under the name of the run and in its folder unless it is told another. Not written into the configuration, which other runs read."""
+        settings["name"] = settings.get("name") or self._get(self.config, "name")
+        if settings.get("save_dir", ".") == ".":
+            settings["save_dir"] = self.run_folder
+        return logger_class(*args, **settings)
 
     def warn_of_other_clips(self) -> None:
         """Say where the clips are not those that the run was trained on."""
