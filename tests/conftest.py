@@ -4,11 +4,14 @@ import logging
 import sys
 
 import pytest
+import torch
 
 import echo_e3net.cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
 from echo_e3net.data.phantom import phantom
 from echo_e3net.main import main
 from tests.foreign import phantom_plans, write_camus, write_pediatric
+
+torch.set_num_threads(1)  # networks here are tiny, and threads that wait for each other on a busy machine cost more than they bring
 
 
 @pytest.fixture(scope="session")

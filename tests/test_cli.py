@@ -12,6 +12,7 @@ import pandas as pd
 import pydicom
 import pytest
 import torch
+import wandb
 import yaml
 
 from echo_e3net import geometry
@@ -403,13 +404,21 @@ def test_videos_may_be_listed_by_spaces(given, spelt):
     assert list_videos(["predict", *given]) == ["predict", *spelt]
 
 
+@pytest.mark.slow
 def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     overlay = Path(__file__).parents[1] / "experiments" / "overlays" / "wandb.yaml"
-    assert command("fit", *tiny, "--config", overlay, "--trainer.max_epochs", 1)[0] == 0
-    assert list((tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"))
-    assert (tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt").exists()
+    steps = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1)
+    assert command("fit", *tiny, "--config", overlay, *steps)[0] == 0
+    run = tmp_path / "runs" / "tiny"
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    assert not (tmp_path / "wandb").exists()
+    assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+    assert (wandb.run.name, wandb.run.project) == ("tiny", "echo-e3net")
+    assert wandb.run.config["config"]["data"]["frames"] == 8
+    wandb.finish()
+    assert yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["logger"]["init_args"]["save_dir"] == "."
 
 
 def test_without_decord_there_is_one_sentence(tmp_path):

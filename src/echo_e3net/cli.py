@@ -22,11 +22,13 @@ from typing import Any
 
 import torch
 import yaml
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
+from echo_e3net.arguments import PlainParser
 from echo_e3net.callbacks import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST, Checkpoints, ExclusionRecord, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
@@ -34,6 +36,10 @@ from echo_e3net.files import require_place
 from echo_e3net.nn.network import E3Net
 from echo_e3net.results import PredictionWriter, TestReport
 from echo_e3net.system import E3System
+
+
+class E3Parser(PlainParser, LightningArgumentParser):
+    """Lightning's parser, with errors in a sentence."""
 
 
 class E3CLI(LightningCLI):
@@ -49,8 +55,14 @@ class E3CLI(LightningCLI):
             args=None if args is None else list(args),
             run=run,
             auto_configure_optimizers=False,
-            parser_kwargs=parser_kwargs or {name: {"description": text} for name, text in DESCRIPTIONS.items()},
+            parser_kwargs=parser_kwargs or {"prog": "echo-e3net", **{name: {"description": text} for name, text in DESCRIPTIONS.items()}},
         )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401  (the parser's own)
+        """A parser that says in a sentence what is wrong."""
+        parser = E3Parser(**kwargs)
+        parser.add_argument("-c", "--config", action=ActionConfigFile, help="a configuration, YAML; give it again to lay another over it")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's own arguments."""
@@ -72,6 +84,7 @@ class E3CLI(LightningCLI):
         if self.subcommand is None:
             return
         require_place(self.run_folder / ENVIRONMENT)
+        self.parser.add_instantiator(self.wandb_logger, WandbLogger)
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
             self.warn_of_other_clips()
@@ -80,6 +93,13 @@ class E3CLI(LightningCLI):
             raise InputError(
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, choose another --name, or move it away."
             )
+
+    def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401  (the logger's own)
+        """W&B's logger, under the name of the run and in its folder unless it is told another. Not written into the configuration, which other runs read."""
+        settings["name"] = settings.get("name") or self._get(self.config, "name")
+        if settings.get("save_dir", ".") == ".":
+            settings["save_dir"] = self.run_folder
+        return logger_class(*args, **settings)
 
     def warn_of_other_clips(self) -> None:
         """Say where the clips are not those that the run was trained on."""
