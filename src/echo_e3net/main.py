@@ -29,7 +29,7 @@ COMMANDS = {
 }
 
 
-FLAGS = ("--decode", "--verify")
+FLAGS = ("--decode", "--verify", "--any_code")
 """Arguments of our own verbs that may stand without a value."""
 
 
