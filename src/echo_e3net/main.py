@@ -7,6 +7,7 @@ traceback too.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -64,7 +65,10 @@ def run(command: str, args: Sequence[str]) -> None:
 
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
         positional = args[1:2] != ["phantom"]
-        auto_cli(verbs(command), args=spell_flags(args[1:]), prog=f"echo-e3net {command}", as_positional=positional)
+        words = spell_flags(args[1:])
+        auto_cli(
+            verbs(command), args=gather_arguments(words) if command == "study" else words, prog=f"echo-e3net {command}", as_positional=positional
+        )
     else:
         if command == "draw":
             from echo_e3net.draw import read_subject
@@ -107,6 +111,23 @@ def spell_flags(args: Sequence[str]) -> list[str]:
     """The arguments with ``--decode`` spelt out as ``--decode true``, which is what jsonargparse takes."""
     following = [*args[1:], "--"]
     return [word for arg, after in zip(args, following, strict=True) for word in ([arg, "true"] if arg in FLAGS and after.startswith("-") else [arg])]
+
+
+def gather_arguments(args: Sequence[str]) -> list[str]:
+    """The arguments of a study with those of its trials, which have a dot in their names (``--data.root FOLDER``), as one mapping ``--arguments``."""
+    import yaml
+
+    kept, found, words = [], {}, iter(args)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or "." not in name:
+            kept.append(word)
+            continue
+        text = value if equals else next(words, None)
+        if text is None or (not equals and text.startswith("--")):
+            raise InputError(f"{name} needs a value.")
+        found[name.removeprefix("--")] = yaml.safe_load(text)
+    return [*kept, "--arguments", json.dumps(found)] if found else kept
 
 
 def plain(error: InputError) -> str:

@@ -26,7 +26,7 @@ from echo_e3net.results import METRICS
 from echo_e3net.study.intervals import Difference, compare
 from echo_e3net.study.plan import PROFILE, TIMES, Study, Trial, read_starts
 from echo_e3net.study.tables import COLUMNS, Row, arm_lines, by_arm, latex, markdown, screen_table, summary_rows
-from echo_e3net.study.videos import VIDEOS, Predictions, errors_by_seed, read_predictions, save_predictions, trial_predictions
+from echo_e3net.study.videos import VIDEOS, Key, Predictions, Read, errors_by_seed, read_predictions, save_predictions, trial_predictions
 
 CSV, TABLE, PICTURE, TEX, SUMMARY, DIFFERENCES = "results.csv", "results.md", "results.png", "results.tex", "summary.csv", "differences.png"
 KEYS = ["arm", "seed", "test", "fingerprint", "revision", "code", "parameters", "gmacs", "seconds"]
@@ -95,7 +95,7 @@ def recorded_results(out: Path, trials: Sequence[Trial]) -> tuple[dict[Trial, li
 def collect(trials: Sequence[Trial], recorded: Mapping[Trial, list[Row]], predictions: Predictions) -> Results:
     """What is known of all trials that are done, in the study's order; of what a run left itself, else of what is recorded."""
     rows: list[Row] = []
-    known = {}
+    known: dict[Key, Mapping[str, Read]] = {}
     done = [trial for trial in trials if trial.done or trial in recorded]
     for trial in done:
         rows += trial_rows(trial) if trial.done else recorded[trial]
@@ -123,7 +123,8 @@ def save_results(out: Path, plan: Study, results: Results) -> None:
     rows = results.rows
     figures = sorted({key for row in rows for key, value in row.items() if isinstance(value, int | float)}.union(COLUMNS).difference(KEYS))
     write_csv(out / CSV, [{key: row.get(key) for key in (*KEYS, *figures)} for row in rows], [*KEYS, *figures])
-    save_predictions(out / VIDEOS, results.predictions)
+    if results.predictions:
+        save_predictions(out / VIDEOS, results.predictions)
     compared, base = differences(plan, results), plan.reference
     write_csv(out / SUMMARY, [line for test, found in compared.items() for line in summary_rows(rows, test, found)])
     text = [f"# Study {plan.name}", "", f"{of_trials(results)} {legend(base)}", "", code(rows)]
@@ -171,8 +172,8 @@ def code(rows: Sequence[Row]) -> str:
     """Which code the trials ran, as a sentence."""
     runs = {(row["revision"] or "no git", row.get("code") or "") for row in rows}
     named = sorted({f"{revision} ({digest})" if digest else revision for revision, digest in runs if revision != "no git" or digest})
-    hashes = {digest for _, digest in runs if digest}
-    if len(hashes) > 1 or any(" " in digest for digest in hashes) or (not hashes and len(named) > 1):
+    hashes = {digest for _, digest in runs}
+    if len(hashes) > 1 or any(" " in digest for digest in hashes) or (hashes == {""} and len(named) > 1):
         return f"**Trials of different code are side by side here**: {', '.join(named)}."
     return f"Code: {', '.join(named)}." if named else "Code: not known (no git)."
 

@@ -39,7 +39,7 @@ class Preempted(KeyboardInterrupt):
     """Told by the cluster to make room."""
 
 
-def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], None]) -> None:
+def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -> None:
     """Run trials, some at a time, and save the results after each; SIGINT, SIGTERM and SIGUSR1 stop their processes too.
 
     Trials that another study works on, here or on another node, are left to it, and looked at again at the end.
@@ -51,7 +51,7 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], None]) -> N
     console, workers = Console(), Workers(jobs)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     failed: list[Trial] = []
-    with Progress(*columns, console=console) as progress, ThreadPoolExecutor(jobs) as pool, workers:
+    with workers, Progress(*columns, console=console) as progress, ThreadPoolExecutor(jobs) as pool:  # signals are taken until all processes ended
         task = progress.add_task("trials", total=len(trials))
         try:
             profile_arms(trials, workers, pool)

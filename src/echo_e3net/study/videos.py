@@ -43,7 +43,9 @@ def trial_predictions(trial: Trial) -> dict[Key, dict[str, Read]]:
     tables = {place.test: place.folder / TEST_VIDEOS for place in trial.places}
     columns = ("name", "ef_percent", "label_ef_percent")
     return {
-        Key(trial.arm, trial.seed, test): {row["name"]: as_read(path, row["label_ef_percent"], row["ef_percent"]) for row in rows if row["ef_percent"]}
+        Key(trial.arm, trial.seed, test): {
+            row["name"]: as_read(path, row["label_ef_percent"], row["ef_percent"]) for row in rows if row["ef_percent"]
+        }
         for test, path in tables.items()
         if path.is_file() and (rows := read_rows(path, columns))
     }
