@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -21,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from echo_e3net.callbacks import CHECKPOINTS, LAST
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
+from echo_e3net.processes import Processes, last_line
 from echo_e3net.results import METRICS
 from echo_e3net.study.plan import FINGERPRINT, LOG, PROFILE, TIMES, Place, Trial
 from echo_e3net.study.results import trial_rows
@@ -68,32 +63,15 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], None]) -> N
         raise InputError(f"{len(failed)} of {len(trials)} trials failed, first {failed[0].folder}: see its {LOG}, then run the study again.")
 
 
-class Workers:
-    """The processes of a study: a context in which SIGTERM stops the study as SIGINT does, and that stops what still runs at its end.
+class Workers(Processes):
+    """The processes of a study.
 
     Args:
         jobs: processes at a time; the cores are shared out among them.
     """
 
     def __init__(self, jobs: int) -> None:
-        self.environment = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | os.environ
-        self.running: set[subprocess.Popen[bytes]] = set()
-        self.stopped = threading.Event()
-
-    def __enter__(self) -> None:
-        """Let SIGTERM stop the study, which its processes would otherwise outlive."""
-        self.before = signal.signal(signal.SIGTERM, interrupt) if threading.current_thread() is threading.main_thread() else None
-
-    def __exit__(self, *error: object) -> None:
-        """Put the signal back."""
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
-
-    def stop(self) -> None:
-        """End all processes: a training ends at its next step."""
-        self.stopped.set()
-        for process in list(self.running):
-            process.terminate()
+        super().__init__(jobs, LOG, LOCK)
 
     def profile(self, trial: Trial) -> int:
         """Measure what an arm costs; 0 where its network can be built."""
@@ -114,29 +92,9 @@ class Workers:
 
     def run(self, folder: Path, words: Sequence[str]) -> int:
         """One process; its output goes to the folder's log. The process holds the folder's lock, also when the study is gone."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG).open("a") as log, (folder / LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                log.write("another process works in this folder: wait for it, or end it\n")
-                return 1
-            if self.stopped.is_set():
-                return 1
-            log.write(f"$ echo-e3net {' '.join(words)}\n")
-            log.flush()
-            command = [sys.executable, "-m", "echo_e3net", *words]
-            streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
-            process = subprocess.Popen(command, env=self.environment, pass_fds=[lock.fileno()], start_new_session=True, **streams)  # type: ignore[call-overload]
-            self.running.add(process)
-            code: int = process.wait()
-            self.running.discard(process)
-            return code
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop as Ctrl-C does."""
-    raise KeyboardInterrupt
+        command = [sys.executable, "-m", "echo_e3net", *words]
+        with self.started(folder, command, f"echo-e3net {' '.join(words)}") as process:
+            return process.wait() if process else 1
 
 
 def commands(trial: Trial) -> Iterator[tuple[Place, list[str]]]:
@@ -153,9 +111,3 @@ def commands(trial: Trial) -> Iterator[tuple[Place, list[str]]]:
         if not place.done:
             there = ["--runs", str(own.folder), "--name", place.test, "--ckpt_path", checkpoint]
             yield place, ["test", *shared, *there, "--data.root", place.root]
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = [line for line in log.read_text().splitlines() if line.strip()] if log.is_file() else []
-    return lines[-1].removeprefix("echo-e3net: error: ") if lines else "it left no word"
