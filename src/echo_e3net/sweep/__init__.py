@@ -1,0 +1,1 @@
+"""``echo-e3net sweep``: a W&B sweep file without a server."""
