@@ -16,7 +16,7 @@ DISTRIBUTIONS: dict[str, dict[str, Any]] = {
     "categorical": {"values": None},
     "categorical_w_probabilities": {"values": None, "probabilities": None},
     "int_uniform": LIMITS,
-    **{name: LIMITS for name in ("uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values")},
+    **dict.fromkeys(("uniform", "log_uniform", "log_uniform_values", "inv_log_uniform", "inv_log_uniform_values"), LIMITS),
     **{name: {**LIMITS, "q": 1} for name in ("q_uniform", "q_log_uniform", "q_log_uniform_values")},
     **{name: {"mu": 0, "sigma": 1} for name in ("normal", "log_normal")},
     **{name: {"mu": 0, "sigma": 1, "q": 1} for name in ("q_normal", "q_log_normal")},
