@@ -6,46 +6,70 @@ gone, however it went. So nobody works in a folder twice, also when whoever star
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
+from echo_e3net.errors import InputError
+
+PREEMPTED = os.EX_TEMPFAIL
+"""Exit code 75 of what was told to make room and can go on: a cluster is to start it again."""
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+"""By these clusters say that time is up."""
+TAKEN = {errno.EAGAIN, errno.EACCES}
+"""What the system says of a lock that another process holds."""
+
+
+class Preempted(KeyboardInterrupt):
+    """Told by the cluster to make room."""
+
 
 @contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
-    """Hold a lock: the open file, to be handed to processes; None where somebody else holds it and we don't wait."""
+    """Hold a lock while the context lasts: the open file, to be handed to processes; None where somebody else holds it.
+
+    Args:
+        path: the file that stands for the lock; it stays.
+        wait: whether to wait for it.
+
+    Raises:
+        InputError: the file system knows no locks.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield None
-        else:
-            yield file
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno in TAKEN:
+                yield None
+                return
+            raise InputError(
+                f"{path} cannot be locked ({error.strerror}): this file system has no locks. Keep --runs on another, or have it mounted "
+                "with locks (Lustre: -o flock)."
+            ) from error
+        yield file
 
 
 def held(path: Path) -> bool:
-    """Whether somebody holds a lock."""
+    """Whether somebody holds a lock; asking leaves nothing behind."""
     if not path.is_file():
         return False
-    with path.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
+    with locked(path) as file:
+        return file is None
 
 
 class Processes:
-    """The processes of a study or sweep: a context in which SIGTERM stops us as SIGINT does, which our processes would otherwise outlive.
+    """The processes of a study or sweep: a context in which SIGTERM and SIGUSR1 stop us as SIGINT does, which our processes would otherwise outlive.
 
     Args:
         jobs: processes at a time; the cores are shared out among them, unless OMP_NUM_THREADS is set.
@@ -54,25 +78,35 @@ class Processes:
     """
 
     def __init__(self, jobs: int, log: str, lock: str) -> None:
-        self.environment = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // jobs))} | os.environ
+        self.environment = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(max(1, cores() // jobs))} | os.environ
         self.log, self.lock = log, lock
         self.running: set[subprocess.Popen[bytes]] = set()
         self.stopped = threading.Event()
 
     def __enter__(self) -> None:
-        """Let SIGTERM interrupt."""
-        self.before = signal.signal(signal.SIGTERM, interrupt) if threading.current_thread() is threading.main_thread() else None
+        """Take the signals by which clusters say that time is up."""
+        wanted = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        self.before = {number: signal.signal(number, interrupt) for number in wanted}
 
     def __exit__(self, *error: object) -> None:
-        """Put the signal back."""
-        if self.before is not None:
-            signal.signal(signal.SIGTERM, self.before)
+        """Put the signals back."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
 
     def stop(self) -> None:
         """End all processes: a training ends at its next step."""
         self.stopped.set()
         for process in list(self.running):
             process.terminate()
+
+    def kill_after(self, seconds: float) -> None:
+        """Wait for processes that were told to end, then kill what is left."""
+        until = time.monotonic() + seconds
+        while self.running and time.monotonic() < until:
+            time.sleep(0.1)
+        for process in list(self.running):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     @contextmanager
     def started(self, folder: Path, command: Sequence[str], shown: str | None = None) -> Iterator[subprocess.Popen[bytes] | None]:
@@ -120,8 +154,15 @@ def end_orphan(lock: Path) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop as Ctrl-C does."""
-    raise KeyboardInterrupt
+    """Stop as Ctrl-C does, but to be started again; further signals change nothing, since clusters send several."""
+    for further in SIGNALS:
+        signal.signal(further, signal.SIG_IGN)
+    raise Preempted
+
+
+def cores() -> int:
+    """The cores that this process may use: on a cluster those of its allocation, not all of the node's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_line(log: Path) -> str:

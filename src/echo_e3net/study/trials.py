@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from echo_e3net.callbacks import CHECKPOINTS, LAST
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
-from echo_e3net.processes import Processes, last_line
+from echo_e3net.processes import PREEMPTED, Preempted, Processes, last_line
 from echo_e3net.results import METRICS
 from echo_e3net.study.plan import FINGERPRINT, LOG, PROFILE, TIMES, Place, Trial
 from echo_e3net.study.results import trial_rows
@@ -24,7 +24,7 @@ LOCK = "study.lock"
 
 
 def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], None]) -> None:
-    """Run trials, some at a time, and save the results after each; SIGINT and SIGTERM stop their processes too.
+    """Run trials, some at a time, and save the results after each; SIGINT, SIGTERM and SIGUSR1 stop their processes too.
 
     Raises:
         InputError: the network of an arm cannot be built, or a trial failed.
@@ -58,7 +58,7 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], None]) -> N
             if not isinstance(stop, KeyboardInterrupt):
                 raise
             console.print(f"stopped: {done} of {len(trials)} trials that were missing are done. The same command goes on.")
-            raise SystemExit(130) from None
+            raise SystemExit(PREEMPTED if isinstance(stop, Preempted) else 130) from None
     if failed:
         raise InputError(f"{len(failed)} of {len(trials)} trials failed, first {failed[0].folder}: see its {LOG}, then run the study again.")
 

@@ -94,7 +94,7 @@ class Search:
 
     def open(self) -> optuna.Study:
         """The study of the journal, begun where it is new; of a grid all points wait in it. Hold the sweep's lock."""
-        direction = "maximize" if self.sweep.maximize else "minimize"
+        direction = optuna.study.StudyDirection.MAXIMIZE if self.sweep.maximize else optuna.study.StudyDirection.MINIMIZE
         sampler = RandomSampler(seed=0)  # asked for nothing: see ask
         study = optuna.create_study(
             storage=self.storage, sampler=sampler, pruner=self.pruner, study_name="sweep", direction=direction, load_if_exists=True
