@@ -3,7 +3,7 @@
 Who lives is known from locks (flock), which the system frees however a process goes:
 
 * ``sweep.lock`` is held while it is decided which trials there are;
-* ``workers/<machine>-<process>.lock`` is held by a command as long as it lives, and touched as it works;
+* ``workers/<machine>-<process>-<chance>.lock`` is held by a command as long as it lives, and touched as it works;
 * ``trial0007/sweep.lock`` is held by the trial's process, which may outlive a command that was killed.
 
 A trial that runs in the journal while its command is gone is *lost*: what is left of its process is ended, and its point waits again. A command of another
@@ -17,6 +17,7 @@ import platform
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Engine:
         self.sweep, self.search, self.folder, self.wanted = sweep, search, folder, wanted
         self.processes, self.interval = processes, interval
         self.processes.environment |= {"PATH": search_path()}
-        self.worker = f"{platform.node()}-{os.getpid()}"
+        self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.failures: list[str] = []
 
     def work(self) -> None:
@@ -126,7 +127,7 @@ class Engine:
                 trial = self.folder / f"trial{row.number:04d}" / LOCK
                 if not held(trial):
                     self.search.retry(row.number, "its worker was killed")
-                elif str(row.notes["worker"]).rsplit("-", 1)[0] == platform.node():
+                elif machine(row.notes.get("worker")) == platform.node():
                     end_orphan(trial)
 
     def gone(self, worker: str | None) -> bool:
@@ -140,7 +141,12 @@ class Engine:
             return False
         mine = self.folder / WORKERS / f"{self.worker}.lock"
         mine.touch()  # by the file system's clock, which is the other's too
-        return worker.rsplit("-", 1)[0] == platform.node() or mine.stat().st_mtime - lock.stat().st_mtime > SILENCE
+        return machine(worker) == platform.node() or mine.stat().st_mtime - lock.stat().st_mtime > SILENCE
+
+
+def machine(worker: str | None) -> str:
+    """The machine of a command."""
+    return (worker or "").rsplit("-", 2)[0]
 
 
 def trials_left(sweep: Sweep, rows: Sequence[Row], wanted: int | None) -> int:

@@ -48,7 +48,7 @@ def csv_row(sweep: Sweep, row: Row) -> dict[str, object]:
     """A trial as a row."""
     named = {"trial": f"trial{row.number:04d}", "state": row.state, sweep.metric: row.figure, "epoch": row.epoch, "last_epoch": row.last}
     notes = {name: row.notes.get(name) for name in ("seconds", "worker", "retry_of", "reason")}
-    return {**named, **notes, **row.values}
+    return {name: "" if value is None else value for name, value in {**named, **notes, **row.values}.items()}  # so that whole numbers stay whole
 
 
 def best_overlay(sweep: Sweep, best: Row, ended: int) -> str:
@@ -57,7 +57,8 @@ def best_overlay(sweep: Sweep, best: Row, ended: int) -> str:
         f"# The best of {ended} trials of {sweep.path.name}: {sweep.metric} {best.figure:.6g} at epoch {best.epoch}, trial{best.number:04d}.",
         "# Lay it over the configuration that the sweep's command names: --config BASE.yaml --config best.yaml",
     ]
-    return "\n".join(lines) + "\n" + yaml.safe_dump(unfold(nested_values(sweep.parameters, best.point)), sort_keys=False, allow_unicode=True)
+    overlay: str = yaml.safe_dump(unfold(nested_values(sweep.parameters, best.point)), sort_keys=False, allow_unicode=True)
+    return "\n".join(lines) + "\n" + overlay
 
 
 def unfold(values: Mapping[str, Any]) -> dict[str, Any]:
