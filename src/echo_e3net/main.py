@@ -25,6 +25,7 @@ COMMANDS = {
     "data": "check data sets, or make a synthetic one with known EF and borders",
     "profile": "show what a network costs: parameters, multiply-accumulates, memory, latency",
     "study": "train and test every arm of an ablation study with every seed",
+    "sweep": "search hyper-parameters as a W&B sweep file says, without a server",
     "draw": "draw the network with the shapes of its tensors, or where it looks in videos",
     "report": "show a run's results as a table and a picture",
 }
@@ -60,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
-    if command in ("data", "report", "study"):
+    if command in ("data", "report", "study", "sweep"):
         from jsonargparse import auto_cli
 
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
@@ -102,6 +103,10 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
         from echo_e3net.study import study
 
         return study
+    if command == "sweep":
+        from echo_e3net.sweep import sweep
+
+        return sweep
     from echo_e3net.report import report
 
     return report

@@ -9,10 +9,11 @@ import time
 import pandas as pd
 import pytest
 
+from echo_e3net import processes
 from echo_e3net.errors import InputError
+from echo_e3net.processes import held, locked
 from echo_e3net.source import code_hash
-from echo_e3net.study import locks, of_shard, study
-from echo_e3net.study.locks import free, locked
+from echo_e3net.study import of_shard, study
 
 
 def test_a_lock_is_held_by_one_and_let_go(tmp_path):
@@ -20,16 +21,16 @@ def test_a_lock_is_held_by_one_and_let_go(tmp_path):
     with locked(path) as ours:
         assert ours
         with locked(path) as again:
-            assert not again
-        assert not free(path)
-    assert free(path)
+            assert again is None
+        assert held(path)
+    assert not held(path)
 
 
 def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    monkeypatch.setattr(processes.fcntl, "flock", refuse)
     with (
         pytest.raises(InputError, match=r"x.lock cannot be locked \(Function not implemented\): this file system has no locks"),
         locked(tmp_path / "x.lock"),
@@ -57,7 +58,7 @@ def test_a_trial_whose_study_ends_meanwhile_is_taken_over(plan, tmp_path):
     lock.__enter__()
 
     def leave(call):
-        if call == ("other", "1", "test") and not free(tmp_path / "runs/s/whole/seed0/trial.lock"):
+        if call == ("other", "1", "test") and held(tmp_path / "runs/s/whole/seed0/trial.lock"):
             lock.__exit__(None, None, None)
         return False
 

@@ -11,7 +11,7 @@ A study is a YAML file (:class:`Study`). A trial is a process ``echo-e3net fit``
 
 So a study that was stopped goes on where it stopped, in the middle of a training too. Trials that results.csv records need no folder any more:
 the file can be carried to another machine, and the study goes on there. Many processes, on one node or on many, may work on one study in a shared
-folder: each takes trials that no other works on. ``plan`` says what is to be done, ``trials`` does it, ``locks`` says who does what, ``results`` gathers
+folder: each takes trials that no other works on. ``plan`` says what is to be done, ``trials`` does it, ``results`` gathers
 what it left, ``intervals`` says how sure a difference is, ``tables`` shows it.
 """
 
@@ -24,8 +24,8 @@ from typing import Any
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
+from echo_e3net.processes import locked
 from echo_e3net.source import code_hash
-from echo_e3net.study.locks import locked
 from echo_e3net.study.plan import Trial, plan_trials, read_study, refuse_changed, worked
 from echo_e3net.study.results import CSV, Results, collect, recorded_results, save_results, show_results
 from echo_e3net.study.tables import Row

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import signal
-import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -21,22 +15,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from echo_e3net.callbacks import CHECKPOINTS, LAST
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
+from echo_e3net.processes import PREEMPTED, Preempted, Processes, held, last_line, locked
 from echo_e3net.results import METRICS
 from echo_e3net.source import code_hash
-from echo_e3net.study.locks import free, locked
 from echo_e3net.study.plan import FINGERPRINT, LOG, PROFILE, TIMES, Place, Trial, refuse_changed
 from echo_e3net.study.results import trial_rows
 
 LOCK, TRIAL_LOCK = "study.lock", "trial.lock"
 """Held by a process that works in a folder; held by the study that takes care of a trial, from its first process to its last."""
-PREEMPTED = os.EX_TEMPFAIL
-"""Exit code 75 of what was told to make room and can go on: a cluster is to start it again."""
 Outcome = int | None
 """The exit code of the first process of a trial that failed, or 0; None where another study takes care of the trial."""
-
-
-class Preempted(KeyboardInterrupt):
-    """Told by the cluster to make room."""
 
 
 def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -> None:
@@ -57,19 +45,19 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) ->
             profile_arms(trials, workers, pool)
             left = list(trials)
             for last in (False, True):
-                held = []
+                theirs = []
                 for trial, code in outcomes(left, workers, pool):
                     if code == PREEMPTED:
                         raise Preempted
                     if code is None and not last:
-                        held.append(trial)
+                        theirs.append(trial)
                         continue
                     failed += [trial] if code else []
                     if code == 0:
                         save()
                     progress.console.print(f"{trial.arm}, seed {trial.seed}: {verdict(trial, code)}", highlight=False, soft_wrap=True)
                     progress.advance(task)
-                left = held
+                left = theirs
         except BaseException as stop:
             workers.stop()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -111,33 +99,15 @@ def verdict(trial: Trial, code: Outcome) -> str:
     return f"MAE {score:.2f}" if score is not None else "done, without a score"
 
 
-class Workers:
-    """The processes of a study: a context in which SIGTERM and SIGUSR1 stop the study, whose processes would otherwise outlive it.
+class Workers(Processes):
+    """The processes of a study.
 
     Args:
         jobs: processes at a time; the cores are shared out among them.
     """
 
     def __init__(self, jobs: int) -> None:
-        self.environment = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(max(1, cores() // jobs))} | os.environ
-        self.running: set[subprocess.Popen[bytes]] = set()
-        self.stopped = threading.Event()
-
-    def __enter__(self) -> None:
-        """Take the signals by which clusters say that time is up."""
-        wanted = SIGNALS if threading.current_thread() is threading.main_thread() else ()
-        self.before = {number: signal.signal(number, interrupt) for number in wanted}
-
-    def __exit__(self, *error: object) -> None:
-        """Put the signals back."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
-
-    def stop(self) -> None:
-        """End all processes: a training ends at its next step."""
-        self.stopped.set()
-        for process in list(self.running):
-            process.terminate()
+        super().__init__(jobs, LOG, LOCK)
 
     def profile(self, trial: Trial) -> int:
         """Measure what an arm costs, unless that was done for these settings and this code; 0 where its network can be built."""
@@ -154,7 +124,7 @@ class Workers:
     def trial(self, trial: Trial) -> Outcome:
         """Train and test one trial, unless another study does."""
         with locked(trial.folder / TRIAL_LOCK) as ours:
-            if not ours or not free(trial.folder / LOCK):  # the second: the study is gone, but a process of its still works
+            if ours is None or held(trial.folder / LOCK):  # the second: the study is gone, but a process of its still works
                 return None
             refuse_changed([trial])  # another study may have worked on it meanwhile
             start = time.monotonic()
@@ -169,39 +139,9 @@ class Workers:
 
     def run(self, folder: Path, words: Sequence[str]) -> int:
         """One process; its output goes to the folder's log. The process holds the folder's lock, also when the study is gone."""
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG).open("a") as log, (folder / LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                log.write("another process works in this folder: wait for it, or end it\n")
-                return 1
-            if self.stopped.is_set():
-                return 1
-            log.write(f"$ echo-e3net {' '.join(words)}\n")
-            log.flush()
-            command = [sys.executable, "-m", "echo_e3net", *words]
-            streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
-            process = subprocess.Popen(command, env=self.environment, pass_fds=[lock.fileno()], start_new_session=True, **streams)  # type: ignore[call-overload]
-            self.running.add(process)
-            code: int = process.wait()
-            self.running.discard(process)
-            return code
-
-
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
-
-def interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop as Ctrl-C does, but to be started again; further signals change nothing, since clusters send several."""
-    for further in SIGNALS:
-        signal.signal(further, signal.SIG_IGN)
-    raise Preempted
-
-
-def cores() -> int:
-    """The cores that this process may use: on a cluster those of its allocation, not all of the node's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        command = [sys.executable, "-m", "echo_e3net", *words]
+        with self.started(folder, command, f"echo-e3net {' '.join(words)}") as process:
+            return process.wait() if process else 1
 
 
 def commands(trial: Trial) -> Iterator[tuple[Place, list[str]]]:
@@ -218,9 +158,3 @@ def commands(trial: Trial) -> Iterator[tuple[Place, list[str]]]:
         if not place.done:
             there = ["--runs", str(own.folder), "--name", place.test, "--ckpt_path", checkpoint]
             yield place, ["test", *shared, *there, "--data.root", place.root]
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    lines = [line for line in log.read_text().splitlines() if line.strip()] if log.is_file() else []
-    return lines[-1].removeprefix("echo-e3net: error: ") if lines else "it left no word"
