@@ -27,6 +27,7 @@ COMMANDS = {
     "study": "train and test every arm of an ablation study with every seed",
     "sweep": "search hyper-parameters as a W&B sweep file says, without a server",
     "draw": "draw the network with the shapes of its tensors, or where it looks in videos",
+    "doctor": "look whether this machine is ready: versions, devices, disks, W&B, SLURM",
     "report": "show a run's results as a table and a picture",
 }
 
@@ -61,7 +62,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
-    if command in ("data", "report", "study", "sweep"):
+    if command in ("data", "doctor", "report", "study", "sweep"):
         from jsonargparse import auto_cli
 
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
@@ -103,6 +104,10 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
         from echo_e3net.study import study
 
         return study
+    if command == "doctor":
+        from echo_e3net.doctor import doctor
+
+        return doctor
     if command == "sweep":
         from echo_e3net.sweep import sweep
 
@@ -114,7 +119,7 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
 
 def spell_flags(args: Sequence[str]) -> list[str]:
     """The arguments with ``--decode`` spelt out as ``--decode true``, which is what jsonargparse takes."""
-    following = [*args[1:], "--"]
+    following = [*args[1:], "--"][: len(args)]
     return [word for arg, after in zip(args, following, strict=True) for word in ([arg, "true"] if arg in FLAGS and after.startswith("-") else [arg])]
 
 
