@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from echo_e3net.doctor.cluster import backends, slurm, threads, tracking
@@ -45,5 +46,7 @@ def show(findings: list[Finding]) -> None:
     """A line a finding, and what to do under those that are not well."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        table.add_row(SIGNS[finding.mark], finding.name, finding.what + (f"\n[bold]→ {finding.remedy}[/]" if finding.mark != "ok" else ""))
+        table.add_row(
+            SIGNS[finding.mark], finding.name, escape(finding.what) + (f"\n[bold]→ {escape(finding.remedy)}[/]" if finding.mark != "ok" else "")
+        )
     Console().print(table, highlight=False)

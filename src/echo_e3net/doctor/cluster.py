@@ -60,7 +60,7 @@ def all_reduce() -> str:
         finally:
             for rank in ranks:
                 rank.kill()
-                rank.wait()
+                rank.communicate()
         lines = [error.strip().splitlines()[-1] for rank, error in zip(ranks, errors, strict=True) if rank.returncode and error.strip()]
         return lines[0][:200] if lines else "" if all(rank.returncode == 0 for rank in ranks) else "a process died without a word"
 

@@ -94,7 +94,7 @@ def videos() -> Iterator[Finding]:
     except (InputError, OSError) as error:
         trouble = str(error)
     remedy = "Install decord again (decord2 where this is no 64-bit Intel or AMD machine), never both."
-    yield Finding("decord", "bad" if trouble else "ok", trouble or "ten frames of a video written here decode", remedy)
+    yield Finding("videos", "bad" if trouble else "ok", trouble or "ten frames of a video written here decode", remedy)
 
 
 def disks(runs: Path) -> Iterator[Finding]:
