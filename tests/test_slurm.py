@@ -25,18 +25,20 @@ def sbatch(tmp_path):
     shutil.copytree(SLURM, tmp_path / "experiments" / "slurm")
     (tmp_path / "spool").mkdir()
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (tmp_path / "bin" / "python").chmod(0o755)
-    (tmp_path / "bin" / "torchrun").write_text(f'#!/bin/sh\nexec {sys.executable} -m torch.distributed.run "$@"\n')
-    (tmp_path / "bin" / "torchrun").chmod(0o755)
+    fakes = {name: ROOT / "tests" / "slurm" / name for name in ("sbatch", "srun", "scontrol")}
+    for name, start in (fakes | {"python": "", "torchrun": "-m torch.distributed.run"}).items():
+        (tmp_path / "bin" / name).write_text(f'#!/bin/sh\nexec {sys.executable} {start} "$@"\n')
+        (tmp_path / "bin" / name).chmod(0o755)
 
     def submit(*words, **variables):
-        path = os.pathsep.join([str(tmp_path / "bin"), str(ROOT / "tests" / "slurm"), os.environ["PATH"]])
-        own = {"PATH": path, "FAKE_SLURM": str(tmp_path / "spool"), "SLURM_TMPDIR": str(tmp_path / "scratch"), "PYTHONPATH": str(ROOT / "src")}
+        own = {
+            "PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]]),
+            "FAKE_SLURM": str(tmp_path / "spool"),
+            "SLURM_TMPDIR": str(tmp_path / "scratch"),
+            "PYTHONPATH": str(ROOT / "src"),
+        }
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "WANDB_", "OMP_"))}
-        done = subprocess.run(
-            [str(ROOT / "tests/slurm/sbatch"), *map(str, words)], cwd=tmp_path, env=kept | own | variables, timeout=240, check=False
-        )
+        done = subprocess.run([tmp_path / "bin" / "sbatch", *map(str, words)], cwd=tmp_path, env=kept | own | variables, timeout=240, check=False)
         return done.returncode, {path.stem: path.read_text() for path in (tmp_path / "spool").glob("*.out")}
 
     return submit
