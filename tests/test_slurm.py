@@ -8,10 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
-from tests.test_cli import TINY
 
 ROOT = Path(__file__).parents[1]
 SLURM = ROOT / "experiments" / "slurm"
@@ -150,12 +150,34 @@ def test_the_cache_is_copied_to_every_node_once(sbatch, tmp_path):
     assert [path.read_text() for path in (tmp_path / "scratch").rglob("entry")] == ["frames"]
 
 
+TINY = """
+trainer: {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
+data: {frames: 8, size: 64, batch_size: 4, workers: 0}
+model:
+  network:
+    class_path: echo_e3net.nn.network.E3Net
+    init_args:
+      backbone:
+        class_path: echo_e3net.nn.backbone.LHUNetEncoder
+        init_args: {stem_channels: 4, cnn_channels: [4, 8], hybrid_channels: [8, 8], temporal_strides: [1, 1, 1, 2]}
+      detector: {class_path: echo_e3net.nn.border_detector.BorderDetector, init_args: {dim: 16, layers: 1}}
+      aggregator: {class_path: echo_e3net.nn.aggregator.FeatureAggregator, init_args: {dim: 16}}
+  loss:
+    class_path: echo_e3net.losses.E3Loss
+    init_args: {ef: {class_path: echo_e3net.losses.EFTerm}, landmarks: {class_path: echo_e3net.losses.LandmarkTerm}}
+"""
+
+
 def tiny(tmp_path, phantom_root):
     (tmp_path / "tiny.yaml").write_text(TINY)
     return ("--config", "tiny.yaml", "--data.root", phantom_root, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--data.batch_size", 2)
 
 
+resumes = pytest.mark.skipif("--auto_resume" not in (ROOT / "src/echo_e3net/cli.py").read_text(), reason="fit has no --auto_resume yet")
+
+
 @pytest.mark.slow
+@resumes
 @pytest.mark.parametrize(
     ("job", "options", "launcher"),
     [
@@ -172,3 +194,18 @@ def test_two_ranks_train_together(sbatch, tmp_path, phantom_root, job, options, 
     assert (run / "checkpoints" / "last.ckpt").is_file()
     assert len(json.loads((run / "environment.json").read_text())) == 1  # by one rank
     assert yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["devices"] in (1, 2, "1", "2")
+
+
+@pytest.mark.slow
+@resumes
+def test_a_training_that_runs_out_of_time_goes_on_from_its_checkpoint(sbatch, tmp_path, phantom_root):
+    last = tmp_path / "runs/two/checkpoints/last.ckpt"
+    words = (*tiny(tmp_path, phantom_root), "--name", "two", "--trainer.max_epochs", 12)
+    code, output = sbatch("--ntasks-per-node=2", "experiments/slurm/single_node.sbatch", *words, FAKE_FILE=str(last))
+    assert code == 0, output["1000"]
+    assert output["1000"].count("job 1000: time is up") == 1
+    assert len(json.loads((tmp_path / "runs/two/environment.json").read_text())) == 2
+    logs = [pd.read_csv(path) for path in sorted((tmp_path / "runs/two/logs").glob("version_*/metrics.csv"))]
+    epochs = [set(log.loc[log["val/mae"].notna(), "epoch"]) for log in logs]
+    assert sorted(epoch for of_start in epochs for epoch in of_start) == list(range(12))  # none lost, none twice
+    assert all(epochs)
