@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import yaml
 
-
 ROOT = Path(__file__).parents[1]
 SLURM = ROOT / "experiments" / "slurm"
 JOBS = sorted(SLURM.glob("*.sbatch"))
