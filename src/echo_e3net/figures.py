@@ -351,7 +351,8 @@ def draw_differences(path: Path, title: str, by_test: Mapping[str, Mapping[str, 
     """
     arms = list(dict.fromkeys(arm for found in by_test.values() for arm in found))
     figure = plt.figure(figsize=(2 + 4.5 * len(by_test), 1.6 + 0.32 * len(arms)), layout="constrained")
-    figure.suptitle(f"{title}, 95 % interval over videos")
+    known = any(found[arm].get("low") is not None for found in by_test.values() for arm in found)
+    figure.suptitle(f"{title}, 95 % interval over videos" if known else title)
     panels = figure.subplots(1, len(by_test), squeeze=False, sharex=True, sharey=True)[0]
     for axes, (test, found) in zip(panels, by_test.items(), strict=True):
         axes.axvline(0, color="0.5", lw=1, zorder=0)

@@ -30,7 +30,7 @@ COLUMNS = {
 """Figures of metrics.json that are shown, with their titles and decimals."""
 INTERVAL = "95 % interval"
 IN_LATEX = ("arm", "M parameters", "GMACs", "MAE", "RMSE", "R²", "MAE, EF ≤ 40", "endo px")
-ON_SCREEN = ("arm", "seeds", "MAE", "R²", "MAE, EF ≤ 40", "endo px")
+ON_SCREEN = ("arm", "seeds", "MAE")
 LATEX = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
 
 
@@ -104,10 +104,10 @@ def chosen(lines: Sequence[Sequence[str]], titles: Sequence[str], base: str) -> 
 
 
 def screen_table(title: str, lines: Sequence[Sequence[str]], base: str) -> Table:
-    """The columns that fit a screen."""
+    """The columns that fit 80 characters."""
     table, shown = Table(title=title), chosen(lines, ON_SCREEN, base)
     for i, column in enumerate(shown[0]):
-        table.add_column(column, justify="right" if i else "left", no_wrap=not i)
+        table.add_column(column, justify="right" if i else "left", no_wrap=True)
     for line in shown[1:]:
         table.add_row(*line)
     return table
