@@ -8,6 +8,7 @@ import pytest
 import echo_e3net.cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
 from echo_e3net.data.phantom import phantom
 from echo_e3net.main import main
+from tests.foreign import phantom_plans, write_camus, write_pediatric
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +16,22 @@ def phantom_root(tmp_path_factory):
     """Twelve short phantom videos in EchoNet-Dynamic's format, with videos in every split; read-only."""
     root = tmp_path_factory.mktemp("data") / "phantom"
     phantom(root, n=12, seed=1, jobs=1, max_frames=40, val_fraction=0.25, test_fraction=0.3)
+    return root
+
+
+@pytest.fixture(scope="session")
+def pediatric_root(tmp_path_factory, phantom_root):
+    """The same videos in EchoNet-Pediatric's form; read-only."""
+    root = tmp_path_factory.mktemp("pediatric")
+    write_pediatric(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
+    return root
+
+
+@pytest.fixture(scope="session")
+def camus_root(tmp_path_factory, phantom_root):
+    """The traced systoles of the same videos in CAMUS' form, with pixels twice as wide as high; read-only."""
+    root = tmp_path_factory.mktemp("camus")
+    write_camus(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
     return root
 
 

@@ -192,6 +192,7 @@ def hide_noise() -> None:
     """Keep from the screen what a user cannot mend: Lightning's advertisement, use of what torch deprecates, and doubt about our own entry point."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    warnings.filterwarnings("ignore", message="The dirpath has changed from")  # of a checkpoint that is tested under another name
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
 
 

@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from echo_e3net import __version__
@@ -22,7 +23,7 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split",
     "predict": "read EF from videos",
-    "data": "check data sets, or make a synthetic one with known EF and borders",
+    "data": "import, check and cache data sets, or make a synthetic one with known EF and borders",
     "profile": "show what a network costs: parameters, multiply-accumulates, memory, latency",
     "study": "train and test every arm of an ablation study with every seed",
     "sweep": "search hyper-parameters as a W&B sweep file says, without a server",
@@ -34,6 +35,8 @@ COMMANDS = {
 
 FLAGS = ("--decode", "--verify", "--any_code")
 """Arguments of our own verbs that may stand without a value."""
+
+VIDEOS = "--data.videos"
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -62,7 +65,11 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
-    if command in ("data", "doctor", "report", "study", "sweep"):
+    if args[:2] == ["data", "import"]:
+        import_parser = several_sources()
+        arguments = import_parser.parse_args(args[2:])
+        verbs("data")["import"](**import_parser.instantiate_classes(arguments).as_dict())
+    elif command in ("data", "doctor", "report", "study", "sweep"):
         from jsonargparse import auto_cli
 
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
@@ -72,6 +79,7 @@ def run(command: str, args: Sequence[str]) -> None:
             verbs(command), args=gather_arguments(words) if command == "study" else words, prog=f"echo-e3net {command}", as_positional=positional
         )
     else:
+        args = list_videos(args)
         if command == "draw":
             from echo_e3net.draw import read_subject
 
@@ -95,11 +103,12 @@ def run(command: str, args: Sequence[str]) -> None:
 def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a function, or functions by name)
     """The functions behind a verb; their signatures and docstrings are its ``--help``."""
     if command == "data":
+        from echo_e3net.data.bring.write import import_videos
         from echo_e3net.data.check import check
         from echo_e3net.data.fill_cache import cache
         from echo_e3net.data.phantom import phantom
 
-        return {"check": check, "cache": cache, "phantom": phantom}
+        return {"check": check, "cache": cache, "import": import_videos, "phantom": phantom}
     if command == "study":
         from echo_e3net.study import study
 
@@ -115,6 +124,30 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
     from echo_e3net.report import report
 
     return report
+
+
+def several_sources() -> Any:  # noqa: ANN401  (jsonargparse is imported late)
+    """The arguments of ``data import SRC…``: auto_cli takes one word for a positional list."""
+    from jsonargparse import ArgumentParser
+
+    function = verbs("data")["import"]
+    description = function.__doc__.split("Args:")[0]
+    parser = ArgumentParser(prog="echo-e3net data import", description=description)
+    parser.add_argument("sources", metavar="SRC", nargs="+", type=Path, help="Video files, or folders that hold them.")
+    parser.add_function_arguments(function, as_group=False, skip={"sources"})
+    return parser
+
+
+def list_videos(args: Sequence[str]) -> Sequence[str]:
+    """The arguments with ``--data.videos a.dcm b.mp4`` written as the list that jsonargparse takes; anything else as it is."""
+    if VIDEOS not in args:
+        return args
+    start = args.index(VIDEOS) + 1
+    count = next((number for number, word in enumerate(args[start:]) if word.startswith("-")), len(args) - start)
+    words = list(args[start : start + count])
+    if count == 1 and (words[0].startswith("[") or words[0] == "null"):
+        return args
+    return [*args[:start], json.dumps(words), *args[start + count :]] if count else args
 
 
 def spell_flags(args: Sequence[str]) -> list[str]:

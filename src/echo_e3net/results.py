@@ -6,7 +6,7 @@ test_tracings.csv      the predicted borders of these videos, in EchoNet-Dynamic
 test_labels.csv        the labelled borders of these videos, in the same columns
 metrics.json           MAE, RMSE and R² of EF, of Simpson's EF from the predicted borders, and of the training mean; EF of 40 % and
                        below on its own; errors of borders and timing
-predictions.csv        as test_videos.csv, for predict
+predictions.csv        as test_videos.csv, for predict; cropped: whether borders and frames are those of the sector cut out of the file
 predictions_tracings.csv
 =====================  =========================================================================================
 
@@ -43,6 +43,7 @@ from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 METRICS, TEST_VIDEOS, TEST_TRACINGS, TEST_LABELS = "metrics.json", "test_videos.csv", "test_tracings.csv", "test_labels.csv"
 PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
 VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame", "clips", "path"]
+PREDICTION_COLUMNS = [*VIDEO_COLUMNS, "cropped"]
 BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "border_px", "axis_percent")]
 TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
 TRACED = [f"{phase.lower()}_traced" for phase in PHASES]
@@ -112,7 +113,7 @@ class PredictionWriter(BasePredictionWriter):
         clips = [clip for output, batch in predictions for clip in split_batch(output, batch, labelled_borders(pl_module))]
         folder = Path(trainer.default_root_dir)
         records = trainer.datamodule.records["predict"]  # type: ignore[attr-defined]
-        rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, VIDEO_COLUMNS)
+        rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, PREDICTION_COLUMNS)
         rank_zero_info(f"EF of {len(rows)} video{'s' if len(rows) > 1 else ''} → {folder / PREDICTIONS}")
 
 
@@ -152,6 +153,7 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
         **off,
         "clips": len(clips),
         "path": str(record.path),
+        "cropped": record.cropped,
     }
 
 
