@@ -22,6 +22,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 from echo_e3net.data.tables import write_csv
 from echo_e3net.files import write_text
+from echo_e3net.source import code_hash
 
 CONFIG, ENVIRONMENT, EXCLUDED = "resolved_config.yaml", "environment.json", "excluded.csv"
 CHECKPOINTS, LAST = "checkpoints", "last"
@@ -113,6 +114,7 @@ def environment(stage: str, trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "revision": revision.stdout.strip() or None,
+        "code": code_hash(),
     }
 
 

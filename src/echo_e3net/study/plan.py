@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from echo_e3net.callbacks import CHECKPOINTS
+from echo_e3net.callbacks import CHECKPOINTS, ENVIRONMENT
 from echo_e3net.data.formats.echonet_dynamic import TRACINGS
 from echo_e3net.data.formats.listing import FILE_LIST
 from echo_e3net.data.phantom.write import MANIFEST
@@ -25,6 +25,8 @@ OWN = "own"
 """Name of the test split of the data that a trial was trained on."""
 TABLES, PACKED = (".csv", ".cfg"), ".gz"
 """Suffixes of files that say what a data set is, and of large ones whose size is enough."""
+OF_MACHINE = ("data.root", "data.cache", "data.workers")
+"""Arguments that say where a trial runs, not what it is: another value leaves its results as they are."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Study:
         seeds: seeds that every arm is trained with.
         arguments: further arguments of every trial, by dotted name; ``data.root`` must be one of them.
         tests: further data sets whose test split every checkpoint is scored on, by name.
+        base: the arm that the others are compared with; null: the first that is the base itself, or else the first.
     """
 
     name: str
@@ -46,6 +49,12 @@ class Study:
     seeds: list[int]
     arguments: dict[str, Any] = field(default_factory=dict)
     tests: dict[str, str] = field(default_factory=dict)
+    base: str | None = None
+
+    @property
+    def reference(self) -> str:
+        """The arm that the others are compared with."""
+        return self.base or next((arm for arm, overlays in self.arms.items() if not overlays), next(iter(self.arms)))
 
 
 @dataclass(frozen=True)
@@ -62,15 +71,21 @@ class Place:
         """Whether the scores are there."""
         return (self.folder / METRICS).is_file()
 
+    @property
+    def codes(self) -> set[str]:
+        """The code that worked here (:func:`echo_e3net.source.code_hash`); nothing of runs that did not record it."""
+        return {start["code"] for start in read_starts(self.folder) if start.get("code")}
+
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm with one seed: the arguments that its processes share, and its places, its own first."""
+    """One arm with one seed: the arguments that its processes share, its places, its own first, and a hash of the arm's settings."""
 
     arm: str
     seed: int
     arguments: tuple[str, ...]
     places: tuple[Place, ...]
+    settings: str
 
     @property
     def folder(self) -> Path:
@@ -89,8 +104,12 @@ class Trial:
         return all(place.done for place in self.places)
 
 
-def read_study(path: Path) -> Study:
+def read_study(path: Path, changes: Mapping[str, Any] | None = None) -> Study:
     """Read and check a study file.
+
+    Args:
+        path: the study file.
+        changes: arguments by dotted name that replace or extend those of the file; ``tests.NAME`` is the root of a further test set.
 
     Raises:
         InputError: it cannot be read, a field is missing or wrong, or an overlay is not there.
@@ -98,7 +117,7 @@ def read_study(path: Path) -> Study:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Study, "study")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = changed(yaml.safe_load(path.read_text()), changes or {})
         plan: Study = parser.instantiate_classes(parser.parse_object({"study": values})).study
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
@@ -107,7 +126,11 @@ def read_study(path: Path) -> Study:
     if not plan.arms or not plan.seeds or len(set(plan.seeds)) < len(plan.seeds):
         raise InputError(f"{path}: a study needs at least one arm, and seeds of which none is there twice.")
     if "data.root" not in plan.arguments or OWN in plan.tests:
-        raise InputError(f"{path}: arguments must say data.root, the data to train on, and no further test set may be named {OWN!r}.")
+        raise InputError(
+            f"{path}: arguments must say data.root, the data to train on (or add --data.root FOLDER), and no further test set may be named {OWN!r}."
+        )
+    if plan.reference not in plan.arms:
+        raise InputError(f"{path}: base is {plan.base!r}, which is no arm. There are {', '.join(plan.arms)}.")
     names = [plan.name, *plan.arms, *plan.tests]
     if not all(re.fullmatch(r"[\w-]+", name) for name in names) or {CHECKPOINTS, "logs"} & plan.tests.keys():
         raise InputError(f"{path}: {', '.join(names)}: names become folders; use letters, digits, _ and - alone, and not {CHECKPOINTS} or logs.")
@@ -119,6 +142,15 @@ def read_study(path: Path) -> Study:
     return plan
 
 
+def changed(values: Any, changes: Mapping[str, Any]) -> Any:  # noqa: ANN401  (whatever YAML holds)
+    """What a study file says, with the arguments and the roots of test sets that the command line gives instead."""
+    if not changes or not isinstance(values, dict):
+        return values
+    tests = {name.removeprefix("tests."): root for name, root in changes.items() if name.startswith("tests.")}
+    arguments = {name: value for name, value in changes.items() if not name.startswith("tests.")}
+    return values | {"arguments": (values.get("arguments") or {}) | arguments, "tests": (values.get("tests") or {}) | tests}
+
+
 def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
     """All trials, seed by seed, so that a study that is cut short has every arm.
 
@@ -127,7 +159,7 @@ def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
     """
     roots = {OWN: str(plan.arguments["data.root"]), **plan.tests}
     data = {name: hash_data(Path(root)) for name, root in roots.items()}
-    settings = {name: value for name, value in plan.arguments.items() if name != "data.root"}
+    settings = {name: value for name, value in plan.arguments.items() if name not in OF_MACHINE}
     trials = []
     for seed in plan.seeds:
         for arm, overlays in plan.arms.items():
@@ -139,7 +171,7 @@ def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
             home = folder / arm / f"seed{seed}"
             places = [Place(OWN, home, roots[OWN], own)]
             places += [Place(name, home / name, root, hash_of([own, data[name]])) for name, root in plan.tests.items()]
-            trials.append(Trial(arm, seed, (*arguments, "--seed_everything", str(seed)), tuple(places)))
+            trials.append(Trial(arm, seed, (*arguments, "--seed_everything", str(seed)), tuple(places), hash_of([meaning, settings])))
     return trials
 
 
@@ -179,11 +211,25 @@ def as_word(value: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
 
 
 def refuse_changed(trials: Sequence[Trial]) -> None:
-    """Refuse to mix results: what was begun with other settings or data must be moved away."""
+    """Refuse to mix results: what was begun with other settings or data must be moved away.
+
+    Raises:
+        InputError: something was.
+    """
     for place in (place for trial in trials for place in trial.places):
         begun = place.folder / FINGERPRINT
-        worked = place.done or (place.folder / CHECKPOINTS).is_dir()
-        if worked and begun.is_file() and begun.read_text().strip() != place.fingerprint:
+        if worked(place) and begun.is_file() and begun.read_text().strip() != place.fingerprint:
             raise InputError(
                 f"{place.folder} was begun with other settings or data than the study has now. Move it away, or give the study another name."
             )
+
+
+def worked(place: Place) -> bool:
+    """Whether something was trained or tested there."""
+    return place.done or (place.folder / CHECKPOINTS).is_dir()
+
+
+def read_starts(folder: Path) -> list[dict[str, Any]]:
+    """What a run recorded of each of its starts; nothing where it has not started."""
+    path = folder / ENVIRONMENT
+    return list(json.loads(path.read_text())) if path.is_file() else []
