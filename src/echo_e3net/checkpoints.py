@@ -1,7 +1,7 @@
 """Checkpoints of a run, and how a run is stopped and goes on.
 
     <run>/checkpoints/epoch=007-rmse=6.12.ckpt   the best by validation (:class:`Checkpoints`)
-    <run>/checkpoints/last.ckpt                  where the run is (:class:`LastCheckpoint`): each epoch, each so many steps or minutes, and when asked to stop
+    <run>/checkpoints/last.ckpt                  where the run is (:class:`LastCheckpoint`): after each epoch, within one as asked for, at a stop
     <run>/checkpoints/before_last.ckpt           the last.ckpt before it, for when that is damaged
 
 Each is written aside and renamed. A run that goes on from last.ckpt ends with the weights that it would have had: clips are functions of (seed, epoch,
@@ -13,6 +13,7 @@ SIGTERM and SIGUSR1 (what SLURM sends before the time is up) end the training af
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
@@ -58,9 +59,11 @@ class WholeCheckpoints(TorchCheckpointIO):
             InputError: it cannot be written; the former one is as it was.
         """
         path = Path(path)
+        content = io.BytesIO()  # torch.save hides a full disk behind an error of its own
+        torch.save(checkpoint, content)
         with whole(path) as aside:
             with aside.open("wb") as file:
-                torch.save(checkpoint, file)
+                file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
             if path.stem == LAST and path.exists():
@@ -113,7 +116,7 @@ class LastCheckpoint(Callback):
             first, self.asked = self.asked is None, number
             launcher = trainer.strategy.launcher
             if first and launcher is not None:
-                launcher.kill(number)  # type: ignore[arg-type]  # the ranks that this process started
+                launcher.kill(number)  # the ranks that this process started
 
         for number in SIGNALS:
             signal.signal(number, stop)

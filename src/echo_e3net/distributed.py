@@ -73,14 +73,14 @@ def once(work: Callable[[], Result], what: str, minutes: float = 60) -> Result:
         try:
             result = work()
         except InputError as error:
-            store.set(key, pickle.dumps((None, str(error))))
+            store.set(key, pickle.dumps((None, str(error))))  # type: ignore[arg-type]  # bytes are fine
             raise
-        store.set(key, pickle.dumps((result, "")))
+        store.set(key, pickle.dumps((result, "")))  # type: ignore[arg-type]
     try:
         store.wait([key], timedelta(minutes=minutes))
     except RuntimeError as error:
         raise InputError(f"rank {rank()} waited {minutes:g} minutes for rank 0, which is {what}. Look at rank 0's messages.") from error
-    found: tuple[Result, str] = pickle.loads(store.get(key))  # noqa: S301  (written by rank 0 of this run)
+    found: tuple[Result, str] = pickle.loads(store.get(key))  # rank 0 of this run wrote it
     if found[1]:
         raise InputError(found[1])
     return found[0]

@@ -2,8 +2,8 @@ r"""The combined loss: EF, landmarks, volume ratio and timing, each a named term
 
 .. math:: L = \sum_{\text{term}} w_\text{term} \, L_\text{term}
 
-Every term is a mean over what is labelled in the batch (of all ranks); where nothing is, it is an exact zero that gives no gradient. Errors are in natural units: EF
-and volume ratio as fractions, points as fractions of the frame's side.
+Every term is a mean over what is labelled in the batch, of all ranks; where nothing is, it is an exact zero that gives no gradient. Errors are in natural
+units: EF and volume ratio as fractions, points as fractions of the frame's side.
 
 References:
     Echo-E³Net, arXiv 2503.17543: a loss of several terms: EF, landmark geometry, and one modelled on Simpson's method of discs.

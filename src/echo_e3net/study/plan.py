@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from echo_e3net.callbacks import CHECKPOINTS
+from echo_e3net.checkpoints import CHECKPOINTS
 from echo_e3net.data.formats.echonet_dynamic import TRACINGS
 from echo_e3net.data.formats.listing import FILE_LIST
 from echo_e3net.data.phantom.write import MANIFEST
