@@ -1,13 +1,17 @@
 """Runs of the command line in processes of their own, as a user or a cluster starts them, for tests."""
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import torch
 
-ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+import echo_e3net
+
+ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(echo_e3net.__file__).parents[1])}
 
 
 def start(folder: Path, *args, **environment):
@@ -19,8 +23,19 @@ def start(folder: Path, *args, **environment):
 
 def run(folder: Path, *args, **environment):
     """Run ``echo-e3net`` to its end; returns the exit code and all output so far."""
-    code = start(folder, *args, **environment).wait(timeout=300)
+    process = start(folder, *args, **environment)
+    try:
+        code = process.wait(timeout=120)
+    finally:
+        end(process)
     return code, (folder / "out.txt").read_text()
+
+
+def end(process):
+    """End a process, and what it started, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def weights(folder: Path, name="last.ckpt"):

@@ -17,11 +17,13 @@ from echo_e3net.data.records import unlabelled
 from echo_e3net.data.sampling import CentredClip, ClipSpan
 from echo_e3net.distributed import any_rank, gather_rows, mean_over_ranks, once
 from echo_e3net.errors import InputError
-from tests.processes import run, start, weights
+from tests.processes import end, run, start, weights
 
 RANKS = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
-TOLERANCE = 2e-4
-"""Of a weight after the steps of these tests: sums of gradients in another order, and Adam's division by small ones."""
+SGD = ("--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", 0.05, "--model.optimizer.momentum", 0.9)
+TOLERANCE = 1e-5
+"""Of a weight after the steps of these tests: gradients are summed in another order. With SGD: AdamW divides by the gradient's size, and makes steps out of
+the rounding of gradients that are zero (biases of attention keys)."""
 
 
 def beside(rank, folder, body):
@@ -74,7 +76,7 @@ def test_every_clip_is_evaluated_once_and_all_ranks_take_as_many_steps(clips, ra
 @pytest.mark.slow
 def test_one_and_two_ranks_train_alike(tmp_path, tiny, phantom_root):
     """The same global batch: 4 clips on one rank, 2 on each of two. Half of the videos are not traced, so labels are shared out unevenly."""
-    args = (*tiny, "--data.root", half_traced(phantom_root, tmp_path / "half"), "--trainer.precision", "32-true")
+    args = (*tiny, "--data.root", half_traced(phantom_root, tmp_path / "half"), "--trainer.precision", "32-true", *SGD)
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
@@ -86,7 +88,7 @@ def test_one_and_two_ranks_train_alike(tmp_path, tiny, phantom_root):
     first, second = (pd.read_csv(folder / "runs/tiny/logs/version_0/metrics.csv") for folder in (one, two))
     assert list(first) == list(second)
     assert first["train/loss/total"].notna().sum() > 2
-    pd.testing.assert_frame_equal(first, second, atol=1e-3, rtol=1e-4)
+    pd.testing.assert_frame_equal(first, second, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow
@@ -117,10 +119,13 @@ def test_a_rank_that_dies_takes_the_other_down(tmp_path, tiny, victim):
         time.sleep(0.1)
     other = [int(pid) for pid in os.popen(f"pgrep -P {process.pid} -f 'fit'").read().split()]
     os.kill(process.pid if victim == 0 else other[0], signal.SIGKILL)
-    process.wait(timeout=60)
-    while any(alive(pid) for pid in other):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    try:
+        deadline = time.monotonic() + 60
+        while process.poll() is None or any(alive(pid) for pid in other):
+            assert time.monotonic() < deadline, (tmp_path / "out.txt").read_text()
+            time.sleep(0.1)
+    finally:
+        end(process)
 
 
 def alive(pid):

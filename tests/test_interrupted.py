@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 import torch
-from tests.processes import run, same, start, weights
+from tests.processes import end, run, same, start, weights
 
 from echo_e3net.checkpoints import STOPPED, WholeCheckpoints, damage_of, last_checkpoint
 from echo_e3net.errors import InputError
@@ -41,7 +41,10 @@ def kill_and_resume(folder, args, kills, rng, grace=0.0):
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 done += 1
-        code = process.wait(timeout=300)
+        try:
+            code = process.wait(timeout=120)
+        finally:
+            end(process)
         assert code in (0, -signal.SIGKILL), (folder / "out.txt").read_text()
     return done
 

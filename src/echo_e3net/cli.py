@@ -196,6 +196,8 @@ def hide_noise() -> None:
     """Keep from the screen what a user cannot mend: Lightning's advertisement, use of what torch deprecates, and doubt about our own entry point."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # the tables of all ranks are joined before they are scored
+    warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")  # of kernels with one channel a group: no copy is saved
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")  # our sampler goes on there
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
 
