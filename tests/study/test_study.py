@@ -13,8 +13,8 @@ from echo_e3net.errors import InputError
 from echo_e3net.study import results, study, trials
 from echo_e3net.study.plan import hash_data, plan_trials, read_study
 from echo_e3net.study.trials import commands
+from tests.conftest import TINY
 from tests.study.conftest import METRICS, write_study
-from tests.test_cli import TINY
 
 
 def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):

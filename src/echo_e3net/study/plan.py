@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from echo_e3net.callbacks import CHECKPOINTS, ENVIRONMENT
+from echo_e3net.callbacks import ENVIRONMENT
+from echo_e3net.checkpoints import CHECKPOINTS
 from echo_e3net.data.formats.echonet_dynamic import TRACINGS
 from echo_e3net.data.formats.listing import FILE_LIST
 from echo_e3net.data.phantom.write import MANIFEST
