@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from echo_e3net.data.bring.own import OwnVideos
 from echo_e3net.data.cache import FrameCache
-from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
+from echo_e3net.data.dataset import EpochLoader, EpochSampler, EvaluationClips, EvaluationSampler, TrainingClips, require_long_enough, video_length
 from echo_e3net.data.defects import Defect, Finding, by_kind, refused
 from echo_e3net.data.fill_cache import room
 from echo_e3net.data.formats import EchoNetDynamic
@@ -40,7 +40,7 @@ class EchoDataModule(LightningDataModule):
     (``--seed_everything``).
 
     Args:
-        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/.
+        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/ (data/README.md has the others).
         videos: for predict: video files of any form (DICOM, MP4, AVI, GIF), or folders of them, to read instead of the test split of ``root``; each
             is cropped to its sector as ``data import`` does, unless it has the data sets' form already.
         frames: frames of a clip, at least 8.
@@ -52,7 +52,7 @@ class EchoDataModule(LightningDataModule):
         eval_clips: which clips of a video evaluation reads.
         statistics_videos: training videos that the grey mean and SD are measured on, evenly chosen.
         start_method: how workers start (fork, spawn or forkserver); null: the platform's way.
-        format: how the data set lies on the disk; null: EchoNet-Dynamic's format.
+        format: how the data set lies on the disk: EchoNetDynamic, EchoNetPediatric or Camus (echo_e3net.data.formats); null: EchoNetDynamic.
         cache: folder of decoded frames (``echo-e3net data cache``); null: videos are decoded as they are read.
         fill_cache: whether a video that the cache does not hold is added to it when it is first read.
         on_defect: what a video that cannot be used does: raise stops, exclude goes on without it and lists it in excluded.csv.
@@ -102,7 +102,7 @@ class EchoDataModule(LightningDataModule):
             return
         if not self.records:
             if self.root is None:
-                raise InputError("no data: set --data.root to a folder in EchoNet-Dynamic's format (or, for predict, --data.videos to video files).")
+                raise InputError("no data: set --data.root to the folder of a data set (or, for predict, --data.videos to video files).")
             records = self.usable(self.format.read(Path(self.root)))
             if self.cache is not None and self.cache.fill:
                 room([record for record in records if self.cache.lookup(record.path) is None], self.cache.folder)
@@ -110,8 +110,12 @@ class EchoDataModule(LightningDataModule):
             self.records["predict"] = self.records["test"] or [r for r in records if not r.split]
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             if not self.records[split]:
-                raise InputError(f"{self.root}: FileList.csv lists no video of split {split.upper()}, which {stage} needs.")
-            require_long_enough(self.records[split], self.span, split)
+                raise InputError(f"{self.root}: {self.format.listed_in} lists no video of split {split.upper()}, which {stage} needs.")
+            if stage == "fit":
+                require_long_enough(self.records[split], self.span, split)
+            elif short := sum(video_length(record) < self.span.length for record in self.records[split]):
+                of = f"{short} of {len(self.records[split])} videos of split {split.upper()}"
+                rank_zero_info(f"{self.root}: {of} are shorter than a clip ({self.span.length} frames): they are padded, and the padding is masked.")
 
     def own_videos(self, sources: Sequence[Path]) -> list[VideoRecord]:
         """The videos that the user names, prepared as ``data import`` prepares them; says how long a clip of them is.
@@ -162,8 +166,11 @@ class EchoDataModule(LightningDataModule):
         """One clip a training video, shuffled by (seed, epoch)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed, self._watched())
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self._loader(clips, EpochSampler(clips, seed, rank, ranks))
+        return self._loader(clips, EpochSampler(clips, seed, *self._ranks(), self._seen))
+
+    def _seen(self) -> int:
+        """Training videos of this rank that the current epoch has had."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready * self.batch_size if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[EchoClip]:
         """The validation split's clips."""
@@ -178,10 +185,16 @@ class EchoDataModule(LightningDataModule):
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: str) -> DataLoader[EchoClip]:
-        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched()), None)
+        clips = EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched())
+        return self._loader(clips, EvaluationSampler(clips, *self._ranks()))
 
-    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | None) -> DataLoader[EchoClip]:
-        return DataLoader(
+    def _ranks(self) -> tuple[int, int]:
+        """Number of this process, and of all."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | EvaluationSampler) -> DataLoader[EchoClip]:
+        loader = EpochLoader if isinstance(sampler, EpochSampler) else DataLoader
+        return loader(
             clips,
             batch_size=self.batch_size,
             sampler=sampler,

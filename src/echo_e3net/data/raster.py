@@ -11,7 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from echo_e3net.files import whole
 
@@ -79,6 +79,13 @@ def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> 
     picture = np.zeros(shape, np.uint8)
     cv2.fillPoly(picture, [np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)], 1, cv2.LINE_8, _SUBPIXEL_BITS)
     return picture.astype(bool)
+
+
+def border_pixels(mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "N 2"]:
+    """Outermost pixels (x, y) of the largest connected part of a mask, in order around it; none where the mask is empty."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(contours, key=cv2.contourArea, default=np.empty((0, 1, 2), np.int32))
+    return np.asarray(largest[:, 0]).astype(np.int64)
 
 
 def close_gaps(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
