@@ -209,7 +209,7 @@ def write_tables(out: Path, book: Path, rows: dict[str, dict[str, str]], entries
     write_csv(out / FILE_LIST, [rows[name] for name in sorted(rows)], COLUMNS)  # sorted: the order says nothing of the sources'
     tracings = out / TRACINGS["endo"]
     if not tracings.exists():
-        write_text(tracings, csv_text([], ["FileName", *TRACING_COLUMNS]))
+        write_text(tracings, csv_text([], ["FileName", *TRACING_COLUMNS, "Frame"]))
 
 
 def report(files: Sequence[Path], entries: dict[str, Entry], count: str, out: Path, book: Path) -> None:
