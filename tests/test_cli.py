@@ -12,45 +12,13 @@ import pandas as pd
 import pydicom
 import pytest
 import torch
+import wandb
 import yaml
 
 from echo_e3net import geometry
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.tracings import canonical_landmarks
 from echo_e3net.main import list_videos
-
-TINY = """
-seed_everything: 1
-trainer: {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data: {frames: 8, period: 2, size: 64, batch_size: 4, workers: 0}
-model:
-  network:
-    class_path: echo_e3net.nn.network.E3Net
-    init_args:
-      backbone:
-        class_path: echo_e3net.nn.backbone.LHUNetEncoder
-        init_args: {stem_channels: 4, cnn_channels: [4, 8], hybrid_channels: [8, 8], temporal_strides: [1, 1, 1, 2]}
-      detector:
-        class_path: echo_e3net.nn.border_detector.BorderDetector
-        init_args: {dim: 16, layers: 1}
-      aggregator:
-        class_path: echo_e3net.nn.aggregator.FeatureAggregator
-        init_args: {dim: 16}
-  loss:
-    class_path: echo_e3net.losses.E3Loss
-    init_args:
-      ef: {class_path: echo_e3net.losses.EFTerm}
-      landmarks: {class_path: echo_e3net.losses.LandmarkTerm}
-      volume_ratio: {class_path: echo_e3net.losses.VolumeRatioTerm}
-      timing: {class_path: echo_e3net.losses.TimingTerm}
-"""
-
-
-@pytest.fixture
-def tiny(tmp_path, phantom_root):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY)
-    return ("--config", path, "--data.root", phantom_root, "--name", "tiny")
 
 
 def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
@@ -165,7 +133,7 @@ def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(com
     folder = tmp_path / "runs" / "tiny" / "checkpoints"
     assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 2
     assert len(list(folder.glob("epoch=000*.ckpt"))) == 1
-    assert len(list(folder.iterdir())) == 2
+    assert {path.name for path in folder.glob("[!e]*")} == {"last.ckpt", "before_last.ckpt"}
 
 
 def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, tmp_path, phantom_root):
@@ -403,13 +371,21 @@ def test_videos_may_be_listed_by_spaces(given, spelt):
     assert list_videos(["predict", *given]) == ["predict", *spelt]
 
 
+@pytest.mark.slow
 def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     overlay = Path(__file__).parents[1] / "experiments" / "overlays" / "wandb.yaml"
-    assert command("fit", *tiny, "--config", overlay, "--trainer.max_epochs", 1)[0] == 0
-    assert list((tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"))
-    assert (tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt").exists()
+    steps = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1)
+    assert command("fit", *tiny, "--config", overlay, *steps)[0] == 0
+    run = tmp_path / "runs" / "tiny"
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    assert not (tmp_path / "wandb").exists()
+    assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+    assert (wandb.run.name, wandb.run.project) == ("tiny", "echo-e3net")
+    assert wandb.run.config["config"]["data"]["frames"] == 8
+    wandb.finish()
+    assert yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["logger"]["init_args"]["save_dir"] == "."
 
 
 def test_without_decord_there_is_one_sentence(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.test_cli import TINY
+from tests.conftest import TINY
 
 LONG = ("--data.frames", 40, "--data.period", 1)
 """Clips that hold both traced frames."""

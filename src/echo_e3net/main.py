@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,10 @@ def main(args: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     for name, text in COMMANDS.items():
         commands.add_parser(name, help=text, add_help=False)
-    command = parser.parse_args(args[:1]).command
     try:
+        if args and not args[0].startswith("-"):
+            require_command(args[0])
+        command = parser.parse_args(args[:1]).command
         run(command, args)
     except SystemExit as stop:
         if type(stop).__name__ == "SIGTERMException":  # Lightning's: it would exit with 0, as if the training were done
@@ -63,6 +66,13 @@ def main(args: Sequence[str] | None = None) -> int:
     return 0
 
 
+def require_command(name: str) -> None:
+    """Refuse a command that there is not, and name the one that may be meant."""
+    near = get_close_matches(name, COMMANDS, 1)
+    if name not in COMMANDS:
+        raise InputError(f"{name}: there is no such command{f'; did you mean {near[0]}?' if near else '.'} There are {', '.join(COMMANDS)}.")
+
+
 def run(command: str, args: Sequence[str]) -> None:
     """Hand the arguments to Lightning's command line or to a verb. Imports late: ``--help`` need not wait for torch."""
     if args[:2] == ["data", "import"]:
@@ -72,12 +82,13 @@ def run(command: str, args: Sequence[str]) -> None:
     elif command in ("data", "doctor", "report", "study", "sweep"):
         from jsonargparse import auto_cli
 
+        from echo_e3net.arguments import PlainParser
+
         # what a verb of ours needs is positional (data check ROOT), but for the phantom's --out
         positional = args[1:2] != ["phantom"]
         words = spell_flags(args[1:])
-        auto_cli(
-            verbs(command), args=gather_arguments(words) if command == "study" else words, prog=f"echo-e3net {command}", as_positional=positional
-        )
+        words = gather_arguments(words) if command == "study" else words
+        auto_cli(verbs(command), args=words, prog=f"echo-e3net {command}", as_positional=positional, parser_class=PlainParser)
     else:
         args = list_videos(args)
         if command == "draw":
@@ -128,11 +139,11 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
 
 def several_sources() -> Any:  # noqa: ANN401  (jsonargparse is imported late)
     """The arguments of ``data import SRC…``: auto_cli takes one word for a positional list."""
-    from jsonargparse import ArgumentParser
+    from echo_e3net.arguments import PlainParser
 
     function = verbs("data")["import"]
     description = function.__doc__.split("Args:")[0]
-    parser = ArgumentParser(prog="echo-e3net data import", description=description)
+    parser = PlainParser(prog="echo-e3net data import", description=description)
     parser.add_argument("sources", metavar="SRC", nargs="+", type=Path, help="Video files, or folders that hold them.")
     parser.add_function_arguments(function, as_group=False, skip={"sources"})
     return parser

@@ -15,8 +15,8 @@ from echo_e3net.data.defects import Defect, Effect, by_kind
 from echo_e3net.data.formats import Camus, EchoNetDynamic, EchoNetPediatric
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
+from tests.conftest import TINY
 from tests.foreign import phantom_plans, save, write_camus, write_pediatric
-from tests.test_cli import TINY
 
 LIST, POINTS = "FileList.csv", "VolumeTracings.csv"
 

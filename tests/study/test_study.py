@@ -1,5 +1,7 @@
 """Studies: what is planned, what is kept, what is refused; one small study for real."""
 
+import hashlib
+import shutil
 import subprocess
 import sys
 
@@ -9,10 +11,10 @@ import yaml
 
 from echo_e3net.errors import InputError
 from echo_e3net.study import results, study, trials
-from echo_e3net.study.plan import plan_trials, read_study
+from echo_e3net.study.plan import hash_data, plan_trials, read_study
 from echo_e3net.study.trials import commands
+from tests.conftest import TINY
 from tests.study.conftest import METRICS, write_study
-from tests.test_cli import TINY
 
 
 def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):
@@ -86,6 +88,32 @@ def test_looks_of_one_seed_are_different_data(plan, tmp_path):
     (tmp_path / "near/VolumeTracings.csv").write_text("other borders")
     with pytest.raises(InputError, match="other settings or data"):
         study(path)
+
+
+def test_a_data_set_of_any_format_is_known_by_its_tables(tmp_path):
+    patient = tmp_path / "database" / "patient0001"
+    patient.mkdir(parents=True)
+    with pytest.raises(InputError, match="nor any other table is there"):
+        hash_data(tmp_path)
+    (patient / "Info_4CH.cfg").write_text("EF: 56")
+    (patient / "4CH_gt.nii.gz").write_bytes(b"mask")
+    first = hash_data(tmp_path)
+    (tmp_path / "database" / "frames.bin").write_bytes(b"a cache grows")
+    assert hash_data(tmp_path) == first
+    shutil.copytree(tmp_path / "database", tmp_path / "moved" / "database")
+    assert hash_data(tmp_path / "moved") == first
+    found = {first}
+    for path, content in {patient / "Info_4CH.cfg": b"EF: 57", patient / "4CH_gt.nii.gz": b"other mask"}.items():
+        path.write_bytes(content)
+        found.add(hash_data(tmp_path / "database"))
+    patient.rename(patient.with_name("patient0002"))
+    assert len(found | {hash_data(tmp_path / "database")}) == 4
+
+
+def test_a_data_set_in_echonet_dynamic_s_form_keeps_its_name(phantom_root, tmp_path):
+    """docs/study/results.csv holds names that were made so."""
+    parts = [(phantom_root / name).read_bytes() for name in ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv", "phantom.json")]
+    assert hash_data(phantom_root) == hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def test_results_alone_are_enough_to_go_on(plan, tmp_path):

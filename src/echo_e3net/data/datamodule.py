@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from echo_e3net.data.bring.own import OwnVideos
 from echo_e3net.data.cache import FrameCache
-from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
+from echo_e3net.data.dataset import EpochLoader, EpochSampler, EvaluationClips, EvaluationSampler, TrainingClips, require_long_enough, video_length
 from echo_e3net.data.defects import Defect, Finding, by_kind, refused
 from echo_e3net.data.fill_cache import room
 from echo_e3net.data.formats import EchoNetDynamic
@@ -166,8 +166,11 @@ class EchoDataModule(LightningDataModule):
         """One clip a training video, shuffled by (seed, epoch)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed, self._watched())
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self._loader(clips, EpochSampler(clips, seed, rank, ranks))
+        return self._loader(clips, EpochSampler(clips, seed, *self._ranks(), self._seen))
+
+    def _seen(self) -> int:
+        """Training videos of this rank that the current epoch has had."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready * self.batch_size if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[EchoClip]:
         """The validation split's clips."""
@@ -182,10 +185,16 @@ class EchoDataModule(LightningDataModule):
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: str) -> DataLoader[EchoClip]:
-        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched()), None)
+        clips = EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched())
+        return self._loader(clips, EvaluationSampler(clips, *self._ranks()))
 
-    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | None) -> DataLoader[EchoClip]:
-        return DataLoader(
+    def _ranks(self) -> tuple[int, int]:
+        """Number of this process, and of all."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | EvaluationSampler) -> DataLoader[EchoClip]:
+        loader = EpochLoader if isinstance(sampler, EpochSampler) else DataLoader
+        return loader(
             clips,
             batch_size=self.batch_size,
             sampler=sampler,

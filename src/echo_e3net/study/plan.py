@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from echo_e3net.callbacks import CHECKPOINTS, ENVIRONMENT
+from echo_e3net.callbacks import ENVIRONMENT
+from echo_e3net.checkpoints import CHECKPOINTS
 from echo_e3net.data.formats.echonet_dynamic import TRACINGS
 from echo_e3net.data.formats.listing import FILE_LIST
 from echo_e3net.data.phantom.write import MANIFEST
@@ -23,6 +24,8 @@ from echo_e3net.results import METRICS
 PROFILE, FINGERPRINT, LOG, TIMES = "profile.json", "fingerprint.txt", "study.log", "trial.json"
 OWN = "own"
 """Name of the test split of the data that a trial was trained on."""
+TABLES, PACKED = (".csv", ".cfg"), ".gz"
+"""Suffixes of files that say what a data set is, and of large ones whose size is enough."""
 OF_MACHINE = ("data.root", "data.cache", "data.workers")
 """Arguments that say where a trial runs, not what it is: another value leaves its results as they are."""
 
@@ -174,16 +177,33 @@ def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
 
 
 def hash_data(root: Path) -> str:
-    """What a data set is, wherever it lies: a hash of its tables, and of what a phantom says of its look."""
-    if not (root / FILE_LIST).is_file():
-        raise InputError(f"{root}: the study needs this data set, and {FILE_LIST} is not there. Make or fetch it first.")
-    tables = [root / name for name in (FILE_LIST, *TRACINGS.values(), MANIFEST)]
-    return hashlib.sha256(b"\0".join(path.read_bytes() for path in tables if path.is_file())).hexdigest()[:16]
+    """What a data set is, wherever it lies and whatever its format: a hash of its tables.
+
+    In EchoNet-Dynamic's form these are the tables at the top, and what a phantom says of its look. In any other form they are all CSV and cfg files below
+    ``root``, by name and content, and compressed images and masks, by name and size.
+
+    Raises:
+        InputError: there is no table.
+    """
+    if (root / FILE_LIST).is_file():
+        known = [root / name for name in (FILE_LIST, *TRACINGS.values(), MANIFEST)]
+        return short_hash(b"\0".join(path.read_bytes() for path in known if path.is_file()))
+    files = sorted(path for path in root.rglob("*") if path.suffix in (*TABLES, PACKED) and path.is_file())
+    if not any(path.suffix in TABLES for path in files):
+        raise InputError(f"{root}: the study needs this data set, and neither {FILE_LIST} nor any other table is there. Make or fetch it first.")
+    contents = [str(path.stat().st_size).encode() if path.suffix == PACKED else path.read_bytes() for path in files]
+    names = [str(path.relative_to(root)).encode() for path in files]
+    return short_hash(b"\0".join(part for pair in zip(names, contents, strict=True) for part in pair))
 
 
 def hash_of(meaning: Any) -> str:  # noqa: ANN401  (whatever YAML holds)
     """A short name for settings."""
-    return hashlib.sha256(json.dumps(meaning, sort_keys=True).encode()).hexdigest()[:16]
+    return short_hash(json.dumps(meaning, sort_keys=True).encode())
+
+
+def short_hash(content: bytes) -> str:
+    """A short name for bytes."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def as_word(value: Any) -> str:  # noqa: ANN401  (whatever YAML holds)

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from echo_e3net.callbacks import CHECKPOINTS, LAST
+from echo_e3net.checkpoints import CHECKPOINTS
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.processes import PREEMPTED, Preempted, Processes, held, last_line, locked
@@ -150,8 +150,7 @@ def commands(trial: Trial) -> Iterator[tuple[Place, list[str]]]:
     shared = [*trial.arguments, "--trainer.enable_progress_bar", "false"]
     if not own.done:
         there = ["--runs", str(own.folder.parent), "--name", own.folder.name]
-        resume = ["--ckpt_path", "last"] if (own.folder / CHECKPOINTS / f"{LAST}.ckpt").is_file() else []
-        yield own, ["fit", *shared, *there, *resume]
+        yield own, ["fit", *shared, *there, "--auto_resume", "true"]
         yield own, ["test", *shared, *there]
     checkpoint = str(own.folder / CHECKPOINTS / Path(json.loads((own.folder / METRICS).read_text())["checkpoint"]).name)
     for place in further:
