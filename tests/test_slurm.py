@@ -172,11 +172,7 @@ def tiny(tmp_path, phantom_root):
     return ("--config", "tiny.yaml", "--data.root", phantom_root, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--data.batch_size", 2)
 
 
-resumes = pytest.mark.skipif("--auto_resume" not in (ROOT / "src/echo_e3net/cli.py").read_text(), reason="fit has no --auto_resume yet")
-
-
 @pytest.mark.slow
-@resumes
 @pytest.mark.parametrize(
     ("job", "options", "launcher"),
     [
@@ -196,7 +192,6 @@ def test_two_ranks_train_together(sbatch, tmp_path, phantom_root, job, options, 
 
 
 @pytest.mark.slow
-@resumes
 def test_a_training_that_runs_out_of_time_goes_on_from_its_checkpoint(sbatch, tmp_path, phantom_root):
     last = tmp_path / "runs/two/checkpoints/last.ckpt"
     words = (*tiny(tmp_path, phantom_root), "--name", "two", "--trainer.max_epochs", 12)

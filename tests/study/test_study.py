@@ -48,7 +48,7 @@ def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
     pretend.revision = "def5678"
     trial = plan_trials(read_study(path), path.parent, tmp_path / "runs" / "s")[-1]
     words = next(commands(trial))[1]
-    assert words[words.index("--ckpt_path") + 1] == "last"
+    assert words[words.index("--auto_resume") + 1] == "true"
     study(path)
     assert calls == [("other", "1", "fit"), ("other", "1", "test")]
     assert "Trials of different code" in (tmp_path / "runs/s/results.md").read_text()
