@@ -1,6 +1,6 @@
 """A training that takes no time: writes the metrics file of a run, epoch by epoch, and fails or waits where it is told to.
 
-    python stub.py --x=0.3 --epochs=4 [--wait=0.05] [--fail=word] --runs FOLDER --name NAME
+python stub.py --x=0.3 --epochs=4 [--wait=0.05] [--fail=word] --runs FOLDER --name NAME
 """
 
 import signal

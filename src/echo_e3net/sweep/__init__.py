@@ -24,10 +24,9 @@ from echo_e3net.processes import PREEMPTED, Preempted, Processes, locked
 from echo_e3net.sweep.engine import FAILURES, LOCK, LOG, PATIENCE, WORKERS, Engine
 from echo_e3net.sweep.file import read_sweep
 from echo_e3net.sweep.live import Screen
-from echo_e3net.sweep.results import CSV, save_results
 from echo_e3net.sweep.search import Search
 
-JOURNAL = "journal.log"
+CSV, JOURNAL = "trials.csv", "journal.log"
 
 
 def sweep(
@@ -70,6 +69,8 @@ def sweep(
         with locked(folder / LOCK, wait=True):
             rows = search.rows()
             if any(row.state != "waiting" for row in rows):
+                from echo_e3net.sweep.results import save_results  # late: a command that joins in need not wait for torch
+
                 save_results(folder, plan, rows, search.importances())
     if len(engine.failures) >= FAILURES:
         raise InputError(f"{FAILURES} trials failed one after the other, last {engine.failures[-1]}. See its {LOG}; the same command goes on.")

@@ -12,12 +12,13 @@ import yaml
 from echo_e3net.data.tables import write_csv
 from echo_e3net.figures import SweepAxis, draw_sweep
 from echo_e3net.files import write_text
+from echo_e3net.sweep import CSV
 from echo_e3net.sweep.file import Sweep
 from echo_e3net.sweep.live import best_row, progress, short, short_name, sign
 from echo_e3net.sweep.search import Row
 from echo_e3net.sweep.space import Range, coordinate, nested_values
 
-CSV, BEST, TABLE, PICTURE = "trials.csv", "best.yaml", "sweep.md", "sweep.png"
+BEST, TABLE, PICTURE = "best.yaml", "sweep.md", "sweep.png"
 
 
 def save_results(folder: Path, sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]) -> None:

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
@@ -179,6 +178,8 @@ class Search:
 
     def importances(self) -> dict[str, float]:
         """How much each parameter has to do with good figures (PED-ANOVA), of all together 1; nothing of few trials."""
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # late: it looks for scikit-learn
+
         done = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
         if len(done) < LEAST or len({trial.value for trial in done}) < 2:
             return {}
