@@ -17,7 +17,7 @@ import yaml
 import echo_e3net.sweep
 from echo_e3net.errors import InputError
 from echo_e3net.processes import held, locked
-from echo_e3net.sweep import engine, sweep
+from echo_e3net.sweep import engine, results, sweep
 from echo_e3net.sweep.file import read_sweep
 from echo_e3net.sweep.history import read_history
 from echo_e3net.sweep.search import Search
@@ -36,7 +36,8 @@ RANDOM = {
 def write(tmp_path, monkeypatch):
     """Writes a sweep file whose trials are stubs, and works in its folder, quickly."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(engine.Engine.__init__, "__defaults__", (0.05,))
+    monkeypatch.setattr(engine, "INTERVAL", 0.02)
+    monkeypatch.setattr(results, "draw_sweep", lambda *args: None)  # test_a_picture draws
 
     def write(**change):
         parameters = RANDOM["parameters"] | change.pop("parameters", {})
@@ -67,9 +68,28 @@ def test_a_sweep_finds_its_best_and_leaves_it_as_an_overlay(write, capsys):
     assert "6 done." in text
     assert text.index(best["trial"]) == text.index("trial000")  # first row
     assert "Importance (PED-ANOVA): " in text
-    assert Path("runs/s/sweep.png").stat().st_size > 10_000
     assert f"{best['trial']}: done, val/rmse {best['val/rmse']:.4g} (epoch 1)" in capsys.readouterr().out
     assert not list(Path("runs/s/workers").iterdir())
+
+
+def test_a_picture(write, monkeypatch):
+    """Of every kind of axis: linear, logarithmic, of texts, and one that never changes."""
+    monkeypatch.undo()
+    parameters = {"lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 1}, "same": {"values": [3]}}
+    path = write(parameters=parameters)
+    folder = path.parent
+    search = Search(read_sweep(path), folder / "journal.log", 0, "file")
+    for i in range(8):
+        number, point = search.ask("w")
+        search.report(number, 0, point["x"])
+        search.end(number, "pruned" if i == 3 else "done", point["x"])
+    axes = [results.parameter_axis(search.sweep, name, name, search.rows()) for name in ("x", "lr", "kind", "same")]
+    assert [len(axis.marks) for axis in axes] == [3, 3, 2, 1]
+    assert all(0 <= height <= 1 for axis in axes for height in axis.heights)
+    assert sorted(axes[2].heights) == pytest.approx(sorted(0.25 if row.values["kind"] == "a" else 0.75 for row in search.rows()))
+    for importances in ({}, search.importances()):
+        results.save_results(folder, search.sweep, search.rows(), importances)
+        assert (folder / "sweep.png").stat().st_size > 10_000
 
 
 def test_it_goes_on_and_is_the_same_for_any_number_of_workers(write):
@@ -105,24 +125,36 @@ def test_tpe_gathers_where_figures_are_good(write):
     assert next(iter(search.importances())) == "x"
 
 
-@pytest.mark.parametrize(("pruner", "change"), [("file", {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 2}}), ("median", {})])
-def test_bad_trials_end_early_and_cleanly(write, monkeypatch, pruner, change):
-    monkeypatch.setattr("echo_e3net.sweep.search.MedianPruner", lambda: echo_e3net.sweep.search.optuna.pruners.MedianPruner(2, 0))
-    parameters = {"x": {"values": [0.1, 0.2, 0.9, 0.95]}, "kind": {"value": "a"}, "epochs": {"value": 40}, "wait": {"value": 0.03}}
-    sweep(write(method="grid", parameters=parameters, **change), pruner=pruner)
+@pytest.mark.parametrize(
+    ("goal", "figures", "ended"),
+    [("minimize", [3, 5, 4, 2, 9], [False, False, False, False, True]), ("maximize", [3, 5, 4, 2, 9], [False, False, False, True, False])],
+)
+def test_bad_trials_are_told_to_end_at_a_band(write, goal, figures, ended):
+    Path("runs/s").mkdir(parents=True)
+    rule = {"type": "hyperband", "min_iter": 2, "eta": 2}
+    search = search_of(write(metric={"name": "m", "goal": goal}, early_terminate=rule))
+    for figure, expected in zip(figures, ended, strict=True):
+        number, _ = search.ask("w")
+        assert not search.report(number, 0, 1.0)
+        assert search.report(number, 1, figure) == expected
+        search.end(number, "pruned" if expected else "done", figure)
+
+
+def test_a_trial_that_is_told_to_ends_cleanly(write, monkeypatch):
+    monkeypatch.setattr("echo_e3net.sweep.search.MedianPruner", lambda: echo_e3net.sweep.search.optuna.pruners.MedianPruner(1, 0))
+    parameters = {"x": {"values": [0.1, 0.9]}, "kind": {"value": "a"}, "epochs": {"value": 9}, "wait": {"value": 0.03}}
+    sweep(write(method="grid", parameters=parameters), pruner="median")
     found = table()
-    assert found["state"].tolist()[0] == "done"
-    assert found["state"].tolist()[2:] == ["pruned", "pruned"]
-    assert found["last_epoch"].tolist()[3] < 39
-    assert "40" not in Path("runs/s/sweep.md").read_text().split("pruned |")[1].split("|")[1]
-    sweep(write(method="grid", parameters=parameters, **change), pruner="none", runs=Path("all"))
-    assert table("all/s")["state"].tolist() == ["done"] * 4
+    assert found["state"].tolist() == ["done", "pruned"]
+    assert found["last_epoch"].tolist()[1] < 8
+    assert found["reason"].isna().all()
+    assert "| trial0001 | pruned | " in Path("runs/s/sweep.md").read_text()
 
 
 def test_more_is_better_where_the_file_says_so_and_a_target_ends_the_sweep(write):
     sweep(write(method="grid", metric={"name": "val/rmse", "goal": "maximize", "target": 1.4}, parameters={"x": {"values": [0.1, 0.5, 0.9]}}))
     assert table()["val/rmse"].max() == pytest.approx(1.5)
-    assert len(table()) == 3
+    assert len(table()) == 2
     assert "0.9" not in Path("runs/s/best.yaml").read_text().split("x:")[1]
 
 
@@ -181,7 +213,6 @@ def test_the_point_of_a_lost_trial_is_tried_once_more(write):
     search = search_of(path)
     number, point = search.ask("here-1-abcdef")
     search.retry(number, "another command saw it first")
-    search.study.enqueue_trial  # noqa: B018
     again, same = search.ask("here-1-abcdef")
     assert same == point
     sweep(path, trials=3)
@@ -217,9 +248,6 @@ def test_a_process_that_outlives_its_command_is_ended(write):
         threading.Thread(target=orphan.wait, daemon=True).start()
         with (folder / engine.LOCK).open() as file:
             assert file.read() == f"{orphan.pid}\n"
-        # our own hold of the lock stands for nobody: a command that was killed has none
-        processes_lock_released = subprocess.Popen(["true"])
-        processes_lock_released.wait()
         engine.end_orphan(folder / engine.LOCK)
         assert orphan.wait(10) == -signal.SIGTERM
     assert not held(folder / engine.LOCK)

@@ -21,7 +21,7 @@ from rich.console import Console
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.processes import PREEMPTED, Preempted, Processes, locked
-from echo_e3net.sweep.engine import FAILURES, LOCK, LOG, PATIENCE, WORKERS, Engine
+from echo_e3net.sweep.engine import FAILURES, LOCK, LOG, WORKERS, Engine
 from echo_e3net.sweep.file import read_sweep
 from echo_e3net.sweep.live import Screen
 from echo_e3net.sweep.search import Search
@@ -98,7 +98,7 @@ def run_workers(engine: Engine, workers: int) -> None:
                 first_error(futures)
         except BaseException as stop:
             engine.processes.stop()
-            engine.processes.kill_after(PATIENCE)
+            engine.processes.kill_after()
             pool.shutdown()
             if not isinstance(stop, KeyboardInterrupt):
                 raise

@@ -130,7 +130,7 @@ class Search:
             self.live[number].report(figure, epoch)
         except optuna.exceptions.UpdateFinishedTrialError:  # somebody took us for gone, and its point waits again or is done
             return True
-        return self.live[number].should_prune()
+        return bool(self.live[number].should_prune())
 
     def end(self, number: int, state: str, figure: float | None = None, **notes: Any) -> None:  # noqa: ANN401  (what JSON holds)
         """Note how a trial ended: done, pruned or failed."""
