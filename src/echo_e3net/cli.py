@@ -4,6 +4,7 @@ What is changed of LightningCLI, and why:
 
 * ``--name`` and ``--runs`` name the run's folder; loggers, checkpoints and tables go there.
 * ``--ckpt_path best`` and ``last`` are looked up in that folder, also in a new process; test, validate and predict read the best where none is given.
+* A run that a W&B agent starts is named after the agent's run, ``<name>/<run>``, and logs to W&B.
 * ``fit`` refuses a folder that holds checkpoints, unless it resumes.
 * validate, test and predict run on one device unless told otherwise.
 * Hyper-parameters are never read from a checkpoint: they would override explicit arguments. The configuration says what the network is.
@@ -27,6 +28,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
+from echo_e3net.agent import agent_loggers, agent_run
 from echo_e3net.callbacks import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST, Checkpoints, ExclusionRecord, LastCheckpoint, RunRecord
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
@@ -71,6 +73,8 @@ class E3CLI(LightningCLI):
         """Check the run's folder before anything expensive is built."""
         if self.subcommand is None:
             return
+        if self.subcommand == "fit" and (run := agent_run()):
+            self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         require_place(self.run_folder / ENVIRONMENT)
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
@@ -97,7 +101,8 @@ class E3CLI(LightningCLI):
             kwargs["devices"] = 1  # each rank would write a table of its own share of the videos
         logger = self._get(self.config_init, "trainer.logger")
         if logger is not False:
-            further = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
+            further = [] if logger in (None, True) else [*logger] if isinstance(logger, list) else [logger]
+            further += agent_loggers(further, self.run_folder) if self.subcommand == "fit" else []
             kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *further]
         trainer = super().instantiate_trainer(**kwargs)
         trainer.callbacks += [ExclusionRecord(), LastCheckpoint(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
