@@ -132,14 +132,20 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     monkeypatch.setenv("PYTHONPATH", str(Path(echo_e3net.__file__).parents[1]))
     agent = Agent(api=None, queue=None, sweep_id="abcd1234")
     agent._sweep_command = given["command"]
-    agent._command_run({"type": "run", "run_id": "run5678", "args": {name: {"value": value} for name, value in values.items()}})
+    agent._command_run(
+        {"type": "run", "run_id": "run5678", "program": given["program"], "args": {name: {"value": value} for name, value in values.items()}}
+    )
     process = agent._run_processes["run5678"]
     process.wait(300)
     assert process.poll() == 0
     run = tmp_path / "runs/e3net/run5678"
     assert read_history(run, "val/rmse").keys() == {0}
-    assert {name: flat(yaml.safe_load((run / "resolved_config.yaml").read_text()))[name] for name in flat(unfold(values))} == flat(unfold(values))
-    assert list(run.glob("wandb/offline-run-*-run5678/run-run5678.wandb"))
+    resolved, stated = flat(yaml.safe_load((run / "resolved_config.yaml").read_text())), flat(unfold(values))
+    assert {name: str(resolved[name]) for name in stated} == {name: str(value) for name, value in stated.items()}
+    assert resolved["name"] == "e3net/run5678"
+    record = next(run.glob("wandb/offline-run-*-run5678/run-run5678.wandb")).read_bytes()
+    assert b"val/rmse" in record
+    assert b"abcd1234" in record  # W&B knows whose run it is
 
 
 @pytest.mark.parametrize("path", [BASE, *OVERLAYS, *STUDIES, *SWEEPS], ids=lambda path: path.stem)
