@@ -141,7 +141,7 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     run = tmp_path / "runs/e3net/run5678"
     assert read_history(run, "val/rmse").keys() == {0}
     resolved, stated = flat(yaml.safe_load((run / "resolved_config.yaml").read_text())), flat(unfold(values))
-    assert {name: str(resolved[name]) for name in stated} == {name: str(value) for name, value in stated.items()}
+    assert all(resolved[name] in (value, str(value)) for name, value in stated.items())
     assert resolved["name"] == "e3net/run5678"
     record = next(run.glob("wandb/offline-run-*-run5678/run-run5678.wandb")).read_bytes()
     assert b"val/rmse" in record
