@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import io
 import os
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from rich.console import Console
 
 import echo_e3net.sweep
 from echo_e3net.errors import InputError
@@ -20,6 +22,7 @@ from echo_e3net.processes import held, locked
 from echo_e3net.sweep import engine, results, sweep
 from echo_e3net.sweep.file import read_sweep
 from echo_e3net.sweep.history import read_history
+from echo_e3net.sweep.live import Screen, short_name
 from echo_e3net.sweep.search import Search
 
 STUB = Path(__file__).with_name("stub.py")
@@ -90,6 +93,25 @@ def test_a_picture(write, monkeypatch):
     for importances in ({}, search.importances()):
         results.save_results(folder, search.sweep, search.rows(), importances)
         assert (folder / "sweep.png").stat().st_size > 10_000
+
+
+def test_a_live_table_on_a_terminal(write):
+    """The trials that run and the latest of the others; names no longer than needed, the best one told."""
+    Path("runs/s").mkdir(parents=True)
+    search = search_of(write(parameters={"a.x": {"min": 0.0, "max": 1.0}}))
+    for figure in range(30):
+        number, _ = search.ask("w")
+        search.report(number, 0, float(figure))
+        if figure not in (1, 29):
+            search.end(number, "done", float(figure))
+    printed = io.StringIO()
+    with Screen(search.sweep, Console(force_terminal=True, file=printed, width=120)) as screen:
+        screen.show(search.rows())
+    text = printed.getvalue()
+    assert "s: 28 done, 2 running. Best: trial0000, 0." in text
+    assert "a.x" in text  # x alone is another parameter's name
+    assert [f"{number:04d} " in text for number in (0, 1, 10, 11, 12, 28, 29)] == [False, True, False, True, True, True, True]
+    assert short_name("a.b.lr", ["a.b.lr", "a.c.dim"]) == "lr"
 
 
 def test_it_goes_on_and_is_the_same_for_any_number_of_workers(write):
