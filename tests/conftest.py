@@ -4,10 +4,41 @@ import logging
 import sys
 
 import pytest
+import torch
 
 import echo_e3net.cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
 from echo_e3net.data.phantom import phantom
 from echo_e3net.main import main
+from tests.foreign import phantom_plans, write_camus, write_pediatric
+
+torch.set_num_threads(1)  # networks here are tiny, and threads that wait for each other on a busy machine cost more than they bring
+
+
+TINY = """
+seed_everything: 1
+trainer: {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
+data: {frames: 8, period: 2, size: 64, batch_size: 4, workers: 0}
+model:
+  network:
+    class_path: echo_e3net.nn.network.E3Net
+    init_args:
+      backbone:
+        class_path: echo_e3net.nn.backbone.LHUNetEncoder
+        init_args: {stem_channels: 4, cnn_channels: [4, 8], hybrid_channels: [8, 8], temporal_strides: [1, 1, 1, 2]}
+      detector:
+        class_path: echo_e3net.nn.border_detector.BorderDetector
+        init_args: {dim: 16, layers: 1}
+      aggregator:
+        class_path: echo_e3net.nn.aggregator.FeatureAggregator
+        init_args: {dim: 16}
+  loss:
+    class_path: echo_e3net.losses.E3Loss
+    init_args:
+      ef: {class_path: echo_e3net.losses.EFTerm}
+      landmarks: {class_path: echo_e3net.losses.LandmarkTerm}
+      volume_ratio: {class_path: echo_e3net.losses.VolumeRatioTerm}
+      timing: {class_path: echo_e3net.losses.TimingTerm}
+"""
 
 
 @pytest.fixture(scope="session")
@@ -15,6 +46,22 @@ def phantom_root(tmp_path_factory):
     """Twelve short phantom videos in EchoNet-Dynamic's format, with videos in every split; read-only."""
     root = tmp_path_factory.mktemp("data") / "phantom"
     phantom(root, n=12, seed=1, jobs=1, max_frames=40, val_fraction=0.25, test_fraction=0.3)
+    return root
+
+
+@pytest.fixture(scope="session")
+def pediatric_root(tmp_path_factory, phantom_root):
+    """The same videos in EchoNet-Pediatric's form; read-only."""
+    root = tmp_path_factory.mktemp("pediatric")
+    write_pediatric(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
+    return root
+
+
+@pytest.fixture(scope="session")
+def camus_root(tmp_path_factory, phantom_root):
+    """The traced systoles of the same videos in CAMUS' form, with pixels twice as wide as high; read-only."""
+    root = tmp_path_factory.mktemp("camus")
+    write_camus(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
     return root
 
 
@@ -34,3 +81,10 @@ def command(capsys, monkeypatch, tmp_path):
 
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
     return run
+
+
+@pytest.fixture
+def tiny(tmp_path, phantom_root):
+    path = tmp_path / "tiny.yaml"
+    path.write_text(TINY)
+    return ("--config", path, "--data.root", phantom_root, "--name", "tiny")

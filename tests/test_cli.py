@@ -4,53 +4,21 @@ import errno
 import json
 import math
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pandas as pd
+import pydicom
 import pytest
 import torch
+import wandb
 import yaml
 
 from echo_e3net import geometry
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.tracings import canonical_landmarks
-from echo_e3net.data.video import read_frames
-
-TINY = """
-seed_everything: 1
-trainer: {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data: {frames: 8, period: 2, size: 64, batch_size: 4, workers: 0}
-model:
-  network:
-    class_path: echo_e3net.nn.network.E3Net
-    init_args:
-      backbone:
-        class_path: echo_e3net.nn.backbone.LHUNetEncoder
-        init_args: {stem_channels: 4, cnn_channels: [4, 8], hybrid_channels: [8, 8], temporal_strides: [1, 1, 1, 2]}
-      detector:
-        class_path: echo_e3net.nn.border_detector.BorderDetector
-        init_args: {dim: 16, layers: 1}
-      aggregator:
-        class_path: echo_e3net.nn.aggregator.FeatureAggregator
-        init_args: {dim: 16}
-  loss:
-    class_path: echo_e3net.losses.E3Loss
-    init_args:
-      ef: {class_path: echo_e3net.losses.EFTerm}
-      landmarks: {class_path: echo_e3net.losses.LandmarkTerm}
-      volume_ratio: {class_path: echo_e3net.losses.VolumeRatioTerm}
-      timing: {class_path: echo_e3net.losses.TimingTerm}
-"""
-
-
-@pytest.fixture
-def tiny(tmp_path, phantom_root):
-    path = tmp_path / "tiny.yaml"
-    path.write_text(TINY)
-    return ("--config", path, "--data.root", phantom_root, "--name", "tiny")
+from echo_e3net.main import list_videos
 
 
 def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
@@ -165,7 +133,7 @@ def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(com
     folder = tmp_path / "runs" / "tiny" / "checkpoints"
     assert torch.load(folder / "last.ckpt", weights_only=True)["epoch"] == 2
     assert len(list(folder.glob("epoch=000*.ckpt"))) == 1
-    assert len(list(folder.iterdir())) == 2
+    assert {path.name for path in folder.glob("[!e]*")} == {"last.ckpt", "before_last.ckpt"}
 
 
 def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, tmp_path, phantom_root):
@@ -282,11 +250,12 @@ def test_what_the_system_refuses_late_is_a_sentence_too(command, monkeypatch):
 def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     (tmp_path / "text.avi").write_text("no video")
+    (tmp_path / "empty").mkdir()
     (tmp_path / "cut.ckpt").write_bytes((tmp_path / "runs/tiny/checkpoints/last.ckpt").read_bytes()[:5000])
     for arguments, message in {
         ("--data.videos", "text.avi"): "text.avi: not a video",
-        ("--data.videos", "gone.avi"): "gone.avi: no such video file",
-        ("--data.videos", "[.]"): "a folder, not a video file",
+        ("--data.videos", "gone.avi"): "gone.avi: no such file or folder",
+        ("--data.videos", "empty"): "empty: no file there",
         ("--data.videos", "[]"): "names no file",
         ("--ckpt_path", "cut.ckpt"): "cut.ckpt: not a whole checkpoint",
     }.items():
@@ -346,27 +315,77 @@ def test_phantom_through_the_command_line(command, tmp_path):
     assert "seed 0, not 5" in error
 
 
-def test_the_real_cine_is_read(command, tiny, tmp_path):
-    real_cine = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "real_cine.py"))
-    real_cine["main"](tmp_path / "out" / "cine.avi")
-    frames = read_frames(tmp_path / "out" / "cine.avi")
-    assert frames.shape == (30, 112, 112)
-    assert frames.std() > 10
+def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp_path, phantom_root):
+    """The cine inside pydicom, a phantom's own file, and a file that is no clip, by name and in folders."""
+    cine = pydicom.examples.get_path("ybr_color")
+    phantom_video = min((phantom_root / "Videos").glob("*.avi"))
+    for place in ("one/IM1.dcm", "two/IM1.dcm"):
+        (tmp_path / place).parent.mkdir()
+        (tmp_path / place).write_bytes(cine.read_bytes())
+    (tmp_path / "two/notes.txt").write_text("nothing")
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
-    assert command("predict", *tiny, "--data.videos", '["out/cine.avi"]')[0] == 0
-    row = pd.read_csv(tmp_path / "runs" / "tiny" / "predictions.csv").iloc[0]
-    assert row["name"] == "cine"
-    assert 0 < row["ef_percent"] < 100
-    assert 0 <= row["ed_frame"] < 30
+    assert command("data", "import", cine, "--out", "mine")[0] == 0
+    imported = next((tmp_path / "mine/Videos").iterdir())
+
+    code, error = command("predict", *tiny, "--data.videos", "one", "two")
+    assert code == 2
+    assert "two/notes.txt: not a video: neither DICOM" in error
+    assert "--data.on_defect exclude" in error
+    videos = ("--data.videos", "one", "two", imported, phantom_video)
+    assert command("predict", *tiny, *videos, "--data.on_defect", "exclude")[0] == 0
+    run = tmp_path / "runs/tiny"
+    rows = pd.read_csv(run / "predictions.csv").set_index("name")
+    assert list(rows.index) == ["one/IM1.dcm", "two/IM1.dcm", imported.stem, phantom_video.stem]
+    assert list(rows["path"]) == ["one/IM1.dcm", "two/IM1.dcm", str(imported), str(phantom_video)]
+    assert 0 < rows["ef_percent"].iloc[0] < 100
+    assert 0 <= rows["ed_frame"].iloc[0] < 30
+    assert rows["ef_percent"].iloc[0] == rows["ef_percent"].iloc[1]
+    assert rows["ef_percent"].iloc[0] == pytest.approx(rows["ef_percent"][imported.stem], abs=0.05)  # they differ by JPEG
+    assert rows["cropped"].tolist() == [True, True, False, False]
+    assert command("report", run)[0] == 0
+    assert (run / "borders.png").is_file()
+    assert pd.read_csv(run / "excluded.csv")["where"].tolist() == ["two/notes.txt"]
+    assert set(pd.read_csv(run / "predictions_tracings.csv")["FileName"]) == set(rows.index)
+
+    # what a data set lists gives the same figures by name
+    assert command("test", *tiny)[0] == 0
+    listed = pd.read_csv(run / "test_videos.csv").set_index("name")["ef_percent"]
+    one = listed.index[0]
+    assert command("predict", *tiny, "--data.videos", phantom_root / "Videos" / f"{one}.avi", "--overwrite", "true")[0] == 0
+    assert pd.read_csv(run / "predictions.csv")["ef_percent"][0] == listed[one]
 
 
+@pytest.mark.parametrize(
+    ("given", "spelt"),
+    [
+        (["--data.videos", "a b.dcm", "c.mp4"], ["--data.videos", '["a b.dcm", "c.mp4"]']),
+        (["--data.videos", "a.dcm", "--name", "x"], ["--data.videos", '["a.dcm"]', "--name", "x"]),
+        (["--data.videos", "[a.dcm, b.mp4]"], ["--data.videos", "[a.dcm, b.mp4]"]),
+        (["--data.videos=a.dcm"], ["--data.videos=a.dcm"]),
+        (["--data.videos", "null"], ["--data.videos", "null"]),
+        (["--data.videos", "--name", "x"], ["--data.videos", "--name", "x"]),
+        (["--name", "x"], ["--name", "x"]),
+    ],
+)
+def test_videos_may_be_listed_by_spaces(given, spelt):
+    assert list_videos(["predict", *given]) == ["predict", *spelt]
+
+
+@pytest.mark.slow
 def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     overlay = Path(__file__).parents[1] / "experiments" / "overlays" / "wandb.yaml"
-    assert command("fit", *tiny, "--config", overlay, "--trainer.max_epochs", 1)[0] == 0
-    assert list((tmp_path / "runs" / "wandb").glob("offline-run-*/*.wandb"))
-    assert (tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt").exists()
+    steps = ("--trainer.max_epochs", 1, "--trainer.limit_train_batches", 1, "--trainer.limit_val_batches", 1)
+    assert command("fit", *tiny, "--config", overlay, *steps)[0] == 0
+    run = tmp_path / "runs" / "tiny"
+    assert (run / "checkpoints" / "last.ckpt").exists()
+    assert not (tmp_path / "wandb").exists()
+    assert list((run / "wandb").glob("offline-run-*/*.wandb"))
+    assert (wandb.run.name, wandb.run.project) == ("tiny", "echo-e3net")
+    assert wandb.run.config["config"]["data"]["frames"] == 8
+    wandb.finish()
+    assert yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["logger"]["init_args"]["save_dir"] == "."
 
 
 def test_without_decord_there_is_one_sentence(tmp_path):

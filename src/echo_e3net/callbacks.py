@@ -1,4 +1,4 @@
-"""What every start of a run leaves in its folder, ``runs/<name>/``: configuration, environment and checkpoints.
+"""What every start of a run leaves in its folder, ``runs/<name>/``: configuration, environment, and what was excluded.
 
 Files are written aside and renamed.
 """
@@ -17,14 +17,14 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import SaveConfigCallback
 
 from echo_e3net.data.tables import write_csv
 from echo_e3net.files import write_text
+from echo_e3net.source import code_hash
 
 CONFIG, ENVIRONMENT, EXCLUDED = "resolved_config.yaml", "environment.json", "excluded.csv"
-CHECKPOINTS, LAST = "checkpoints", "last"
 PACKAGES = ("echo-e3net", "torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
 
 
@@ -41,6 +41,7 @@ class RunRecord(SaveConfigCallback):
         folder = Path(trainer.default_root_dir)
         record = self.config.clone()
         record["ckpt_path"] = None  # where this start resumed from is in its command line; whoever reads the file wants the best
+        record["auto_resume"] = False
         text = self.parser.dump(record, skip_none=False)
         if stage == "fit":
             write_text(folder / CONFIG, text)
@@ -61,42 +62,6 @@ class ExclusionRecord(Callback):
             write_csv(Path(trainer.default_root_dir) / EXCLUDED, rows)
 
 
-class Checkpoints(ModelCheckpoint):
-    """Keeps the best checkpoints, named by epoch and figure.
-
-    Args:
-        monitor: the logged figure that decides.
-        mode: min or max.
-        keep: how many of the best are kept.
-    """
-
-    def __init__(self, monitor: str = "val/rmse", mode: str = "min", keep: int = 1) -> None:
-        figure = monitor.rsplit("/", 1)[-1]
-        filename = f"epoch={{epoch:03d}}-{figure}={{{monitor}:.2f}}"
-        super().__init__(monitor=monitor, mode=mode, save_top_k=keep, filename=filename, auto_insert_metric_name=False)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put the checkpoints into the run's folder."""
-        self.dirpath = str(Path(trainer.default_root_dir) / CHECKPOINTS)
-        super().setup(trainer, pl_module, stage)
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps last.ckpt, from the end of every epoch; comes after :class:`Checkpoints`, so that it knows the best of the same epoch.
-
-    Not ModelCheckpoint's own ``save_last``: Lightning 2.6 leaves that file as it was whenever an epoch is not among the best, and a run that is resumed
-    from it trains those epochs again.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(filename=LAST, enable_version_counter=False)
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Put the checkpoint into the run's folder."""
-        self.dirpath = str(Path(trainer.default_root_dir) / CHECKPOINTS)
-        super().setup(trainer, pl_module, stage)
-
-
 def environment(stage: str, trainer: Trainer) -> dict[str, Any]:
     """Versions, device, code revision and command line of a start."""
     revision = subprocess.run(
@@ -113,6 +78,7 @@ def environment(stage: str, trainer: Trainer) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "precision": str(trainer.precision),
         "revision": revision.stdout.strip() or None,
+        "code": code_hash(),
     }
 
 

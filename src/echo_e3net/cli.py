@@ -5,7 +5,7 @@ What is changed of LightningCLI, and why:
 * ``--name`` and ``--runs`` name the run's folder; loggers, checkpoints and tables go there.
 * ``--ckpt_path best`` and ``last`` are looked up in that folder, also in a new process; test, validate and predict read the best where none is given.
 * A run that a W&B agent starts is named after the agent's run, ``<name>/<run>``, and logs to W&B.
-* ``fit`` refuses a folder that holds checkpoints, unless it resumes.
+* ``fit`` refuses a folder that holds checkpoints, unless it resumes; ``--auto_resume true`` resumes where there is something to go on from.
 * validate, test and predict run on one device unless told otherwise.
 * Hyper-parameters are never read from a checkpoint: they would override explicit arguments. The configuration says what the network is.
 """
@@ -13,9 +13,7 @@ What is changed of LightningCLI, and why:
 from __future__ import annotations
 
 import logging
-import re
 import warnings
-import zipfile
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,19 +21,26 @@ from typing import Any
 
 import torch
 import yaml
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from echo_e3net.agent import agent_loggers, agent_run
-from echo_e3net.callbacks import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST, Checkpoints, ExclusionRecord, LastCheckpoint, RunRecord
+from echo_e3net.arguments import PlainParser
+from echo_e3net.callbacks import CONFIG, ENVIRONMENT, ExclusionRecord, RunRecord
+from echo_e3net.checkpoints import CHECKPOINTS, Checkpoints, LastCheckpoint, WholeCheckpoints, best_checkpoint, damage_of, last_checkpoint
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.nn.network import E3Net
 from echo_e3net.results import PredictionWriter, TestReport
 from echo_e3net.system import E3System
+
+
+class E3Parser(PlainParser, LightningArgumentParser):
+    """Lightning's parser, with errors in a sentence."""
 
 
 class E3CLI(LightningCLI):
@@ -51,15 +56,25 @@ class E3CLI(LightningCLI):
             args=None if args is None else list(args),
             run=run,
             auto_configure_optimizers=False,
-            parser_kwargs=parser_kwargs or {name: {"description": text} for name, text in DESCRIPTIONS.items()},
+            parser_kwargs=parser_kwargs or {"prog": "echo-e3net", **{name: {"description": text} for name, text in DESCRIPTIONS.items()}},
         )
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401  (the parser's own)
+        """A parser that says in a sentence what is wrong."""
+        parser = E3Parser(**kwargs)
+        parser.add_argument("-c", "--config", action=ActionConfigFile, help="a configuration, YAML; give it again to lay another over it")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the run's own arguments."""
         parser.add_argument("--name", type=str, default="e3net", help="name of the run; its folder is <runs>/<name>")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--overwrite", type=bool, default=False, help="let predict replace an earlier predictions.csv of this run")
+        parser.add_argument(
+            "--auto_resume", type=bool, default=False, help="let fit go on from last.ckpt where there is one: for jobs that are requeued"
+        )
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last")
 
     @property
     def run_folder(self) -> Path:
@@ -76,6 +91,7 @@ class E3CLI(LightningCLI):
         if self.subcommand == "fit" and (run := agent_run()):
             self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         require_place(self.run_folder / ENVIRONMENT)
+        self.parser.add_instantiator(self.wandb_logger, WandbLogger)
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
             self.warn_of_other_clips()
@@ -84,6 +100,13 @@ class E3CLI(LightningCLI):
             raise InputError(
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, choose another --name, or move it away."
             )
+
+    def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401  (the logger's own)
+        """W&B's logger, under the run's name and in its folder unless told otherwise. Not written into the configuration, which other runs read."""
+        settings["name"] = settings.get("name") or self._get(self.config, "name")
+        if settings.get("save_dir", ".") == ".":
+            settings["save_dir"] = self.run_folder
+        return logger_class(*args, **settings)
 
     def warn_of_other_clips(self) -> None:
         """Say where the clips are not those that the run was trained on."""
@@ -104,8 +127,10 @@ class E3CLI(LightningCLI):
             further = [] if logger in (None, True) else [*logger] if isinstance(logger, list) else [logger]
             further += agent_loggers(further, self.run_folder) if self.subcommand == "fit" else []
             kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *further]
+        plugins = self._get(self.config_init, "trainer.plugins") or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks += [ExclusionRecord(), LastCheckpoint(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
+        trainer.callbacks += [ExclusionRecord(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -135,18 +160,17 @@ class E3CLI(LightningCLI):
         """
         wanted = self._get(self.config, "ckpt_path")
         folder = self.run_folder / CHECKPOINTS
-        if wanted is None:
-            if self.subcommand == "fit":
-                return None
-            wanted = "best"
-        named = {"best": best_checkpoint(folder), "last": folder / f"{LAST}.ckpt"}
-        found = named.get(wanted, Path(wanted))
+        if wanted is None and self.subcommand == "fit":
+            found = last_checkpoint(folder) if self._get(self.config, "auto_resume") else None
+            return None if found is None else str(found)
+        wanted = wanted or "best"
+        found = best_checkpoint(folder) if wanted == "best" else last_checkpoint(folder) if wanted == "last" else Path(wanted)
         if found is None or not found.is_file():
             raise InputError(
                 f"--ckpt_path {wanted}: {found or folder} is not there. Train the run first (echo-e3net fit), give its --name, or a file."
             )
-        if not zipfile.is_zipfile(found):
-            raise InputError(f"{found}: not a whole checkpoint (cut short, or another kind of file). Use another, or --ckpt_path last.")
+        if wanted != "last" and (damage := damage_of(found)):
+            raise InputError(f"{found}: not a whole checkpoint ({damage}). Use another, or --ckpt_path last.")
         return str(found)
 
 
@@ -171,7 +195,7 @@ class NetworkCLI(E3CLI):
         parser.add_argument("--ckpt_path", type=str | None, default=None, help="checkpoint: best or last of the run --name, or a file")
         parser.add_argument("--weights_only", type=bool | None, default=None, help=SUPPRESS)
         for action in parser._actions:  # no trainer runs here, but its settings may stand in the configuration
-            if action.dest.startswith(("trainer", "checkpoint", "overwrite", "seed_everything")):
+            if action.dest.startswith(("trainer", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything")):
                 action.help = SUPPRESS
 
     def instantiate_classes(self) -> None:
@@ -197,14 +221,13 @@ def hide_noise() -> None:
     """Keep from the screen what a user cannot mend: Lightning's advertisement, use of what torch deprecates, and doubt about our own entry point."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "litlogger" not in record.getMessage())
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
+    warnings.filterwarnings("ignore", message="The dirpath has changed from")  # of a checkpoint that is tested under another name
+    warnings.filterwarnings("ignore", message="It is recommended to use `self.log")  # the tables of all ranks are joined before they are scored
+    warnings.filterwarnings(
+        "ignore", message="Grad strides do not match bucket view strides"
+    )  # of kernels with one channel a group: no copy is saved
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")  # our sampler goes on there
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
-
-
-def best_checkpoint(folder: Path) -> Path | None:
-    """The checkpoint whose file name says the smallest figure; None where there is none."""
-    named = {path: re.search(r"=(-?[\d.]+?)(-v\d+)?\.ckpt$", path.name) for path in folder.glob("epoch=*.ckpt")}
-    figures = {path: float(match[1]) for path, match in named.items() if match}
-    return min(figures, key=lambda path: (figures[path], path.name)) if figures else None
 
 
 DESCRIPTIONS = {

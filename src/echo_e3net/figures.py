@@ -339,3 +339,31 @@ def draw_sweep(
         bars.text(0.5, 0.5, "too few trials\nfor importance", ha="center", va="center", color="0.4")
         bars.axis("off")
     save(figure, path)
+
+
+def draw_differences(path: Path, title: str, by_test: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Differences to a base with their intervals, a line an arm and a column a test set; filled where the interval does not hold 0.
+
+    Args:
+        path: the PNG to write.
+        title: headline.
+        by_test: mean, low and high (None where there is no interval) by test set and arm.
+    """
+    arms = list(dict.fromkeys(arm for found in by_test.values() for arm in found))
+    figure = plt.figure(figsize=(2 + 4.5 * len(by_test), 1.6 + 0.32 * len(arms)), layout="constrained")
+    known = any(found[arm].get("low") is not None for found in by_test.values() for arm in found)
+    figure.suptitle(f"{title}, 95 % interval over videos" if known else title)
+    panels = figure.subplots(1, len(by_test), squeeze=False, sharex=True, sharey=True)[0]
+    for axes, (test, found) in zip(panels, by_test.items(), strict=True):
+        axes.axvline(0, color="0.5", lw=1, zorder=0)
+        for place, arm in enumerate(arms):
+            mean, low, high = (found.get(arm, {}).get(name) for name in ("mean", "low", "high"))
+            if low is not None and high is not None:
+                axes.plot([low, high], [place, place], color=COLOURS["epi"], lw=2, solid_capstyle="butt")
+            if mean is not None:
+                apart = low is not None and high is not None and (low > 0 or high < 0)
+                axes.plot(mean, place, "o", color=COLOURS["epi"], mfc=COLOURS["epi"] if apart else "white", ms=6)
+        axes.set(title=f"test set: {test}", xlabel="EF points; left of 0 is better", yticks=range(len(arms)), yticklabels=arms)
+        axes.set_ylim(len(arms) - 0.5, -0.5)
+        axes.grid(axis="x", color="0.92")
+    save(figure, path)

@@ -52,6 +52,17 @@ def write_text(path: Path, text: str) -> None:
         aside.write_bytes(content)
 
 
+def write_private(path: Path, text: str) -> None:
+    """Write a text file whole that nobody but its owner may read.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with whole(path) as aside:
+        aside.touch(mode=0o600)
+        aside.write_text(text, encoding="utf-8", newline="")
+
+
 def file_hash(path: Path) -> str:
     """A short name for a file's bytes (BLAKE2b, 128 bits, hexadecimal)."""
     with path.open("rb") as file:

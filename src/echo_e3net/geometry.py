@@ -52,6 +52,17 @@ def contour_volume(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
     return simpson_volume(long_axis(landmarks), disc_diameters(landmarks))
 
 
+def volume_ml(landmarks: Float[Tensor, "*B K 2"], pixel_mm: tuple[float, float]) -> Float[Tensor, "*B"]:
+    """Volume inside a contour in millilitres, by Simpson's method of discs in one plane.
+
+    Args:
+        landmarks: pixels.
+        pixel_mm: height and width of a pixel, mm; chords are measured after scaling, so that the two may differ.
+    """
+    height, width = pixel_mm
+    return contour_volume(landmarks * landmarks.new_tensor([width, height])) / 1000
+
+
 def volume_ratio(ed: Float[Tensor, "*B K 2"], es: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
     """ESV / EDV of two contours of one video; finite even where a contour collapses to a point."""
     return (log_volume(es) - log_volume(ed)).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()

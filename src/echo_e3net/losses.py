@@ -2,8 +2,8 @@ r"""The combined loss: EF, landmarks, volume ratio and timing, each a named term
 
 .. math:: L = \sum_{\text{term}} w_\text{term} \, L_\text{term}
 
-Every term is a mean over what is labelled in the batch; where nothing is, it is an exact zero that gives no gradient. Errors are in natural units: EF
-and volume ratio as fractions, points as fractions of the frame's side.
+Every term is a mean over what is labelled in the batch, of all ranks; where nothing is, it is an exact zero that gives no gradient. Errors are in natural
+units: EF and volume ratio as fractions, points as fractions of the frame's side.
 
 References:
     Echo-E³Net, arXiv 2503.17543: a loss of several terms: EF, landmark geometry, and one modelled on Simpson's method of discs.
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echo_e3net import geometry
+from echo_e3net.distributed import mean_over_ranks, ranks
 from echo_e3net.errors import InputError
 from echo_e3net.types import E3Output, EchoClip
 
@@ -163,8 +164,12 @@ class E3Loss(nn.Module):
 
 
 def masked_mean(values: Float[Tensor, "*B"], mask: Bool[Tensor, "*B"]) -> Float[Tensor, ""]:
-    """Mean of the values where the mask is True; an exact zero, without gradient, where it is True nowhere."""
-    return torch.where(mask, values, 0).sum() / mask.sum().clamp(min=1)
+    """Mean of the values where the mask is True; an exact zero, without gradient, where it is True nowhere.
+
+    In a distributed run the sum is divided by what a rank holds on average: the mean over ranks, which is what the gradients are of, is then the mean
+    over the global batch, however unevenly its labels are shared out.
+    """
+    return torch.where(mask, values, 0).sum() / mean_over_ranks(mask.sum().float()).clamp(min=1 / ranks())
 
 
 def require(value: Tensor | None, name: str) -> Tensor:

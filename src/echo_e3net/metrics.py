@@ -1,7 +1,7 @@
 """Scores of EF over videos: the clips of one video are averaged before anything is scored.
 
-MAE, RMSE and R² in EF points (percent), by torchmetrics' own formulas, and the same for predicting the training mean. A video that a distributed
-sampler repeats is counted once, because clips are joined by video and clip number.
+MAE, RMSE and R² in EF points (percent), by torchmetrics' own formulas, and the same for predicting the training mean. The tables of all ranks are
+joined before anything is scored, and a clip counts once: clips are known by video and clip number.
 """
 
 from __future__ import annotations

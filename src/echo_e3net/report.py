@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+from echo_e3net.data.bring.own import read_cropped
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.tables import read_rows
 from echo_e3net.data.tracings import canonical_landmarks
@@ -122,7 +123,8 @@ def border_pictures(rows: Sequence[Mapping[str, str]], predicted: Path, labelled
     for row in rows:
         if not row["ed_frame"] or not Path(row["path"]).is_file():
             continue
-        frames = read_frames(Path(row["path"]), np.array([int(row["ed_frame"]), int(row["es_frame"])]))
+        read = read_cropped if row.get("cropped") == "True" else read_frames
+        frames = read(Path(row["path"]), np.array([int(row["ed_frame"]), int(row["es_frame"])]))
         for p, phase in enumerate(PHASES):
             label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
             traced = row.get(f"{phase.lower()}_traced")

@@ -6,7 +6,7 @@ test_tracings.csv      the predicted borders of these videos, in EchoNet-Dynamic
 test_labels.csv        the labelled borders of these videos, in the same columns
 metrics.json           MAE, RMSE and R² of EF, of Simpson's EF from the predicted borders, and of the training mean; EF of 40 % and
                        below on its own; errors of borders and timing
-predictions.csv        as test_videos.csv, for predict
+predictions.csv        as test_videos.csv, for predict; cropped: whether borders and frames are those of the sector cut out of the file
 predictions_tracings.csv
 =====================  =========================================================================================
 
@@ -33,6 +33,7 @@ from echo_e3net import geometry
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.tables import write_csv
 from echo_e3net.data.transforms import Framing
+from echo_e3net.distributed import gather_rows
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.losses import in_traced_beat
@@ -43,6 +44,7 @@ from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 METRICS, TEST_VIDEOS, TEST_TRACINGS, TEST_LABELS = "metrics.json", "test_videos.csv", "test_tracings.csv", "test_labels.csv"
 PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
 VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame", "clips", "path"]
+PREDICTION_COLUMNS = [*VIDEO_COLUMNS, "cropped"]
 BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "border_px", "axis_percent")]
 TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
 TRACED = [f"{phase.lower()}_traced" for phase in PHASES]
@@ -69,7 +71,7 @@ class TestReport(Callback):
     ) -> None:
         """Keep what the tables need of a batch."""
         assert isinstance(outputs, Mapping)  # E3System.test_step gives one
-        self.clips += split_batch(outputs["output"], batch, labelled_borders(pl_module))
+        self.clips += [clip for clip in split_batch(outputs["output"], batch, labelled_borders(pl_module)) if clip["clip"] >= 0]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write the scores of the network and of predicting the training mean, and one row a video."""
@@ -77,13 +79,14 @@ class TestReport(Callback):
             return
         values = pl_module.tables["test"].compute()[1]
         metrics = test_metrics(values, 100 * pl_module.network.ef_mean.item())
+        clips = gather_rows(self.clips)
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
         folder = Path(trainer.default_root_dir)
         if (folder / METRICS).exists():
             rank_zero_info(f"replacing {folder / METRICS} and its tables, of an earlier test")
-        rows = write_videos(self.clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS, TEST_COLUMNS)
+        rows = write_videos(clips, data.records["test"], folder / TEST_VIDEOS, folder / TEST_TRACINGS, TEST_COLUMNS)
         write_csv(folder / TEST_LABELS, [row for record in data.records["test"] for row in label_rows(record)], TRACING_COLUMNS)
         clip = {"frames": data.span.frames, "period": data.span.period, "size": data.size}
         metrics |= summary(rows) | {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **clip}
@@ -109,10 +112,13 @@ class PredictionWriter(BasePredictionWriter):
 
     def write_on_epoch_end(self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]) -> None:
         """Write both tables."""
-        clips = [clip for output, batch in predictions for clip in split_batch(output, batch, labelled_borders(pl_module))]
+        read = [clip for output, batch in predictions for clip in split_batch(output, batch, labelled_borders(pl_module))]
+        clips = gather_rows([clip for clip in read if clip["clip"] >= 0])
+        if not trainer.is_global_zero:
+            return
         folder = Path(trainer.default_root_dir)
         records = trainer.datamodule.records["predict"]  # type: ignore[attr-defined]
-        rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, VIDEO_COLUMNS)
+        rows = write_videos(clips, records, folder / PREDICTIONS, folder / PREDICTED_TRACINGS, PREDICTION_COLUMNS)
         rank_zero_info(f"EF of {len(rows)} video{'s' if len(rows) > 1 else ''} → {folder / PREDICTIONS}")
 
 
@@ -152,6 +158,7 @@ def video_row(clips: Sequence[Mapping[str, Any]], record: VideoRecord) -> dict[s
         **off,
         "clips": len(clips),
         "path": str(record.path),
+        "cropped": record.cropped,
     }
 
 

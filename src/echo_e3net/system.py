@@ -12,8 +12,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import MeanMetric
 
 from echo_e3net import geometry
+from echo_e3net.distributed import mean_over_ranks, once
 from echo_e3net.errors import InputError
 from echo_e3net.losses import E3Loss
 from echo_e3net.metrics import VideoTable, ef_scores
@@ -46,6 +48,8 @@ class E3System(LightningModule):
             raise InputError(f"the network has no detector, so the loss terms {sorted(blind)} have nothing to judge: set them to null too.")
         self.tables = {"val": VideoTable(), "test": VideoTable()}
         self.val_table, self.test_table = self.tables["val"], self.tables["test"]
+        self.apart = {"val": MeanMetric(), "test": MeanMetric()}
+        self.val_apart, self.test_apart = self.apart["val"], self.apart["test"]
         self.register_buffer("measured", torch.tensor(False))
 
     measured: Tensor
@@ -61,7 +65,7 @@ class E3System(LightningModule):
     def on_fit_start(self) -> None:
         """Measure the training split once; a resumed run has its figures from the checkpoint."""
         if not self.measured:
-            statistics = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
+            statistics = once(self.trainer.datamodule.training_statistics, "measuring the training split")  # type: ignore[attr-defined]
             self.network.adopt(statistics)
             self.measured.fill_(True)
             shown = f"grey {statistics.grey_mean:.1f} ± {statistics.grey_sd:.1f}, mean EF {100 * statistics.ef_mean:.1f} %"
@@ -86,7 +90,8 @@ class E3System(LightningModule):
         """Network and loss on a batch; logs every term."""
         output = self.network(clip.video, clip.frame_mask)
         parts = self.loss(output, clip)
-        self.log_dict({f"{stage}/loss/{name}": value for name, value in parts.items()}, batch_size=len(clip.ef), sync_dist=stage != "train")
+        shown = mean_over_ranks(torch.stack([value.detach() for value in parts.values()]))
+        self.log_dict({f"{stage}/loss/{name}": value for name, value in zip(parts, shown, strict=True)}, batch_size=len(clip.ef))
         return output, parts["total"]
 
     def training_step(self, clip: EchoClip, batch_index: int) -> Tensor:
@@ -108,11 +113,13 @@ class E3System(LightningModule):
     def evaluate(self, clip: EchoClip, stage: str) -> E3Output:
         """Collect a batch for the scores over videos."""
         output, _ = self.step(clip, stage)
-        self.tables[stage].update(clip.video_number, clip.clip_number, 100 * output.ef, 100 * clip.ef, 100 * geometry_ef(output))
-        if output.landmarks is not None and clip.landmark_mask.any():
+        real = clip.clip_number >= 0
+        columns = (clip.video_number, clip.clip_number, 100 * output.ef, 100 * clip.ef, 100 * geometry_ef(output))
+        self.tables[stage].update(*(column[real] for column in columns))
+        if output.landmarks is not None:
             borders = output.landmarks.shape[2]
-            apart = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1)[clip.landmark_mask[:, :, :borders]]
-            self.log(f"{stage}/landmark_px", apart.mean(), batch_size=len(apart), sync_dist=True)
+            apart = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1)
+            self.apart[stage].update(apart.float(), clip.landmark_mask[:, :, :borders].float())
         return output
 
     def on_validation_epoch_end(self) -> None:
@@ -127,16 +134,23 @@ class E3System(LightningModule):
         """Log the scores over the videos; the table stays until the next epoch for callbacks to read."""
         values = self.tables[stage].compute()[1]
         scores = {**ef_scores(values[:, 0], values[:, 1])._asdict(), "geometry_mae": ef_scores(values[:, 2], values[:, 1]).mae}
+        if self.network.detector is not None:
+            scores["landmark_px"] = float(self.apart[stage].compute())
         shown = {name: value for name, value in scores.items() if name != "n" and math.isfinite(value)}
         self.log_dict({f"{stage}/{name}": value for name, value in shown.items()}, prog_bar=True)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last epoch's clips."""
-        self.tables["val"].reset()
+        self.forget("val")
 
     def on_test_epoch_start(self) -> None:
         """Forget the last run's clips."""
-        self.tables["test"].reset()
+        self.forget("test")
+
+    def forget(self, stage: str) -> None:
+        """Begin the tables of a stage anew."""
+        self.tables[stage].reset()
+        self.apart[stage].reset()
 
 
 def geometry_ef(output: E3Output) -> Tensor:

@@ -20,7 +20,7 @@ from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.data.records import unlabelled
 from echo_e3net.data.sampling import ClipSpan, RandomClip
 from echo_e3net.errors import InputError
-from tests.test_cli import TINY
+from tests.conftest import TINY
 
 FRAMES, FPS = 40, 50.0
 MOVING = np.clip(np.random.default_rng(0).normal(120, 60, (FRAMES, 112, 112)), 0, 255).astype(np.uint8)

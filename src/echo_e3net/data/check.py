@@ -19,9 +19,8 @@ from rich.table import Table
 
 from echo_e3net.data.defects import Defect, Finding, Findings, by_kind
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.frames import read_frames
+from echo_e3net.data.frames import claimed_frames, read_frames
 from echo_e3net.data.parallel import each
-from echo_e3net.data.raster import claimed_frames
 from echo_e3net.data.records import DataFormat, Reading, VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
@@ -68,7 +67,7 @@ def check(
 
     Args:
         root: Folder of the data set.
-        format: How it lies on the disk; by default EchoNet-Dynamic's format.
+        format: How it lies on the disk: EchoNetDynamic (the default), EchoNetPediatric or Camus.
         decode: Also decode every frame of every video (minutes for ten thousand videos).
         jobs: Processes that decode; by default one a core.
         json: Also write all findings to this JSON file; - writes them to standard output instead of the table.
@@ -116,14 +115,14 @@ def missing_bytes(path: Path) -> int:
 def report_probes(records: Sequence[VideoRecord], probes: Sequence[Probe], findings: Findings) -> None:
     """Findings from what decoding showed, video by video."""
     sizes = Counter((found.height, found.width) for found in probes if not found.error)
-    usual = sizes.most_common(1)[0][0] if sizes else (0, 0)
+    usual = next((size for size, count in sizes.most_common(1) if 2 * count > sizes.total()), None)
     for record, found in zip(records, probes, strict=True):
         for defect, detail in probe_defects(record, found, usual).items():
             findings.add(defect, record.name, str(record.path), detail)
 
 
-def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int]) -> dict[Defect, str]:
-    """What is wrong with a decoded video, given what the tables say of it and the size that most videos have."""
+def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | None) -> dict[Defect, str]:
+    """What is wrong with a decoded video, given what the tables say of it and the size that most videos have, if most have one."""
     if found.error:
         return {Defect.UNDECODABLE: found.error}
     size, defects = (found.height, found.width), {}
@@ -141,7 +140,7 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int]) -> 
     if record.size is not None and record.size != size:
         wrong = f"frames are {size[0]}×{size[1]}, the table lists {record.size[0]}×{record.size[1]} (height × width): tracings would not fit."
         defects[Defect.SIZE] = wrong
-    elif size != usual:
+    elif usual is not None and size != usual:
         defects[Defect.ODD_SIZE] = f"frames are {size[0]}×{size[1]}, most others {usual[0]}×{usual[1]}: they are cropped to a square and resized."
     if found.spread <= BLANK_SPREAD:
         defects[Defect.BLANK] = f"all pixels of all frames are within {found.spread} grey values of each other. Copy the file again."

@@ -15,19 +15,22 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from echo_e3net.data.bring.own import OwnVideos
 from echo_e3net.data.cache import FrameCache
-from echo_e3net.data.dataset import EpochSampler, EvaluationClips, TrainingClips, require_long_enough, video_length
-from echo_e3net.data.defects import Finding, by_kind, refused
+from echo_e3net.data.dataset import EpochLoader, EpochSampler, EvaluationClips, EvaluationSampler, TrainingClips, require_long_enough, video_length
+from echo_e3net.data.defects import Defect, Finding, by_kind, refused
 from echo_e3net.data.fill_cache import room
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import ReadFrames, read_frames
-from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
+from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
 from echo_e3net.data.watch import Watch
 from echo_e3net.errors import InputError
 from echo_e3net.types import EchoClip, TrainingStatistics
 
 MIN_FRAMES, MIN_SIZE = 8, 64
+USUAL_RATES = (35.0, 70.0)
+"""Frames a second that most videos of EchoNet-Dynamic have."""
 
 
 class EchoDataModule(LightningDataModule):
@@ -37,8 +40,9 @@ class EchoDataModule(LightningDataModule):
     (``--seed_everything``).
 
     Args:
-        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/.
-        videos: for predict: a video file, or a list of them, to read instead of the test split of ``root``.
+        root: folder of the data set; in EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/ (data/README.md has the others).
+        videos: for predict: video files of any form (DICOM, MP4, AVI, GIF), or folders of them, to read instead of the test split of ``root``; each
+            is cropped to its sector as ``data import`` does, unless it has the data sets' form already.
         frames: frames of a clip, at least 8.
         period: take one frame every ``period`` frames of the video.
         size: side of the clip in pixels, at least 64; frames are cropped to a square and resized where they differ.
@@ -48,7 +52,7 @@ class EchoDataModule(LightningDataModule):
         eval_clips: which clips of a video evaluation reads.
         statistics_videos: training videos that the grey mean and SD are measured on, evenly chosen.
         start_method: how workers start (fork, spawn or forkserver); null: the platform's way.
-        format: how the data set lies on the disk; null: EchoNet-Dynamic's format.
+        format: how the data set lies on the disk: EchoNetDynamic, EchoNetPediatric or Camus (echo_e3net.data.formats); null: EchoNetDynamic.
         cache: folder of decoded frames (``echo-e3net data cache``); null: videos are decoded as they are read.
         fill_cache: whether a video that the cache does not hold is added to it when it is first read.
         on_defect: what a video that cannot be used does: raise stops, exclude goes on without it and lists it in excluded.csv.
@@ -94,13 +98,11 @@ class EchoDataModule(LightningDataModule):
         if stage == "predict" and self.videos is not None:
             if not self.videos:
                 raise InputError("--data.videos names no file. Name at least one video, or leave it out to read the test split.")
-            self.records["predict"] = [unlabelled(Path(video)) for video in self.videos]
-            for record in self.records["predict"]:
-                video_length(record)
+            self.records["predict"] = self.own_videos([Path(video) for video in self.videos])
             return
         if not self.records:
             if self.root is None:
-                raise InputError("no data: set --data.root to a folder in EchoNet-Dynamic's format (or, for predict, --data.videos to video files).")
+                raise InputError("no data: set --data.root to the folder of a data set (or, for predict, --data.videos to video files).")
             records = self.usable(self.format.read(Path(self.root)))
             if self.cache is not None and self.cache.fill:
                 room([record for record in records if self.cache.lookup(record.path) is None], self.cache.folder)
@@ -108,8 +110,40 @@ class EchoDataModule(LightningDataModule):
             self.records["predict"] = self.records["test"] or [r for r in records if not r.split]
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):
             if not self.records[split]:
-                raise InputError(f"{self.root}: FileList.csv lists no video of split {split.upper()}, which {stage} needs.")
-            require_long_enough(self.records[split], self.span, split)
+                raise InputError(f"{self.root}: {self.format.listed_in} lists no video of split {split.upper()}, which {stage} needs.")
+            if stage == "fit":
+                require_long_enough(self.records[split], self.span, split)
+            elif short := sum(video_length(record) < self.span.length for record in self.records[split]):
+                of = f"{short} of {len(self.records[split])} videos of split {split.upper()}"
+                rank_zero_info(f"{self.root}: {of} are shorter than a clip ({self.span.length} frames): they are padded, and the padding is masked.")
+
+    def own_videos(self, sources: Sequence[Path]) -> list[VideoRecord]:
+        """The videos that the user names, prepared as ``data import`` prepares them; says how long a clip of them is.
+
+        Raises:
+            InputError: one is not there; or cannot be used, and ``on_defect`` is raise.
+        """
+        own = OwnVideos(sources, self.workers)
+        records, refusals = own.records(), own.refused()
+        self.excluded = [Finding(Defect.NO_CLIP, file.name, str(file), why) for file, why in refusals.items()]
+        if self.excluded and (self.on_defect == "raise" or not records):
+            more = f" {len(self.excluded) - 1} more cannot be used." if len(self.excluded) > 1 else ""
+            advice = " --data.on_defect exclude goes on without." if records else ""
+            raise InputError(f"{self.excluded[0]}{more}{advice}")
+        if not records:
+            raise InputError(f"{', '.join(map(str, sources))}: no file there. Name videos, or folders that hold them.")
+        for finding in self.excluded:
+            rank_zero_info(f"left out: {finding}")
+        self.read = own.read
+        rates = own.rates()
+        if rates and not all(USUAL_RATES[0] <= rate <= USUAL_RATES[1] for rate in (rates[0], rates[-1])):
+            low, high = rates[0], rates[-1]
+            shown = " to ".join(dict.fromkeys(f"{rate:.4g}" for rate in (low, high)))
+            spans = " to ".join(dict.fromkeys(f"{self.span.length / rate:.1f}" for rate in (high, low)))
+            rank_zero_info(
+                f"{shown} frames a second: a clip spans {spans} s, and {self.span.length / 50:.1f} s at the usual 50. --data.period changes that."
+            )
+        return records
 
     def usable(self, reading: Reading) -> list[VideoRecord]:
         """The videos that can be used; says what is odd about the data set.
@@ -132,8 +166,11 @@ class EchoDataModule(LightningDataModule):
         """One clip a training video, shuffled by (seed, epoch)."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", 0))
         clips = TrainingClips(self.records["train"], self.span, self.size, self.train_clips, seed, self._watched())
-        rank, ranks = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        return self._loader(clips, EpochSampler(clips, seed, rank, ranks))
+        return self._loader(clips, EpochSampler(clips, seed, *self._ranks(), self._seen))
+
+    def _seen(self) -> int:
+        """Training videos of this rank that the current epoch has had."""
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready * self.batch_size if self.trainer else 0
 
     def val_dataloader(self) -> DataLoader[EchoClip]:
         """The validation split's clips."""
@@ -148,10 +185,16 @@ class EchoDataModule(LightningDataModule):
         return self._evaluation_loader("predict")
 
     def _evaluation_loader(self, split: str) -> DataLoader[EchoClip]:
-        return self._loader(EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched()), None)
+        clips = EvaluationClips(self.records[split], self.span, self.size, self.eval_clips, self._watched())
+        return self._loader(clips, EvaluationSampler(clips, *self._ranks()))
 
-    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | None) -> DataLoader[EchoClip]:
-        return DataLoader(
+    def _ranks(self) -> tuple[int, int]:
+        """Number of this process, and of all."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, clips: TrainingClips | EvaluationClips, sampler: EpochSampler | EvaluationSampler) -> DataLoader[EchoClip]:
+        loader = EpochLoader if isinstance(sampler, EpochSampler) else DataLoader
+        return loader(
             clips,
             batch_size=self.batch_size,
             sampler=sampler,

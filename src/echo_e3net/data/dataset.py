@@ -6,13 +6,14 @@ are started, and after a resume. Evaluation asks for a number: its clips are fix
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
 from echo_e3net.data.frames import ReadFrames, count_frames, read_frames
@@ -77,9 +78,21 @@ class EvaluationClips(Dataset[EchoClip]):
         return len(self.clips)
 
     def __getitem__(self, number: int) -> EchoClip:
-        """The clip with that number."""
-        index, clip, start = self.clips[number]
-        return read_clip(self.records[index], index, clip, start, self.span, self.size, self.read)
+        """The clip with that number; for -1 a filler: a clip of the first video without labels, whose ``clip_number`` is -1."""
+        index, clip, start = self.clips[max(number, 0)]
+        found = read_clip(self.records[index], index, clip, start, self.span, self.size, self.read)
+        return found if number >= 0 else filler(found)
+
+
+def filler(clip: EchoClip) -> EchoClip:
+    """A clip that takes part in no loss, score or table: what a rank evaluates to stay in step while others have one clip more."""
+    return clip._replace(
+        ef=torch.full_like(clip.ef, torch.nan),
+        landmarks=torch.zeros_like(clip.landmarks),
+        landmark_mask=torch.zeros_like(clip.landmark_mask),
+        phase_position=torch.full_like(clip.phase_position, torch.nan),
+        clip_number=torch.full_like(clip.clip_number, -1),
+    )
 
 
 class EpochSampler(DistributedSampler[EchoClip]):
@@ -92,14 +105,47 @@ class EpochSampler(DistributedSampler[EchoClip]):
         seed: of the shuffle.
         rank: number of this process.
         ranks: number of processes.
+        seen: tells how many videos of the epoch this rank has trained on, when an epoch begins: a run that goes on in the middle of one leaves them out.
     """
 
-    def __init__(self, clips: TrainingClips, seed: int, rank: int = 0, ranks: int = 1) -> None:
+    def __init__(self, clips: TrainingClips, seed: int, rank: int = 0, ranks: int = 1, seen: Callable[[], int] = lambda: 0) -> None:
         super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=True, seed=seed)
+        self.seen = seen
 
     def __iter__(self) -> Iterator[ClipKey]:  # type: ignore[override]  # keys instead of numbers
-        for number in super().__iter__():
+        for number in islice(super().__iter__(), self.seen(), None):
             yield ClipKey(self.epoch, int(number))  # type: ignore[call-overload]
+
+
+class EpochLoader(DataLoader[EchoClip]):
+    """A loader that asks its sampler for nothing before the first batch is asked for.
+
+    Lightning makes the iterator of a resumed run before it has read from the checkpoint where the run was: a loader with workers would by then have
+    fetched the clips of epoch 0.
+    """
+
+    def __iter__(self) -> Iterator[EchoClip]:  # type: ignore[override]  # a generator, so that the workers begin later
+        yield from super().__iter__()
+
+
+class EvaluationSampler(DistributedSampler[EchoClip]):
+    """Every clip once, dealt out to the ranks in turn; -1 (a filler) where others have one clip more, so that all ranks take as many steps.
+
+    Lightning's own sampler of a distributed evaluation repeats clips instead, and they would count twice.
+
+    Args:
+        clips: the clips to evaluate.
+        rank: number of this process.
+        ranks: number of processes.
+    """
+
+    def __init__(self, clips: EvaluationClips, rank: int = 0, ranks: int = 1) -> None:
+        super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=False)
+
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # numbers alone
+        total = len(self.dataset)  # type: ignore[arg-type]
+        for number in range(self.rank, self.total_size, self.num_replicas):
+            yield number if number < total else -1
 
 
 def video_length(record: VideoRecord) -> int:

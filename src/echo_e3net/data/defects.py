@@ -46,6 +46,7 @@ class Defect(Enum):
     ONE_TRACED = ("video with one traced frame", Effect.MASKED)
     MANY_TRACED = ("video with more than two traced frames", Effect.MASKED)
     SEGMENTS = ("traced frame with an unusual number of segments", Effect.MASKED)
+    MASK = ("mask that is absent, unreadable, or not of its video", Effect.MASKED)
     DEGENERATE = ("contour without extent", Effect.MASKED)
     CROSSING = ("contour that crosses itself", Effect.MASKED)
     AREA = ("ED, by volume, is not the larger area", Effect.KEPT)
@@ -56,6 +57,7 @@ class Defect(Enum):
     HEADER = ("header that claims other than the file holds", Effect.KEPT)
     SIZE = ("frames of another size than listed", Effect.REFUSED)
     ODD_SIZE = ("frames of an unusual size for this data set", Effect.KEPT)
+    NO_CLIP = ("file that is no clip of a sector", Effect.REFUSED)
     BLANK = ("video without a picture", Effect.REFUSED)
     STILL = ("video in which nothing moves", Effect.KEPT)
 

@@ -29,7 +29,7 @@ def cache(root: Path, folder: Path | None = None, format: DataFormat | None = No
     Args:
         root: Folder of the data set.
         folder: Where the frames go; by default ROOT/FrameCache. A local disk is best.
-        format: How the data set lies on the disk; by default EchoNet-Dynamic's format.
+        format: How the data set lies on the disk: EchoNetDynamic (the default), EchoNetPediatric or Camus.
         jobs: Processes that decode; by default one a core.
         verify: Also compare the frames that are there with their checksums; damaged ones are decoded again.
     """

@@ -5,11 +5,13 @@ The only file that imports OpenCV. Arrays are numpy; points are (x, y) with the 
 
 from __future__ import annotations
 
+import struct
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from echo_e3net.files import whole
 
@@ -79,6 +81,54 @@ def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> 
     return picture.astype(bool)
 
 
+def border_pixels(mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "N 2"]:
+    """Outermost pixels (x, y) of the largest connected part of a mask, in order around it; none where the mask is empty."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    largest = max(contours, key=cv2.contourArea, default=np.empty((0, 1, 2), np.int32))
+    return np.asarray(largest[:, 0]).astype(np.int64)
+
+
+def close_gaps(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+    """Fill gaps narrower than ``size`` pixels."""
+    return _morph(mask, cv2.MORPH_CLOSE, size)
+
+
+def cut_thin(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+    """Remove what is thinner than ``size`` pixels."""
+    return _morph(mask, cv2.MORPH_OPEN, size)
+
+
+def grow(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+    """Add what lies within so many pixels of it."""
+    return _morph(mask, cv2.MORPH_DILATE, 2 * distance + 1)
+
+
+def shrink(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+    """Take away what lies within so many pixels of its edge."""
+    return _morph(mask, cv2.MORPH_ERODE, 2 * distance + 1)
+
+
+def largest_component(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """The connected part with the most pixels; empty where there is none."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = statistics[1:, cv2.CC_STAT_AREA]
+    return np.asarray(labels == 1 + int(areas.argmax())) if len(areas) else np.zeros_like(mask)
+
+
+def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    """The smallest convex region that holds it."""
+    hull = np.zeros(mask.shape, np.uint8)
+    if mask.any():
+        points = np.argwhere(mask)[:, ::-1].astype(np.int32)
+        cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+    return hull.astype(bool)
+
+
+def corners(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
+    """The corners (x, y) of a convex region, in order."""
+    return np.asarray(cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))[:, 0], np.float64)
+
+
 def write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float) -> None:
     """Write one line of text into a colour picture, in place; (x, y) is the left end of the base line."""
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, value, 1, cv2.LINE_AA)
@@ -114,6 +164,19 @@ def claimed_frames(path: Path) -> int:
         capture.release()
 
 
+def read_animation(path: Path) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
+    """Red-green-blue frames, and frames a second, of an animated GIF, which decord does not read; no frame where it cannot be decoded."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    frames = []
+    try:
+        rate = float(capture.get(cv2.CAP_PROP_FPS))
+        while (read := capture.read())[0]:
+            frames.append(read[1][..., ::-1])
+    finally:
+        capture.release()
+    return (np.stack(frames) if frames else np.zeros((0, 1, 1, 3), np.uint8)), rate
+
+
 def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
     """What is left of a grey picture after it was stored as JPEG."""
     _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
@@ -131,10 +194,16 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         aside.write_bytes(buffer.tobytes())
 
 
+def _morph(mask: Bool[np.ndarray, "H W"], operation: int, size: int) -> Bool[np.ndarray, "H W"]:
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disc)).astype(bool)
+
+
 def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:
     height, width = frames.shape[1:]
     # OpenCV's own encoder: the one that honours the quality (by set(), not as an option), and the same bytes whatever codecs the machine has.
-    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, (width, height), True)
+    whole_rate = max(1, round(fps))  # all that this encoder knows
+    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), whole_rate, (width, height), True)
     if not writer.isOpened() or not writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality):
         raise OSError("OpenCV cannot open a motion-JPEG file there")
     try:
@@ -142,3 +211,14 @@ def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality:
             writer.write(np.repeat(frame[..., None], 3, axis=-1))
     finally:
         writer.release()
+    if fps != whole_rate:
+        _set_rate(path, fps)
+
+
+def _set_rate(path: Path, fps: float) -> None:
+    """Put a frame rate that is no whole number into an AVI's two headers: microseconds a frame, and the stream's scale and rate."""
+    exact = Fraction(fps).limit_denominator(100_000)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"avih") + 8, round(1e6 / fps))
+    struct.pack_into("<II", data, data.index(b"strh") + 8 + 20, exact.denominator, exact.numerator)
+    path.write_bytes(data)

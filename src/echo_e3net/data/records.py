@@ -31,6 +31,8 @@ class VideoRecord(NamedTuple):
         landmarks: (P, S, K, 2), pixels of the frames as they are read; 0 where unlabelled.
         landmark_mask: (P, S).
         size: height and width of the frames by the table, pixels; None where no table says.
+        pixel_mm: height and width of a pixel of these frames, mm; None where it is not known, and with it no volume in mL.
+        cropped: whether what is read is the sector alone, cut out of the file's picture (``--data.videos``).
     """
 
     name: str
@@ -42,6 +44,8 @@ class VideoRecord(NamedTuple):
     landmarks: Float[Tensor, "P S K 2"]
     landmark_mask: Bool[Tensor, "P S"]
     size: tuple[int, int] | None = None
+    pixel_mm: tuple[float, float] | None = None
+    cropped: bool = False
 
 
 class Reading(NamedTuple):
@@ -52,7 +56,13 @@ class Reading(NamedTuple):
 
 
 class DataFormat(ABC):
-    """How a data set lies on the disk."""
+    """How a data set lies on the disk.
+
+    Attributes:
+        listed_in: what says to which split a video belongs, for messages.
+    """
+
+    listed_in: str = "the format"
 
     @abstractmethod
     def read(self, root: Path) -> Reading:
@@ -66,7 +76,12 @@ class DataFormat(ABC):
 def unlabelled(path: Path) -> VideoRecord:
     """The record of a video that no table lists."""
     landmarks, mask = no_landmarks()
-    return VideoRecord(path.stem, path, None, math.nan, "", None, landmarks, mask)
+    return VideoRecord(video_name(path), path, None, math.nan, "", None, landmarks, mask)
+
+
+def video_name(path: Path) -> str:
+    """The name of a file without its suffix; that of a compressed NIfTI file is .nii.gz."""
+    return Path(path.name.removesuffix(".gz")).stem
 
 
 def no_landmarks() -> tuple[Float[Tensor, "P S K 2"], Bool[Tensor, "P S"]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import warnings
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -97,6 +97,11 @@ def group_rows(keys: Iterable[Key]) -> dict[Key, Int[np.ndarray, " M"]]:
     return {key: np.array(found) for key, found in places.items()}
 
 
-def write_csv(path: Path, rows: Sequence[dict[str, object]], columns: list[str] | None = None) -> None:
+def csv_text(rows: Sequence[Mapping[str, object]], columns: list[str] | None = None) -> str:
+    """Rows as the text of a CSV."""
+    return str(pd.DataFrame(rows, columns=columns).to_csv(index=False))
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: list[str] | None = None) -> None:
     """Write rows as a CSV; the file appears whole or not at all."""
-    write_text(path, pd.DataFrame(rows, columns=columns).to_csv(index=False))
+    write_text(path, csv_text(rows, columns))

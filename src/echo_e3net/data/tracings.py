@@ -13,7 +13,7 @@ So landmark k means the same place of the ventricle in every video.
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from echo_e3net.geometry import DISCS
@@ -37,28 +37,36 @@ def canonical_landmarks(segments: Float[Tensor, "M 4"]) -> Float[Tensor, "42 2"]
     """
     if segments.shape != (SEGMENTS, 4) or not segments.isfinite().all():
         raise ValueError(f"{SEGMENTS} segments of finite numbers make a contour, not {tuple(segments.shape)}")
-    ends = segments.reshape(-1, 2, 2)
-    axis_row = find_long_axis(ends)
-    axis = ends[axis_row]
-    chords = torch.cat([ends[:axis_row], ends[axis_row + 1 :]])
-    along = axis[1] - axis[0]
-    if not along.norm() > 0:
+    landmarks = canonical_contours(segments[None])[0]
+    if landmarks.isnan().any():
         raise ValueError("the long axis of the contour has no length")
-    chords = chords[((chords.mean(1) - axis[0]) @ along).argsort(stable=True)]
-    lengths = (chords[:, 1] - chords[:, 0]).norm(dim=-1)
-    if lengths[:QUARTER].sum() > lengths[-QUARTER:].sum():
-        axis, chords = axis.flip(0), chords.flip(0)
-    side = cross(axis[1] - axis[0], chords - axis[0])
-    chords = torch.where((side[:, :1] < side[:, 1:])[..., None], chords.flip(1), chords)
-    return torch.cat([axis, chords[:, 0], chords[:, 1]])
+    return landmarks
 
 
-def find_long_axis(ends: Float[Tensor, "M 2 2"]) -> int:
+def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42 2"]:
+    """The landmarks of many traced frames (:func:`canonical_landmarks`), all at once; NaN where the long axis has no length."""
+    ends = segments.reshape(-1, SEGMENTS, 2, 2)
+    each, axis_row = torch.arange(len(ends)), find_long_axis(ends)
+    axis, along = ends[each, axis_row], ends[each, axis_row].diff(dim=1)[:, 0]
+    others = torch.arange(SEGMENTS)[None].expand(len(ends), -1)[torch.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, DISCS)
+    chords = ends[each[:, None], others]
+    order = ((chords.mean(2) - axis[:, :1]) * along[:, None]).sum(-1).argsort(dim=1, stable=True)
+    chords = chords[each[:, None], order]
+    lengths = (chords[:, :, 1] - chords[:, :, 0]).norm(dim=-1)
+    turned = (lengths[:, :QUARTER].sum(1) > lengths[:, -QUARTER:].sum(1))[:, None, None]
+    axis, chords = torch.where(turned, axis.flip(1), axis), torch.where(turned[..., None], chords.flip(1), chords)
+    side = cross((axis[:, 1] - axis[:, 0])[:, None, None], chords - axis[:, None, :1])
+    chords = torch.where((side[..., :1] < side[..., 1:])[..., None], chords.flip(2), chords)
+    landmarks = torch.cat([axis, chords[:, :, 0], chords[:, :, 1]], dim=1)
+    return torch.where((along.norm(dim=-1) > 0)[:, None, None], landmarks, torch.nan)
+
+
+def find_long_axis(ends: Float[Tensor, "B M 2 2"]) -> Int[Tensor, " B"]:
     """The row of the segment that is least parallel to the others; the first of equals."""
-    direction = torch.nn.functional.normalize(ends[:, 1] - ends[:, 0], dim=-1)
-    return int((direction @ direction.T).abs().sum(1).argmin())
+    direction = torch.nn.functional.normalize(ends[:, :, 1] - ends[:, :, 0], dim=-1)
+    return (direction @ direction.mT).abs().sum(2).argmin(1)
 
 
-def cross(axis: Float[Tensor, " 2"], vectors: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
-    """Cross product with y down: positive on the viewer's left of an axis that points down the picture."""
-    return axis[0] * vectors[..., 1] - axis[1] * vectors[..., 0]
+def cross(axis: Float[Tensor, "*A 2"], vectors: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
+    """Cross product with y down: positive on the viewer's left of an axis that points down the picture; any axes that broadcast."""
+    return axis[..., 0] * vectors[..., 1] - axis[..., 1] * vectors[..., 0]

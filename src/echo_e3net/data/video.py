@@ -6,6 +6,7 @@ before decord, as decord's own loader needs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,37 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
         pass_on(error)
         raise InputError(f"{path}: frames {wanted.min()}…{wanted.max()} cannot be decoded ({_first_line(error)}). Copy the file again.") from error
     return luma(frames[np.searchsorted(decoded, wanted)])
+
+
+def frame_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of the first frame; None where the file cannot be decoded."""
+    try:
+        height, width = _open(path)[0].shape[:2]
+        return int(height), int(width)
+    except Exception as error:
+        pass_on(error)
+        return None
+
+
+def read_colour(path: Path, look: Callable[[int, int, int], None]) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
+    """All frames in colour (red, green, blue), and frames a second.
+
+    Args:
+        path: the file.
+        look: is called with number, height and width of the frames before all are decoded; may raise.
+
+    Raises:
+        InputError: the file is absent or cannot be decoded.
+    """
+    reader = _open(path)
+    try:
+        look(len(reader), *reader[0].shape[:2])
+        return reader.get_batch(range(len(reader))).asnumpy(), float(reader.get_avg_fps())
+    except InputError:
+        raise
+    except Exception as error:
+        pass_on(error)
+        raise InputError(f"{path}: not all of its frames can be decoded ({_first_line(error)}). Copy the file again.") from error
 
 
 def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:

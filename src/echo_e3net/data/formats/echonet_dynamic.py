@@ -12,18 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from echo_e3net.data.contours import Contour, TracedFrames, drop_unusable, label_phases, report_outside, report_traced
+from echo_e3net.data.contours import Contour, Tracings, drop_unusable, label_records, report_outside
 from echo_e3net.data.defects import Defect, Findings
-from echo_e3net.data.formats.listing import FILE_LIST, Limits, Row, check_number, locate, read_list, report_copies, report_unlisted, stem
+from echo_e3net.data.formats.listing import FILE_LIST, Limits, Row, check_number, locate, read_list, report_unlisted, usable
+from echo_e3net.data.formats.tracing_table import read_traced
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
-from echo_e3net.data.tables import NumberRows, group_rows, read_numbers
-from echo_e3net.data.tracings import SEGMENTS, canonical_landmarks
+from echo_e3net.data.tracings import SEGMENTS, canonical_contours
 
 TRACINGS = {"endo": "VolumeTracings.csv", "epi": "EpiTracings.csv"}
 COLUMNS = ("FileName", "EF", "NumberOfFrames", "Split")
-TRACING_COLUMNS = ("X1", "Y1", "X2", "Y2", "Frame")
+TRACING_COLUMNS = ("X1", "Y1", "X2", "Y2")
 EF_LIMITS = Limits(0, 100, 5, 98, " %")
 FRAME_LIMITS = Limits(1, 1e6, 24, 1100, " frames")
 ODD = {"EDV": Limits(0, 1e4, 10, 700, " mL"), "ESV": Limits(0, 1e4, 3, 600, " mL"), "FPS": Limits(0, 1e4, 15, 150, " a second")}
@@ -39,6 +38,8 @@ class EchoNetDynamic(DataFormat):
         Ouyang et al., Nature 580, 252-256 (2020); https://echonet.github.io/dynamic/
     """
 
+    listed_in = FILE_LIST
+
     def read(self, root: Path) -> Reading:
         """The videos that can be used, in the order of FileList.csv, and all findings.
 
@@ -53,20 +54,12 @@ class EchoNetDynamic(DataFormat):
         traced = {}
         for border, name in TRACINGS.items():
             if border == "endo" or (root / name).exists():
-                traced[border] = read_tracings(root / name, rows.keys(), lengths, findings)
+                traced[border] = read_contours(root / name, rows.keys(), lengths, findings)
                 report_outside(traced[border], sizes, findings)
                 drop_unusable(traced[border], findings)
-        for record in records:
-            if record.split:
-                report_traced(record.name, rows[record.name].where, traced["endo"].get(record.name, {}), findings)
-        labelled = [
-            label_phases(record, rows[record.name].where, {border: videos.get(record.name, {}) for border, videos in traced.items()}, findings)
-            for record in records
-        ]
-        report_copies(labelled, findings)
+        labelled = label_records(records, {row.name: row.where for row in rows.values()}, traced, findings)
         report_unlisted(root, rows, findings)
-        unusable = findings.unusable()
-        return Reading([record for record in labelled if record.name not in unusable], findings)
+        return usable(labelled, findings)
 
 
 def listed_record(root: Path, row: Row, findings: Findings) -> VideoRecord:
@@ -100,8 +93,8 @@ def read_split(row: Row, findings: Findings) -> str:
     return split
 
 
-def read_tracings(path: Path, names: Collection[str], lengths: Mapping[str, int], findings: Findings) -> dict[str, TracedFrames]:
-    """The traced frames of each video; what is no tracing of a listed video becomes a finding.
+def read_contours(path: Path, names: Collection[str], lengths: Mapping[str, int], findings: Findings) -> Tracings:
+    """The contours of a table of segments; None, with a finding, where a frame's segments make none.
 
     Args:
         path: the table.
@@ -112,50 +105,19 @@ def read_tracings(path: Path, names: Collection[str], lengths: Mapping[str, int]
     Raises:
         InputError: the file or a column is missing.
     """
-    table = read_numbers(path, "FileName", TRACING_COLUMNS)
-    stems = {name: stem(name) for name in dict.fromkeys(table.keys)}
-    owners = [stems[name] for name in table.keys]
-    listed = np.array([owner in names for owner in owners], dtype=bool)
-    frames = table.values[:, 4]
-    number = np.isfinite(table.values).all(1) & (frames == np.round(frames))
-    length = np.array([lengths.get(owner, math.inf) for owner in owners])
-    inside = (frames >= 0) & (frames < length)
-    for name, rows in group_rows(owners).items():
-        where = f"{path} row {table.rows[rows[0]]} ({name})"
-        if name not in names:
-            findings.add(Defect.UNLISTED_TRACING, name, where, f"{FILE_LIST} does not list the video: its {len(rows)} rows are left out.")
-        elif not number[rows].all():
-            report_bad_number(path, table, int(rows[~number[rows]][0]), name, findings)
-        elif not inside[rows].all():
-            row = rows[~inside[rows]][0]
-            problem = f"Frame is {frames[row]:.0f}, but the video has {length[row]:.0f} frames by {FILE_LIST}. Frames count from 0; correct the row."
-            findings.add(Defect.BEYOND, name, f"{path} row {table.rows[row]} ({name})", problem)
-    places = np.flatnonzero(listed & number & inside)
-    segments = torch.from_numpy(table.values[:, :4].astype("float32"))
-    traced: dict[str, TracedFrames] = {}
-    for (name, frame), members in group_rows((owners[place], int(frames[place])) for place in places).items():
-        rows = places[members]
-        where = f"{path} row {table.rows[rows[0]]} ({name}, frame {frame})"
-        traced.setdefault(name, {})[frame] = read_contour(segments[torch.from_numpy(rows)], name, where, findings)
+    traced: Tracings = {}
+    frames = read_traced(path, TRACING_COLUMNS, names, lengths, findings)
+    for frame in frames:
+        traced.setdefault(frame.name, {})[frame.frame] = None
+        if len(frame.points) != SEGMENTS:
+            problem = f"{len(frame.points)} segments where {SEGMENTS} are usual: the tracing is not used."
+            findings.add(Defect.SEGMENTS, frame.name, frame.where, problem)
+    whole = [frame for frame in frames if len(frame.points) == SEGMENTS]
+    segments = np.stack([frame.points for frame in whole]) if whole else np.empty((0, SEGMENTS, 4))
+    contours = canonical_contours(torch.from_numpy(segments.astype("float32")))
+    for frame, landmarks, bad in zip(whole, contours, contours.isnan().flatten(1).any(1).tolist(), strict=True):
+        if bad:
+            findings.add(Defect.DEGENERATE, frame.name, frame.where, "the long axis of the tracing has no length: it is not used.")
+        else:
+            traced[frame.name][frame.frame] = Contour(landmarks, frame.where)
     return traced
-
-
-def report_bad_number(path: Path, table: NumberRows, row: int, name: str, findings: Findings) -> None:
-    """A finding for a row with a value that is no number, or a frame that is no whole one."""
-    finite = np.isfinite(table.values[row])
-    column = "Frame" if finite.all() else TRACING_COLUMNS[int(np.argmin(finite))]
-    problem = f"{column} is {table.text(row, column)!r}. It must be a {'whole ' if column == 'Frame' else ''}number; correct or remove the row."
-    findings.add(Defect.TRACING_VALUE, name, f"{path} row {table.rows[row]} ({name})", problem)
-
-
-def read_contour(segments: Float[torch.Tensor, "M 4"], name: str, where: str, findings: Findings) -> Contour | None:
-    """The contour of one traced frame; None, with a finding, where the segments make none."""
-    if len(segments) != SEGMENTS:
-        problem = f"{len(segments)} segments where {SEGMENTS} are usual: the tracing is not used."
-        findings.add(Defect.SEGMENTS, name, where, problem)
-        return None
-    try:
-        return Contour(canonical_landmarks(segments), where)
-    except ValueError as error:
-        findings.add(Defect.DEGENERATE, name, where, f"the tracing makes no contour ({error}): it is not used.")
-        return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echo_e3net.data.defects import Defect, Findings
-from echo_e3net.data.records import VideoRecord
+from echo_e3net.data.records import Reading, VideoRecord
 from echo_e3net.data.tables import FIRST_ROW, read_rows
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash
@@ -119,7 +119,7 @@ def check_number(row: Row, column: str, limits: Limits, findings: Findings, need
     """
     value, text = row.number(column), row.values.get(column, "")
     if not limits.low <= value <= limits.high:
-        problem = f"{column} is {text!r}. It must be a number from {limits.low:g} to {limits.high:g}; correct or remove the row."
+        problem = f"{column} is {text!r}. It must be a number from {limits.low:g} to {limits.high:g}. Correct it, or take the video out."
         findings.add(Defect.VALUE if needed else Defect.RANGE, row.name, row.where, problem)
         return NAN
     if not limits.usual_low <= value <= limits.usual_high:
@@ -135,6 +135,13 @@ def report_unlisted(root: Path, names: Iterable[str], findings: Findings) -> Non
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in listed and not path.name.startswith("."):
             findings.add(Defect.UNLISTED, path.stem, str(path), f"{FILE_LIST} does not list it: it is left out. Add a row or remove the file.")
+
+
+def usable(records: Sequence[VideoRecord], findings: Findings) -> Reading:
+    """The records that no finding refuses, after a last look for copies, with all findings."""
+    report_copies(records, findings)
+    unusable = findings.unusable()
+    return Reading([record for record in records if record.name not in unusable], findings)
 
 
 def report_copies(records: Sequence[VideoRecord], findings: Findings) -> None:

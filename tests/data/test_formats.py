@@ -1,0 +1,385 @@
+"""CAMUS and EchoNet-Pediatric: what is written in their forms comes back, and each planted defect is found, and nothing else."""
+
+import shutil
+import sys
+
+import nibabel
+import numpy as np
+import pandas as pd
+import pytest
+
+from echo_e3net import geometry
+from echo_e3net.data.cache import FrameCache
+from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.data.defects import Defect, Effect, by_kind
+from echo_e3net.data.formats import Camus, EchoNetDynamic, EchoNetPediatric
+from echo_e3net.data.frames import read_frames
+from echo_e3net.errors import InputError
+from tests.conftest import TINY
+from tests.foreign import phantom_plans, save, write_camus, write_pediatric
+
+LIST, POINTS = "FileList.csv", "VolumeTracings.csv"
+
+
+SPLITS = ["TRAIN", "TRAIN", "VAL", "TEST"]
+
+
+@pytest.fixture(scope="module")
+def plans(phantom_root):
+    return phantom_plans(phantom_root, seed=1, max_frames=40)[0]
+
+
+@pytest.fixture(scope="module")
+def few(phantom_root, plans, tmp_path_factory):
+    """The first four videos in both forms; read-only."""
+    root = tmp_path_factory.mktemp("few")
+    write_camus(root / "camus", phantom_root, plans[:4], SPLITS)
+    write_pediatric(root / "pediatric", phantom_root, plans[:4], SPLITS)
+    return root
+
+
+@pytest.fixture
+def camus(few, tmp_path):
+    """Four patients that a test may damage."""
+    return shutil.copytree(few / "camus", tmp_path / "camus")
+
+
+@pytest.fixture
+def pediatric(few, tmp_path):
+    """Four videos that a test may damage."""
+    return shutil.copytree(few / "pediatric", tmp_path / "pediatric")
+
+
+# --- what comes back ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_pediatric_polygons_give_the_phantoms_records(pediatric_root, phantom_root):
+    found, exact = EchoNetPediatric().read(pediatric_root), {r.name: r for r in EchoNetDynamic().read(phantom_root).records}
+    assert found.findings == []
+    assert len(found.records) == len(exact)
+    for record in found.records:
+        own = exact[record.name]
+        assert (record.frames, record.traced, record.split) == (own.frames, own.traced, own.split)
+        assert record.ef == pytest.approx(own.ef, abs=1e-5)
+        assert record.landmark_mask.tolist() == [[True, False], [True, False]]
+        assert (record.landmarks[:, 0] - own.landmarks[:, 0]).norm(dim=-1).mean() < 0.3
+        ef = geometry.ejection_fraction(*record.landmarks[:, 0]).item()
+        assert 100 * ef == pytest.approx(100 * own.ef, abs=0.5)
+
+
+def test_pediatric_root_may_be_the_views_folder_and_short_axis_has_no_landmarks(pediatric):
+    inside = EchoNetPediatric().read(pediatric / "A4C")
+    assert len(inside.records) == 4
+    (pediatric / "A4C").rename(pediatric / "PSAX")
+    (pediatric / "PSAX" / POINTS).unlink()
+    short_axis = EchoNetPediatric(view="PSAX").read(pediatric)
+    assert short_axis.findings == []
+    assert all(record.traced is None and record.ef > 0 for record in short_axis.records)
+    with pytest.raises(InputError, match=r"A4C: no such folder"):
+        EchoNetPediatric().read(pediatric)
+
+
+def test_pediatric_folds_are_arguments(pediatric_root):
+    folds = pd.read_csv(pediatric_root / "A4C" / LIST).set_index("FileName")["Split"]
+    for record in EchoNetPediatric(validation_folds=[0], test_folds=[8, 9]).read(pediatric_root).records:
+        assert record.split == {0: "val", 8: "test", 9: "test"}.get(folds[f"{record.name}.avi"], "train")
+    with pytest.raises(InputError, match=r"folds are 0 to 9, and none may be in both"):
+        EchoNetPediatric(validation_folds=[8], test_folds=[8, 9])
+    with pytest.raises(InputError, match=r"folds are 0 to 9"):
+        EchoNetPediatric(test_folds=[10])
+
+
+def test_a_phase_that_was_not_traced_is_said_in_words_in_pediatric(pediatric):
+    table = pd.read_csv(pediatric / "A4C" / POINTS, dtype=str)
+    mine = table["FileName"] == table["FileName"][0]
+    table.loc[mine & (table["Frame"] == table["Frame"][0]), "Frame"] = "No Systolic"
+    table.to_csv(pediatric / "A4C" / POINTS, index=False)
+    assert by_kind(EchoNetPediatric().read(pediatric).findings) == {Defect.ONE_TRACED: 1}
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, tmp_path, rows):
+    """Whatever the shape of a stored pixel: frames are those of the phantom, landmarks within a pixel, EF within two points, EDV within 5 %."""
+    write_camus(tmp_path, phantom_root, plans[:4], SPLITS, rows)
+    reading = Camus().read(tmp_path)
+    assert reading.findings == []
+    for index, (record, plan) in enumerate(zip(reading.records, plans[:4], strict=True)):
+        ed, es = plan.ejection.ed, plan.ejection.es
+        assert record.name == f"patient{index + 1:04d}_4CH"
+        assert record.traced == ((es - ed, 0) if index % 2 else (0, es - ed))
+        assert record.split == SPLITS[index].lower()
+        frames = read_frames(record.path)
+        assert record.size == frames.shape[1:] == (112, 112)
+        assert record.frames == len(frames) == es - ed + 1
+        whole = read_frames(phantom_root / "Videos" / f"{plan.name}.avi", np.arange(ed, es + 1))
+        np.testing.assert_array_equal(frames[::-1] if index % 2 else frames, whole)
+        for p, frame in enumerate((ed, es)):
+            for s in (0, 1):
+                off = np.hypot(*(record.landmarks[p, s].numpy() - plan.borders(bool(s))[frame]).T)
+                assert off.mean() < 1
+        edv = geometry.volume_ml(record.landmarks[0, 0], record.pixel_mm).item()
+        assert edv == pytest.approx(plan.ejection.edv_ml * plan.heart.apparent_length, rel=0.05)
+        assert 100 * geometry.ejection_fraction(*record.landmarks[:, 0]).item() == pytest.approx(100 * record.ef, abs=2)
+
+
+def test_camus_splits(camus_root, tmp_path):
+    official = {r.name: r.split for r in Camus().read(camus_root).records}
+    assert set(official.values()) == {"train", "val", "test"}
+    assert {r.split for r in Camus(official=False, test_fraction=1, val_fraction=0).read(camus_root).records} == {"test"}
+    (tmp_path / "database_nifti").symlink_to(camus_root / "database_nifti")
+    shuffled = [{r.name: r.split for r in Camus(test_fraction=0.25, val_fraction=0.25, seed=seed).read(tmp_path).records} for seed in (0, 0, 1)]
+    assert shuffled[0] == shuffled[1] != shuffled[2]
+    assert sorted(shuffled[0].values()) == ["test"] * 3 + ["train"] * 6 + ["val"] * 3
+    with pytest.raises(InputError, match="not more than 1 together"):
+        Camus(test_fraction=0.8, val_fraction=0.4)
+
+
+def test_camus_lists_may_lie_beside_the_images(camus_root):
+    assert {r.name: r.split for r in Camus().read(camus_root / "database_nifti").records} == {
+        r.name: r.split for r in Camus().read(camus_root).records
+    }
+
+
+# --- what is planted is found ------------------------------------------------------------------------------------------------------------------------
+
+
+def patient(root, number=1):
+    return root / "database_nifti" / f"patient{number:04d}"
+
+
+def sequence(root, number=1):
+    return patient(root, number) / f"patient{number:04d}_4CH_half_sequence.nii.gz"
+
+
+def ed_mask(root):
+    return patient(root) / "patient0001_4CH_ED_gt.nii.gz"
+
+
+def info(key, value):
+    """A plant that changes a value in a patient's Info file, or takes its line out."""
+
+    def plant(root):
+        path = patient(root) / "Info_4CH.cfg"
+        lines = [line for line in path.read_text().splitlines() if not line.startswith(f"{key}:")]
+        path.write_text("\n".join(lines + ([] if value is None else [f"{key}: {value}"])))
+
+    return plant
+
+
+def relabel(change):
+    """A plant that changes the labels of the ED mask, (row, column)."""
+
+    def plant(root):
+        image = nibabel.load(ed_mask(root))
+        save(ed_mask(root), change(np.asarray(image.dataobj).T.copy()), image.header.get_zooms())
+
+    return plant
+
+
+def blow_up(root):
+    """Pixels of all files of a patient are four times as large."""
+    for path in patient(root).glob("*.nii.gz"):
+        image = nibabel.load(path)
+        array, zooms = np.asarray(image.dataobj).T.copy(), image.header.get_zooms()
+        save(path, array, [4 * zoom for zoom in zooms[:2]])
+
+
+def lists(name, change):
+    def plant(root):
+        path = root / "database_split" / f"subgroup_{name}.txt"
+        path.write_text("\n".join(change(path.read_text().split())))
+
+    return plant
+
+
+def add_to_another_list(root):
+    first = (root / "database_split" / "subgroup_training.txt").read_text().split()[0]
+    lists("testing", lambda names: [*names, first])(root)
+
+
+def copy_sequence(root):
+    """A training patient's sequence is also that of a test patient of as many frames."""
+    names = {name: (root / "database_split" / f"subgroup_{name}.txt").read_text().split() for name in ("training", "testing")}
+    source, target = names["testing"][0], names["training"][0]
+    for end in ("half_sequence", "ED_gt", "ES_gt"):
+        shutil.copy(patient(root, int(source[-4:])) / f"{source}_4CH_{end}.nii.gz", patient(root, int(target[-4:])) / f"{target}_4CH_{end}.nii.gz")
+    shutil.copy(patient(root, int(source[-4:])) / "Info_4CH.cfg", patient(root, int(target[-4:])) / "Info_4CH.cfg")
+
+
+CAMUS_PLANTS = [
+    ("no cfg", Defect.ABSENT, lambda root: (patient(root) / "Info_4CH.cfg").unlink()),
+    ("no sequence", Defect.ABSENT, lambda root: sequence(root).unlink()),
+    ("no folder", Defect.ABSENT, lists("testing", lambda names: [*names, "patient9999"])),
+    ("broken sequence", Defect.UNDECODABLE, lambda root: sequence(root).write_bytes(b"text")),
+    ("short sequence", Defect.SHORT, info("NbFrame", 40)),
+    ("no EF", Defect.VALUE, info("EF", None)),
+    ("EF in words", Defect.VALUE, info("EF", "N/A")),
+    ("no NbFrame", Defect.VALUE, info("NbFrame", None)),
+    ("no ED", Defect.VALUE, info("ED", None)),
+    ("half an ES", Defect.VALUE, info("ES", 3.5)),
+    ("ED 0", Defect.BEYOND, info("ED", 0)),
+    ("ES beyond", Defect.BEYOND, info("ES", 99)),
+    ("ED is ES", Defect.ONE_TRACED, info("ES", 1)),
+    ("odd quality", Defect.RANGE, info("ImageQuality", "Great")),
+    ("no quality", Defect.RANGE, info("ImageQuality", None)),
+    ("odd rate", Defect.RANGE, info("FrameRate", 5)),
+    ("wrong EF", Defect.GEOMETRY, info("EF", 90)),
+    ("huge pixels", Defect.RANGE, blow_up),
+    ("no mask", Defect.MASK, lambda root: ed_mask(root).unlink()),
+    ("broken mask", Defect.MASK, lambda root: ed_mask(root).write_bytes(b"")),
+    ("other size", Defect.MASK, relabel(lambda labels: labels[:-3])),
+    ("other labels", Defect.MASK, relabel(lambda labels: labels * 85)),
+    ("empty mask", Defect.DEGENERATE, relabel(lambda labels: labels * 0)),
+    ("no myocardium", Defect.DEGENERATE, relabel(lambda labels: np.where(labels == 2, 0, labels))),
+    ("two lists", Defect.TWO_SPLITS, add_to_another_list),
+    ("listed twice", Defect.TWICE, lists("training", lambda names: [*names, names[-1]])),
+    ("no list", Defect.SPLIT, lists("testing", lambda names: names[1:])),
+    ("leak", Defect.COPY_SPLITS, copy_sequence),
+]
+
+
+@pytest.mark.parametrize(("defect", "plant"), [case[1:] for case in CAMUS_PLANTS], ids=[case[0] for case in CAMUS_PLANTS])
+def test_a_defect_of_camus_is_found_and_nothing_else(camus, defect, plant):
+    plant(camus)
+    reading = Camus().read(camus)
+    expected = 2 if plant is blow_up else 1
+    assert by_kind(reading.findings) == {defect: expected}, reading.findings
+    assert all(str(camus) in finding.where for finding in reading.findings)
+    lost = defect.effect is Effect.REFUSED and defect is not Defect.TWICE and "patient9999" not in str(reading.findings)
+    assert len(reading.records) == 4 - lost
+    if defect.effect is Effect.MASKED:
+        assert sum(not record.landmark_mask.all() for record in reading.records) == 1
+
+
+def edit(name, change):
+    def plant(root):
+        table = pd.read_csv(root / "A4C" / name, dtype=str)
+        result = change(table)
+        (table if result is None else result).to_csv(root / "A4C" / name, index=False)
+
+    return plant
+
+
+def put(column, value, name=LIST, row=0):
+    return edit(name, lambda table: table.__setitem__(column, [value if i == row else v for i, v in enumerate(table[column])]))
+
+
+def video(root, row=0):
+    return root / "A4C" / "Videos" / pd.read_csv(root / "A4C" / LIST)["FileName"][row]
+
+
+def first(table):
+    """Rows of the first traced frame."""
+    return (table["FileName"] == table["FileName"][0]) & (table["Frame"] == table["Frame"][0])
+
+
+def swap_points(table):
+    rows = table.index[first(table)][[5, 30]]
+    table.loc[rows, ["X", "Y"]] = table.loc[rows[::-1], ["X", "Y"]].to_numpy()
+
+
+def copy_video(root):
+    folds = pd.read_csv(root / "A4C" / LIST)["Split"].tolist()
+    target = video(root, folds.index(0))
+    target.unlink()  # a hard link
+    shutil.copy(video(root, folds.index(9)), target)
+
+
+def replace(content):
+    def plant(root):
+        video(root).unlink()
+        video(root, 0).write_bytes(content)
+
+    return plant
+
+
+PEDIATRIC_PLANTS = [
+    ("absent", Defect.ABSENT, lambda root: video(root).unlink()),
+    ("unlisted", Defect.UNLISTED, lambda root: (root / "A4C" / "Videos" / "more.avi").write_bytes(b"0")),
+    ("twice", Defect.TWICE, edit(LIST, lambda table: pd.concat([table, table.iloc[:1]]))),
+    ("two folds", Defect.TWO_SPLITS, edit(LIST, lambda table: pd.concat([table, table.iloc[:1].assign(Split="5")]))),
+    ("leak", Defect.COPY_SPLITS, copy_video),
+    ("broken", Defect.UNDECODABLE, replace(b"text")),
+    ("no EF", Defect.VALUE, put("EF", "")),
+    ("fold 10", Defect.SPLIT, put("Split", "10")),
+    ("fold TRAIN", Defect.SPLIT, put("Split", "TRAIN")),
+    ("fold 3.0", Defect.SPELLING, put("Split", "3.0")),
+    ("age", Defect.RANGE, put("Age", "81")),
+    ("weight", Defect.RANGE, put("Weight", "heavy")),
+    ("height", Defect.RANGE, put("Height", "1.2")),
+    ("no number", Defect.TRACING_VALUE, put("X", "", POINTS, 5)),
+    ("beyond", Defect.BEYOND, edit(POINTS, lambda table: table.__setitem__("Frame", table["Frame"].where(~first(table), "4000")))),
+    ("one traced", Defect.ONE_TRACED, edit(POINTS, lambda table: table[~first(table)])),
+    ("three traced", Defect.MANY_TRACED, edit(POINTS, lambda table: pd.concat([table, table[first(table)].assign(Frame="1")]))),
+    ("untraced", Defect.UNTRACED, edit(POINTS, lambda table: table[table["FileName"] != table["FileName"][0]])),
+    ("not listed", Defect.UNLISTED_TRACING, edit(POINTS, lambda table: pd.concat([table, table[first(table)].assign(FileName="gone.avi")]))),
+    ("flat", Defect.DEGENERATE, edit(POINTS, lambda table: table.__setitem__("X", table["X"].where(~first(table), "5")))),
+    ("two points", Defect.DEGENERATE, edit(POINTS, lambda table: table.drop(index=table.index[first(table)][2:]))),
+    ("crossing", Defect.CROSSING, edit(POINTS, swap_points)),
+    ("wrong EF", Defect.GEOMETRY, put("EF", "97")),
+]
+ALONG = {Defect.BEYOND: {Defect.ONE_TRACED}, Defect.VALUE: {Defect.GEOMETRY}}
+
+
+@pytest.mark.parametrize(("defect", "plant"), [case[1:] for case in PEDIATRIC_PLANTS], ids=[case[0] for case in PEDIATRIC_PLANTS])
+def test_a_defect_of_pediatric_is_found_and_nothing_else(pediatric, defect, plant):
+    plant(pediatric)
+    reading = EchoNetPediatric().read(pediatric)
+    kinds = by_kind(reading.findings)
+    assert kinds[defect] == 1, reading.findings
+    assert set(kinds) - {defect} <= ALONG.get(defect, set()), reading.findings
+    assert len(reading.records) == 4 - (defect.effect is Effect.REFUSED and defect is not Defect.TWICE)
+    if defect.effect is Effect.MASKED:
+        assert sum(record.traced is None for record in reading.records) == 1
+
+
+# --- the rest of the way -----------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Camus", "EchoNetPediatric"])
+def test_the_verbs_take_the_format_by_its_short_name(command, camus_root, pediatric_root, tmp_path, name):
+    root = {"Camus": camus_root, "EchoNetPediatric": pediatric_root}[name]
+    assert command("data", "check", root, "--format", name, "--decode", "--jobs", 1)[0] == 0
+    assert "12 usable videos, nothing is wrong" in command.output
+    assert command("data", "cache", root, "--format", name, "--folder", tmp_path / "cache", "--jobs", 1)[0] == 0
+    assert "12 videos decoded" in command.output
+    config = tmp_path / "tiny.yaml"
+    config.write_text(TINY)
+    code, error = command(
+        "fit", "--config", config, "--data.root", root, "--data.format", name, "--data.cache", tmp_path / "cache", "--trainer.max_epochs", 1
+    )
+    assert code == 0, error
+
+
+def test_decoding_a_damaged_sequence_is_a_finding(camus, command):
+    whole = sequence(camus).read_bytes()
+    sequence(camus).write_bytes(whole[: len(whole) // 2])
+    save(sequence(camus, 2), np.zeros((20, 224, 112)), (1.37, 0.685))
+    code, _ = command("data", "check", camus, "--format", "Camus", "--decode", "--jobs", 1)
+    assert code == 1
+    assert "does not decode" in command.output
+    assert "without a picture" in command.output
+
+
+def test_the_cache_holds_nifti_frames(camus, tmp_path):
+    for record in Camus().read(camus).records[:2]:
+        store = FrameCache(tmp_path / "cache", fill=True)
+        np.testing.assert_array_equal(store.read(record.path, np.array([3, 0]), record.frames), read_frames(record.path, np.array([3, 0])))
+        np.testing.assert_array_equal(FrameCache(tmp_path / "cache").read(record.path), read_frames(record.path))
+
+
+def test_a_message_names_the_formats_own_list(camus):
+    data = EchoDataModule(camus, frames=8, period=1, format=Camus(official=False, test_fraction=1, val_fraction=0))
+    data.setup("test")
+    data.records = {}
+    with pytest.raises(InputError, match=r"the shuffle \(test_fraction, val_fraction\) lists no video of split TRAIN, which fit needs"):
+        data.setup("fit")
+
+
+def test_without_nibabel_the_extra_is_named(camus_root, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nibabel", None)
+    with pytest.raises(InputError, match=r"pip install 'echo-e3net\[camus\]'"):
+        Camus().read(camus_root)
+    with pytest.raises(InputError, match=r"pip install 'echo-e3net\[camus\]'"):
+        read_frames(sequence(camus_root))

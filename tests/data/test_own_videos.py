@@ -1,0 +1,104 @@
+"""Videos that a user names: names that tell them apart, frames as an import would make them, and a folder that goes away."""
+
+import gc
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from echo_e3net.data.bring import own, write
+from echo_e3net.data.bring.own import OwnVideos, distinct_names
+from echo_e3net.data.bring.prepare import prepare
+from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.data.frames import read_frames
+from echo_e3net.errors import InputError
+from tests.data.test_bring_sources import small_screen, write_avi, write_dicom, write_mp4
+
+CINE = pydicom.examples.get_path("ybr_color")
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["/x/a.dcm", "/x/b.mp4"], ["a", "b"]),
+        (["/x/a.dcm", "/x/a.mp4"], ["a.dcm", "a.mp4"]),
+        (["/x/p/a.dcm", "/x/q/a.dcm", "/x/q/b.dcm"], ["p/a.dcm", "q/a.dcm", "b"]),
+        (["/x/p/d/a.dcm", "/x/q/d/a.dcm"], ["p/d/a.dcm", "q/d/a.dcm"]),
+        (["/x/1.2.3.4", "/x/1.2.3.5"], ["1.2.3.4", "1.2.3.5"]),
+        (["/x/a.dcm", "/a"], ["a.dcm", "a"]),
+    ],
+)
+def test_names_tell_files_apart_and_are_short(paths, names):
+    files = [Path(path) for path in paths]
+    assert [distinct_names(files)[file] for file in files] == names
+
+
+def test_frames_are_those_of_an_import(tmp_path):
+    clip = write_dicom(tmp_path / "clip.dcm", small_screen())
+    videos = OwnVideos([clip])
+    (record,) = videos.records()
+    frames = videos.read(record.path, None, record.frames)
+    assert np.array_equal(frames, prepare(clip, 112).frames)
+    assert np.array_equal(videos.read(clip, np.array([3, 1, 1])), frames[[3, 1, 1]])
+    write.import_videos([clip], tmp_path / "set", jobs=1)
+    stored = read_frames(next((tmp_path / "set/Videos").iterdir()))
+    assert np.abs(stored.astype(int) - frames).mean() < 1.5
+
+
+def test_a_data_sets_own_file_is_taken_as_it_is(phantom_root, tmp_path):
+    path = min((phantom_root / "Videos").glob("*.avi"))
+    square = write_avi(tmp_path / "square.avi", small_screen(shape=(240, 240), corner=(20, 20)))
+    videos = OwnVideos([path, square])
+    assert np.array_equal(videos.read(path), read_frames(path))
+    assert videos.read(square).shape[1:] == (112, 112)
+
+
+def test_the_folder_aside_is_private_and_goes_away(tmp_path):
+    videos = OwnVideos([CINE])
+    folder = videos.kept[CINE].array.parent
+    assert folder.stat().st_mode & 0o077 == 0
+    copy = pickle.loads(pickle.dumps(videos))  # as a worker that is spawned gets it
+    assert copy.read(CINE).shape == (30, 112, 112)
+    del copy
+    gc.collect()
+    assert folder.is_dir()
+    del videos
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_a_worker_that_was_forked_does_not_take_the_folder_away(tmp_path):
+    own.remove(tmp_path, owner=-1)
+    assert tmp_path.is_dir()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_data_module_reads_them(tmp_path, workers):
+    files = [write_mp4(tmp_path / "a.mp4", small_screen()), CINE]
+    data = EchoDataModule(videos=files, frames=8, workers=workers, start_method="fork" if workers else None)
+    data.setup("predict")
+    (batch,) = data.predict_dataloader()
+    assert list(batch.name) == ["a", "examples_ybr_color"]
+    index = batch.frame_index[1].numpy()
+    assert np.array_equal(batch.video[1, 0].numpy(), prepare(CINE, 112).frames[index])
+
+
+def test_a_rate_that_is_unusual_is_told(tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr("echo_e3net.data.datamodule.rank_zero_info", told.append)
+    EchoDataModule(videos=CINE).setup("predict")
+    assert "30 frames a second: a clip spans 2.1 s, and 1.3 s at the usual 50" in told[0]
+
+
+def test_files_that_are_no_clips_stop_or_are_left_out(tmp_path):
+    still = pydicom.examples.get_path("rgb_color")
+    with pytest.raises(InputError, match=r"examples_rgb_color.dcm: still image: .* --data.on_defect exclude goes on without"):
+        EchoDataModule(videos=[CINE, still]).setup("predict")
+    data = EchoDataModule(videos=[CINE, still], on_defect="exclude")
+    data.setup("predict")
+    assert [record.path for record in data.records["predict"]] == [CINE]
+    assert [finding.where for finding in data.excluded] == [str(still)]
+    with pytest.raises(InputError, match="still image"):
+        EchoDataModule(videos=[still], on_defect="exclude").setup("predict")

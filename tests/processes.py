@@ -1,0 +1,48 @@
+"""Runs of the command line in processes of their own, as a user or a cluster starts them, for tests."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+import echo_e3net
+
+ALONE = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(echo_e3net.__file__).parents[1])}
+
+
+def start(folder: Path, *args, **environment):
+    """Start ``echo-e3net`` in a folder; its output goes to out.txt there."""
+    words = [sys.executable, "-m", "echo_e3net", *map(str, args)]
+    with (folder / "out.txt").open("a") as out:
+        return subprocess.Popen(words, cwd=folder, env={**os.environ, **ALONE, **environment}, stdout=out, stderr=out, start_new_session=True)
+
+
+def run(folder: Path, *args, **environment):
+    """Run ``echo-e3net`` to its end; returns the exit code and all output so far."""
+    process = start(folder, *args, **environment)
+    try:
+        code = process.wait(timeout=120)
+    finally:
+        end(process)
+    return code, (folder / "out.txt").read_text()
+
+
+def end(process):
+    """End a process, and what it started, at once."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def weights(folder: Path, name="last.ckpt"):
+    """The weights and buffers of a checkpoint of the run ``tiny``."""
+    return torch.load(folder / "runs/tiny/checkpoints" / name, weights_only=True)["state_dict"]
+
+
+def same(first, second):
+    """Whether two sets of weights are the same, bit by bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

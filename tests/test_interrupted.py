@@ -1,0 +1,192 @@
+"""Runs that are killed, stopped, or find a damaged checkpoint: nothing is lost, and the weights are those of a run that was not."""
+
+import os
+import random
+import signal
+import subprocess
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+from echo_e3net.checkpoints import STOPPED, WholeCheckpoints, damage_of, last_checkpoint
+from echo_e3net.errors import InputError
+from tests.processes import end, run, same, start, weights
+
+EXACT = ("--trainer.deterministic", "true", "--trainer.max_epochs", 3, "--data.batch_size", 1, "--last.every_steps", 1)
+
+
+@pytest.fixture
+def whole_run(tmp_path, tiny):
+    """The weights of a run that nothing happened to."""
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    code, output = run(folder, "fit", *tiny, *EXACT)
+    assert code == 0, output
+    return weights(folder)
+
+
+def kill_and_resume(folder, args, kills, rng, grace=0.0):
+    """Kill a run again and again, ``grace`` to ``grace`` + 2 seconds after it first shows that it trains, and go on until it ends by itself."""
+    done, code = 0, None
+    while code != 0:
+        process = start(folder, "fit", *args, "--auto_resume", "true")
+        mark = folder / "runs/tiny/logs"
+        before = len(list(mark.glob("*"))) if mark.is_dir() else 0
+        while process.poll() is None and done < kills and not (mark.is_dir() and len(list(mark.glob("*"))) > before):
+            time.sleep(0.02)
+        if done < kills:
+            time.sleep(grace + 2 * rng.random())
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                done += 1
+        try:
+            code = process.wait(timeout=120)
+        finally:
+            end(process)
+        assert code in (0, -signal.SIGKILL), (folder / "out.txt").read_text()
+    return done
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_leave_the_weights_as_they_would_have_been(tmp_path, tiny, whole_run):
+    rng = random.Random(0)
+    kills = 0
+    for attempt in range(20):
+        folder = tmp_path / f"killed{attempt}"
+        folder.mkdir()
+        kills += kill_and_resume(folder, [*tiny, *EXACT, "--data.workers", 1], min(20 - kills, 4), rng)
+        assert same(weights(folder), whole_run)
+        if kills == 20:
+            break
+    assert kills == 20
+
+
+@pytest.mark.slow
+def test_two_ranks_that_are_killed_end_with_the_same_weights(tmp_path, tiny):
+    ranks = (*tiny, *EXACT, "--trainer.devices", 2, "--trainer.strategy", "ddp")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    assert run(whole, "fit", *ranks)[0] == 0
+    assert kill_and_resume(killed, ranks, 3, random.Random(1)) > 0
+    assert same(weights(killed), weights(whole))
+
+
+def test_a_run_resumed_in_the_middle_of_an_epoch_sees_no_clip_twice(command, tiny, tmp_path, monkeypatch):
+    """With a batch of one and a learning rate, one clip more or less would change the weights."""
+    args = (*tiny, "--trainer.max_epochs", 2, "--data.batch_size", 1, "--trainer.deterministic", "true")
+    assert command("fit", *args, "--runs", "whole")[0] == 0
+    seen = []
+    from echo_e3net.checkpoints import LastCheckpoint
+
+    original = LastCheckpoint.on_train_batch_start
+
+    def note(self, trainer, module, batch, index):
+        seen.append((trainer.current_epoch, batch.name[0]))
+        original(self, trainer, module, batch, index)
+        if len(seen) == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_batch_start", note)
+    assert command("fit", *args)[0] == STOPPED
+    assert command("fit", *args, "--ckpt_path", "last")[0] == 0
+    assert len(seen) == len(set(seen))
+    whole = torch.load(tmp_path / "whole/tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert same(weights(tmp_path), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_path, monkeypatch, number):
+    from echo_e3net.checkpoints import LastCheckpoint
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_batch_start", lambda *_: os.kill(os.getpid(), number))
+    before = signal.getsignal(number)
+    code, _ = command("fit", *tiny, "--data.batch_size", 2)
+    assert code == STOPPED
+    assert torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
+    assert signal.getsignal(number) == before
+
+
+def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before_it(command, tiny, tmp_path, recwarn):
+    assert command("fit", *tiny)[0] == 0
+    last = tmp_path / "runs/tiny/checkpoints/last.ckpt"
+    content = bytearray(last.read_bytes())
+    content[len(content) // 2] ^= 1
+    last.write_bytes(content)
+    with pytest.warns(UserWarning, match="last.ckpt is damaged"):
+        assert command("fit", *tiny, "--trainer.max_epochs", 3, "--ckpt_path", "last")[0] == 0
+    metrics = pd.concat(pd.read_csv(path) for path in sorted((tmp_path / "runs/tiny/logs").glob("*/metrics.csv")))
+    assert metrics["val/rmse"].notna().sum() == 4  # epochs 0 and 1, then 1 again, and 2
+
+    for path in last.parent.glob("*last.ckpt"):
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.warns(UserWarning, match="damaged"):
+        code, error = command("fit", *tiny, "--ckpt_path", "last")
+    assert code == 2
+    assert "last.ckpt and before_last.ckpt are damaged" in error
+
+
+def test_damage_is_recognised_wherever_it_is(tmp_path):
+    path = tmp_path / "a.ckpt"
+    torch.save({"state_dict": {"weight": torch.arange(1000.0)}}, path)
+    assert damage_of(path) == ""
+    content = path.read_bytes()
+    for damaged in (content[:-1], content[: len(content) // 2], b"", b"text", content[:600] + b"\xff" + content[601:]):
+        path.write_bytes(damaged)
+        assert damage_of(path)
+
+
+def test_auto_resume_begins_where_there_is_nothing(command, tiny, tmp_path):
+    assert command("fit", *tiny, "--auto_resume", "true", "--trainer.max_epochs", 1)[0] == 0
+    assert command("fit", *tiny, "--auto_resume", "true", "--trainer.max_epochs", 2)[0] == 0
+    assert torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["epoch"] == 1
+    assert last_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--last.every_steps", 0), ("--last.every_minutes", -1)])
+def test_intervals_that_cannot_be_are_refused(command, tiny, flag, value):
+    code, error = command("fit", *tiny, flag, value)
+    assert code == 2
+    assert f"{flag[2:]} {value}" in error
+
+
+def test_a_checkpoint_each_so_many_minutes(command, tiny, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(
+        WholeCheckpoints, "save_checkpoint", lambda self, checkpoint, path, storage_options=None: saved.append(checkpoint["global_step"])
+    )
+    args = (*tiny, "--trainer.max_epochs", 1, "--data.batch_size", 2, "--checkpoint.keep", 0)
+    assert command("fit", *args, "--last.every_minutes", 1e-9)[0] == 0
+    assert saved == list(range(1, len(saved) + 1))
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 2,300 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2300k", "none", place], capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_leaves_the_former_checkpoint_whole(small_disk):
+    path = small_disk / "last.ckpt"
+    writer = WholeCheckpoints()
+    writer.save_checkpoint({"weight": torch.zeros(400_000)}, path)
+    with pytest.raises(InputError, match=r"last\.ckpt cannot be written: no space left.*Make room"):
+        writer.save_checkpoint({"weight": torch.ones(400_000)}, path)
+    assert damage_of(path) == ""
+    assert not torch.load(path, weights_only=True)["weight"].any()
+    assert [file.name for file in small_disk.iterdir()] == ["last.ckpt"]
+
+
+def test_a_full_disk_stops_the_run_with_a_sentence(command, tiny, small_disk):
+    """Room for two checkpoints of 0.86 MB and the logs: the best and the last of the first epoch."""
+    code, error = command("fit", *tiny, "--runs", small_disk)
+    assert code == 2
+    assert "cannot be written: no space left on device. Make room" in error
+    assert torch.load(last_checkpoint(small_disk / "tiny/checkpoints"), weights_only=True)["epoch"] == 0
