@@ -78,7 +78,7 @@ def test_a_sweep_finds_its_best_and_leaves_it_as_an_overlay(write, capsys):
 def test_a_picture(write, monkeypatch):
     """Of every kind of axis: linear, logarithmic, of texts, and one that never changes."""
     monkeypatch.undo()
-    parameters = {"lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 1}, "same": {"values": [3]}}
+    parameters = {"lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 1}, "same": {"values": [3]}, "size": {"values": [16, 4, 8]}}
     path = write(parameters=parameters)
     folder = path.parent
     search = Search(read_sweep(path), folder / "journal.log", 0, "file")
@@ -86,8 +86,9 @@ def test_a_picture(write, monkeypatch):
         number, point = search.ask("w")
         search.report(number, 0, point["x"])
         search.end(number, "pruned" if i == 3 else "done", point["x"])
-    axes = [results.parameter_axis(search.sweep, name, name, search.rows()) for name in ("x", "lr", "kind", "same")]
-    assert [len(axis.marks) for axis in axes] == [3, 3, 2, 1]
+    axes = [results.parameter_axis(search.sweep, name, name, search.rows()) for name in ("x", "lr", "kind", "same", "size")]
+    assert [len(axis.marks) for axis in axes] == [3, 3, 2, 1, 3]
+    assert list(axes[4].marks.values()) == ["4", "8", "16"]
     assert all(0 <= height <= 1 for axis in axes for height in axis.heights)
     assert sorted(axes[2].heights) == pytest.approx(sorted(0.25 if row.values["kind"] == "a" else 0.75 for row in search.rows()))
     for importances in ({}, search.importances()):
