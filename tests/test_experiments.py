@@ -101,7 +101,7 @@ def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tm
     sweep = read_sweep(path)
     assert sweep.command == ("${env}", "echo-e3net", "fit", "--config", "experiments/e3net.yaml", "${args}")
     assert len(sweep.parameters) > 2
-    for values in corners(sweep):
+    for values in (corners(sweep)[0], corners(sweep)[-1]):
         words = build_command(sweep, values, tmp_path / "runs/s/trial0000")
         assert words[:2] == ["/usr/bin/env", "echo-e3net"]
         ours = [str(BASE) if word == "experiments/e3net.yaml" else word for word in words[2:-4]]
