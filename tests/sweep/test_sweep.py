@@ -18,7 +18,7 @@ from rich.console import Console
 
 import echo_e3net.sweep
 from echo_e3net.errors import InputError
-from echo_e3net.processes import held, locked
+from echo_e3net.processes import held, launch, locked
 from echo_e3net.sweep import engine, results, sweep
 from echo_e3net.sweep.file import read_sweep
 from echo_e3net.sweep.history import read_history
@@ -260,22 +260,21 @@ def test_being_killed_between_two_lines_of_the_journal_loses_nothing(write, monk
 
 
 def test_a_process_that_outlives_its_command_is_ended(write):
-    path = write(parameters={"wait": {"value": 0.01}})
-    folder = Path("runs/s/trial0000")
+    """It alone holds the trial's lock, as after SIGKILL of its command: the next command ends it, then its point is tried once more."""
+    path = write()
+    worker, folder = f"{engine.platform.node()}-1-abcdef", Path("runs/s/trial0000")
     Path("runs/s/workers").mkdir(parents=True)
-    search = search_of(path)
-    search.ask(f"{engine.platform.node()}-1-abcdef")
-    (Path("runs/s/workers") / f"{engine.platform.node()}-1-abcdef.lock").touch()
-    processes = engine.Processes(1, engine.LOG, engine.LOCK)
-    with processes.started(folder, ["sleep", "60"]) as orphan:
-        threading.Thread(target=orphan.wait, daemon=True).start()
-        with (folder / engine.LOCK).open() as file:
-            assert file.read() == f"{orphan.pid}\n"
-        engine.end_orphan(folder / engine.LOCK)
-        assert orphan.wait(10) == -signal.SIGTERM
-    assert not held(folder / engine.LOCK)
+    Path(f"runs/s/workers/{worker}.lock").touch()
+    search_of(path).ask(worker)
+    with locked(folder / engine.LOCK) as lock, Path("orphan.txt").open("w") as log:
+        orphan = launch(["sleep", "60"], os.environ, log, lock)
+    assert held(folder / engine.LOCK)
+    threading.Thread(target=orphan.wait, daemon=True).start()  # as the system does for a process whose starter is gone
     sweep(path, trials=1)
+    assert orphan.wait(10) == -signal.SIGTERM
+    assert not held(folder / engine.LOCK)
     assert table()["state"].tolist() == ["lost", "done"]
+    assert table()["x"].nunique() == 1
 
 
 def test_who_is_gone(write, monkeypatch):

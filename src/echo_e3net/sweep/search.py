@@ -5,8 +5,8 @@ are (``ask``, ``retry``) holds the sweep's lock meanwhile.
 
 * random, bayes: a sampler is made anew for each trial from (seed, number of trials), so that workers never draw the same numbers, and a random search
   is the same for one worker and for ten.
-* grid: all points wait in the journal from the start, in W&B's order. Not Optuna's GridSampler: with several workers it tries points twice, and it cannot
-  end a trial that is a retry.
+* grid: all points wait in the journal from the start, in W&B's order. Not Optuna's GridSampler: with several workers it may try points twice, and by
+  its source it fails where a trial that is a retry ends last.
 * A trial whose worker is gone fails as *lost*, and its point waits again. Each trial is retried by one trial: the new one names it before the old one
   fails, so that being killed in between does no harm.
 """
