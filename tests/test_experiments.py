@@ -1,18 +1,29 @@
 """Every configuration is read by the real command line, says only what it changes, and has a row in experiments/README.md."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+import wandb
 import yaml
+from wandb.wandb_agent import Agent
 
+import echo_e3net
 from echo_e3net.cli import NetworkCLI
 from echo_e3net.study.plan import read_study
+from echo_e3net.sweep.command import build_command
+from echo_e3net.sweep.file import read_sweep
+from echo_e3net.sweep.history import read_history
+from echo_e3net.sweep.results import unfold
+from echo_e3net.sweep.space import Choices, coordinate, nested_values
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"
 STUDIES = sorted((EXPERIMENTS / "studies").glob("*.yaml"))
-OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE and path not in STUDIES)
+SWEEPS = sorted((EXPERIMENTS / "sweeps").glob("*.yaml"))
+OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE and path not in (*STUDIES, *SWEEPS))
 NETWORKS = [BASE, *sorted(EXPERIMENTS.glob("e3net_*.yaml")), *sorted((EXPERIMENTS / "ablations").glob("*.yaml"))]
 
 
@@ -76,7 +87,70 @@ def test_a_study_holds_every_ablation(path):
     assert {f"../ablations/{overlay.name}" for overlay in (EXPERIMENTS / "ablations").glob("*.yaml")} <= arms
 
 
-@pytest.mark.parametrize("path", [BASE, *OVERLAYS, *STUDIES], ids=lambda path: path.stem)
+def corners(sweep):
+    """Values of a sweep: the ends of every range, all choices."""
+    found = {p.name: coordinate(p) for p in sweep.parameters if not p.constant}
+    ends = {name: list(where.labels) if isinstance(where, Choices) else [where.low, where.high] for name, where in found.items()}
+    count = max(map(len, ends.values()))
+    return [nested_values(sweep.parameters, {name: values[i % len(values)] for name, values in ends.items()}) for i in range(count)]
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tmp_path):
+    """What the command line makes of a trial's words is what the sweep says; and best.yaml says the same as an overlay."""
+    sweep = read_sweep(path)
+    assert sweep.command == ("${env}", "echo-e3net", "fit", "--config", "experiments/e3net.yaml", "${args}")
+    assert len(sweep.parameters) > 2
+    for values in (corners(sweep)[0], corners(sweep)[-1]):
+        words = build_command(sweep, values, tmp_path / "runs/s/trial0000")
+        assert words[:2] == ["/usr/bin/env", "echo-e3net"]
+        ours = [str(BASE) if word == "experiments/e3net.yaml" else word for word in words[2:-4]]
+        code, error = command(*ours, "--print_config")
+        assert code == 0, error
+        resolved = yaml.safe_load(command.output)
+        stated = flat(unfold(values))
+        assert {name: flat(resolved)[name] for name in stated} == stated
+        (tmp_path / "best.yaml").write_text(yaml.safe_dump(unfold(values)))
+        assert command("fit", "--config", BASE, "--config", "best.yaml", "--print_config")[0] == 0
+        assert yaml.safe_load(command.output) == resolved
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_root):
+    """W&B's own agent builds the command and starts it, as for a run that the server ordered; offline, and small by further arguments."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").symlink_to(EXPERIMENTS)
+    shorter = {"data.root": str(phantom_root), "data.frames": 8, "data.period": 1, "data.size": 64, "data.batch_size": 2, "data.workers": 0}
+    shorter |= {f"trainer.limit_{split}_batches": 1 for split in ("train", "val")}
+    shorter |= {"trainer.max_epochs": 1, "trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.enable_progress_bar": False}
+    given = yaml.safe_load(path.read_text())
+    values = corners(read_sweep(path))[-1] | shorter
+    for name, value in {"SWEEP_ID": "abcd1234", "MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
+        monkeypatch.setenv(f"WANDB_{name}", value)
+    for name in (wandb.env.RUN_ID, wandb.env.SWEEP_PARAM_PATH):  # the agent sets them, for good
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(echo_e3net.__file__).parents[1]))
+    agent = Agent(api=None, queue=None, sweep_id="abcd1234")
+    agent._sweep_command = given["command"]
+    agent._command_run(
+        {"type": "run", "run_id": "run5678", "program": given["program"], "args": {name: {"value": value} for name, value in values.items()}}
+    )
+    process = agent._run_processes["run5678"]
+    process.wait(300)
+    assert process.poll() == 0
+    run = tmp_path / "runs/e3net/run5678"
+    assert read_history(run, "val/rmse").keys() == {0}
+    resolved, stated = flat(yaml.safe_load((run / "resolved_config.yaml").read_text())), flat(unfold(values))
+    assert all(resolved[name] in (value, str(value)) for name, value in stated.items())
+    assert resolved["name"] == "e3net/run5678"
+    record = next(run.glob("wandb/offline-run-*-run5678/run-run5678.wandb")).read_bytes()
+    assert b"val/rmse" in record
+    assert b"abcd1234" in record  # W&B knows whose run it is
+
+
+@pytest.mark.parametrize("path", [BASE, *OVERLAYS, *STUDIES, *SWEEPS], ids=lambda path: path.stem)
 def test_a_configuration_asks_its_question_and_has_its_row(path):
     first = path.read_text().splitlines()[0]
     assert first.startswith("# ")

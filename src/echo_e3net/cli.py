@@ -4,6 +4,7 @@ What is changed of LightningCLI, and why:
 
 * ``--name`` and ``--runs`` name the run's folder; loggers, checkpoints and tables go there.
 * ``--ckpt_path best`` and ``last`` are looked up in that folder, also in a new process; test, validate and predict read the best where none is given.
+* A run that a W&B agent starts is named after the agent's run, ``<name>/<run>``, and logs to W&B.
 * ``fit`` refuses a folder that holds checkpoints, unless it resumes; ``--auto_resume true`` resumes where there is something to go on from.
 * validate, test and predict run on one device unless told otherwise.
 * Hyper-parameters are never read from a checkpoint: they would override explicit arguments. The configuration says what the network is.
@@ -26,6 +27,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
+from echo_e3net.agent import agent_loggers, agent_run
 from echo_e3net.arguments import PlainParser
 from echo_e3net.callbacks import CONFIG, ENVIRONMENT, ExclusionRecord, RunRecord
 from echo_e3net.checkpoints import CHECKPOINTS, Checkpoints, LastCheckpoint, WholeCheckpoints, best_checkpoint, damage_of, last_checkpoint
@@ -86,6 +88,8 @@ class E3CLI(LightningCLI):
         """Check the run's folder before anything expensive is built."""
         if self.subcommand is None:
             return
+        if self.subcommand == "fit" and (run := agent_run()):
+            self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         require_place(self.run_folder / ENVIRONMENT)
         self.parser.add_instantiator(self.wandb_logger, WandbLogger)
         checkpoint = self.find_checkpoint()
@@ -120,7 +124,8 @@ class E3CLI(LightningCLI):
             kwargs["devices"] = 1  # each rank would write a table of its own share of the videos
         logger = self._get(self.config_init, "trainer.logger")
         if logger is not False:
-            further = [] if logger in (None, True) else logger if isinstance(logger, list) else [logger]
+            further = [] if logger in (None, True) else [*logger] if isinstance(logger, list) else [logger]
+            further += agent_loggers(further, self.run_folder) if self.subcommand == "fit" else []
             kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *further]
         plugins = self._get(self.config_init, "trainer.plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]

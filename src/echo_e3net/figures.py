@@ -330,7 +330,7 @@ def draw_sweep(
             lines.text(x + 0.03, height, text, fontsize=8, va="center", bbox={"facecolor": "white", "alpha": 0.7, "lw": 0, "pad": 0.8}, zorder=5)
     lines.set(xticks=range(len(columns)), xticklabels=[axis.name for axis in columns], yticks=[], xlim=(-0.1, len(columns) - 0.6), ylim=(-0.06, 1.06))
     lines.spines[:].set_visible(False)
-    lines.legend(loc="upper left", fontsize=8)
+    lines.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
     if importances:
         names = list(importances)[::-1]
         bars.barh(names, [importances[name] for name in names], color=COLOURS["epi"])

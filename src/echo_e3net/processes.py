@@ -29,6 +29,9 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 TAKEN = {errno.EAGAIN, errno.EACCES}
 """What the system says of a lock that another process holds."""
 
+PATIENCE = 60.0
+"""Seconds that a process has to end in after it was asked to."""
+
 
 class Preempted(KeyboardInterrupt):
     """Told by the cluster to make room."""
@@ -99,7 +102,7 @@ class Processes:
         for process in list(self.running):
             process.terminate()
 
-    def kill_after(self, seconds: float) -> None:
+    def kill_after(self, seconds: float = PATIENCE) -> None:
         """Wait for processes that were told to end, then kill what is left."""
         until = time.monotonic() + seconds
         while self.running and time.monotonic() < until:
@@ -131,6 +134,8 @@ class Processes:
             try:
                 yield process
             finally:
+                if process.poll() is None:  # whoever waits for it failed
+                    end(process)
                 self.running.discard(process)
 
 
@@ -143,6 +148,16 @@ def launch(command: Sequence[str], environment: Mapping[str, str], log: IO[str],
     lock.write(f"{process.pid}\n")
     lock.flush()
     return process  # type: ignore[no-any-return]
+
+
+def end(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> None:
+    """Ask a process to end, which is a clean end for a training; where it takes too long, kill it and what it started."""
+    process.terminate()
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def end_orphan(lock: Path) -> None:

@@ -21,13 +21,12 @@ from rich.console import Console
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.processes import PREEMPTED, Preempted, Processes, locked
-from echo_e3net.sweep.engine import FAILURES, LOCK, LOG, PATIENCE, WORKERS, Engine
+from echo_e3net.sweep.engine import FAILURES, LOCK, LOG, WORKERS, Engine
 from echo_e3net.sweep.file import read_sweep
 from echo_e3net.sweep.live import Screen
-from echo_e3net.sweep.results import CSV, save_results
 from echo_e3net.sweep.search import Search
 
-JOURNAL = "journal.log"
+CSV, JOURNAL = "trials.csv", "journal.log"
 
 
 def sweep(
@@ -70,6 +69,8 @@ def sweep(
         with locked(folder / LOCK, wait=True):
             rows = search.rows()
             if any(row.state != "waiting" for row in rows):
+                from echo_e3net.sweep.results import save_results  # late: a command that joins in need not wait for torch
+
                 save_results(folder, plan, rows, search.importances())
     if len(engine.failures) >= FAILURES:
         raise InputError(f"{FAILURES} trials failed one after the other, last {engine.failures[-1]}. See its {LOG}; the same command goes on.")
@@ -97,7 +98,7 @@ def run_workers(engine: Engine, workers: int) -> None:
                 first_error(futures)
         except BaseException as stop:
             engine.processes.stop()
-            engine.processes.kill_after(PATIENCE)
+            engine.processes.kill_after()
             pool.shutdown()
             if not isinstance(stop, KeyboardInterrupt):
                 raise

@@ -21,7 +21,7 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from echo_e3net.processes import Processes, end_orphan, held, last_line, locked
+from echo_e3net.processes import Processes, end, end_orphan, held, last_line, locked
 from echo_e3net.sweep.command import build_command, search_path
 from echo_e3net.sweep.file import Sweep
 from echo_e3net.sweep.history import read_history
@@ -32,11 +32,11 @@ LOCK, LOG, WORKERS = "sweep.lock", "sweep.log", "workers"
 FAILURES = 5
 """Trials that fail one after the other before a command gives up."""
 
+INTERVAL = 1.0
+"""Seconds between looks at a trial's metrics and at the journal."""
+
 SILENCE = 120.0
 """Seconds without a sign of life after which a command on another machine, whose lock is free, is gone."""
-
-PATIENCE = 60.0
-"""Seconds that a process has to end in after it was asked to."""
 
 
 class Engine:
@@ -48,12 +48,11 @@ class Engine:
         folder: its folder, which holds the trials'.
         wanted: trials that shall be done or pruned, by all commands together; None: as many as the file allows.
         processes: where trials run.
-        interval: seconds between looks at a trial's metrics and at the journal.
     """
 
-    def __init__(self, sweep: Sweep, search: Search, folder: Path, wanted: int | None, processes: Processes, interval: float = 1.0) -> None:
+    def __init__(self, sweep: Sweep, search: Search, folder: Path, wanted: int | None, processes: Processes) -> None:
         self.sweep, self.search, self.folder, self.wanted = sweep, search, folder, wanted
-        self.processes, self.interval = processes, interval
+        self.processes, self.interval = processes, INTERVAL
         self.processes.environment |= {"PATH": search_path()}
         self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.failures: list[str] = []
@@ -160,15 +159,6 @@ def trials_left(sweep: Sweep, rows: Sequence[Row], wanted: int | None) -> int:
     if sweep.target is not None and any(figure >= sweep.target if sweep.maximize else figure <= sweep.target for figure in figures):
         return 0
     return min(limits)
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to end, which is a clean end for a training; where it takes too long, kill it and what it started."""
-    process.terminate()
-    try:
-        process.wait(PATIENCE)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def failure(code: int, folder: Path, metric: str) -> str:

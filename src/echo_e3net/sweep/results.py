@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
@@ -12,12 +13,13 @@ import yaml
 from echo_e3net.data.tables import write_csv
 from echo_e3net.figures import SweepAxis, draw_sweep
 from echo_e3net.files import write_text
+from echo_e3net.sweep import CSV
 from echo_e3net.sweep.file import Sweep
 from echo_e3net.sweep.live import best_row, progress, short, short_name, sign
 from echo_e3net.sweep.search import Row
-from echo_e3net.sweep.space import Range, coordinate, nested_values
+from echo_e3net.sweep.space import Choices, coordinate, nested_values
 
-CSV, BEST, TABLE, PICTURE = "trials.csv", "best.yaml", "sweep.md", "sweep.png"
+BEST, TABLE, PICTURE = "best.yaml", "sweep.md", "sweep.png"
 
 
 def save_results(folder: Path, sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]) -> None:
@@ -92,14 +94,21 @@ def markdown(sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]
 def parameter_axis(sweep: Sweep, name: str, title: str, rows: Sequence[Row]) -> SweepAxis:
     """A parameter as an axis of the picture: logarithmic where it is searched so, its values side by side where they are no numbers."""
     values = [row.values[name] for row in rows]
-    if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        texts = sorted({str(value) for value in values})
-        marks = {(place + 0.5) / len(texts): text for place, text in enumerate(texts)}
-        return SweepAxis(title, [(texts.index(str(value)) + 0.5) / len(texts) for value in values], marks)
     found = next(coordinate(parameter) for parameter in sweep.parameters if parameter.name == name)
-    log = min(values) > 0 and ((isinstance(found, Range) and found.log) or max(values) / min(values) > 30)
+    if isinstance(found, Choices) or not all(isinstance(value, int | float) for value in values):
+        texts = sorted({str(value): value for value in values}.items(), key=lambda pair: (isinstance(pair[1], str | list | dict), order(pair[1])))
+        places = {text: (place + 0.5) / len(texts) for place, (text, _) in enumerate(texts)}
+        return SweepAxis(
+            title, [places[str(value)] for value in values], {place: shorten(text, 24, placeholder=" …") for text, place in places.items()}
+        )
+    log = min(values) > 0 and (found.log or max(values) / min(values) > 30)
     low, high = (math.log(f(values)) if log else f(values) for f in (min, max))
     span = (high - low) or 1.0
     heights = [((math.log(value) if log else value) - low) / span for value in values]
     ticks = {at: low + at * (high - low) for at in (0.0, 0.5, 1.0)} if high > low else {0.0: low}
     return SweepAxis(title, heights, {at: short(float(math.exp(tick) if log else tick)) for at, tick in ticks.items()})
+
+
+def order(value: Any) -> Any:  # noqa: ANN401  (whatever a sweep file holds)
+    """What values are sorted by: numbers by size, the rest as texts."""
+    return value if isinstance(value, int | float) else str(value)

@@ -5,8 +5,8 @@ are (``ask``, ``retry``) holds the sweep's lock meanwhile.
 
 * random, bayes: a sampler is made anew for each trial from (seed, number of trials), so that workers never draw the same numbers, and a random search
   is the same for one worker and for ten.
-* grid: all points wait in the journal from the start, in W&B's order. Not Optuna's GridSampler: with several workers it tries points twice, and it cannot
-  end a trial that is a retry.
+* grid: all points wait in the journal from the start, in W&B's order. Not Optuna's GridSampler: with several workers it may try points twice, and by
+  its source it fails where a trial that is a retry ends last.
 * A trial whose worker is gone fails as *lost*, and its point waits again. Each trial is retried by one trial: the new one names it before the old one
   fails, so that being killed in between does no harm.
 """
@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
@@ -131,7 +130,7 @@ class Search:
             self.live[number].report(figure, epoch)
         except optuna.exceptions.UpdateFinishedTrialError:  # somebody took us for gone, and its point waits again or is done
             return True
-        return self.live[number].should_prune()
+        return bool(self.live[number].should_prune())
 
     def end(self, number: int, state: str, figure: float | None = None, **notes: Any) -> None:  # noqa: ANN401  (what JSON holds)
         """Note how a trial ended: done, pruned or failed."""
@@ -179,6 +178,8 @@ class Search:
 
     def importances(self) -> dict[str, float]:
         """How much each parameter has to do with good figures (PED-ANOVA), of all together 1; nothing of few trials."""
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # late: it looks for scikit-learn
+
         done = [trial for trial in self.study.get_trials(deepcopy=False) if trial.state == TrialState.COMPLETE]
         if len(done) < LEAST or len({trial.value for trial in done}) < 2:
             return {}
