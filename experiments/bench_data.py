@@ -1,9 +1,11 @@
 """How fast clips come, decoded and cached: ours against the field's reference way, on the same files in one run.
 
-    python experiments/bench_data.py [--root FOLDER] [--videos 60] [--repeats 5] [--clips 20000]
+    python experiments/bench_data.py [--root FOLDER] [--videos 60] [--repeats 5]
+    python experiments/bench_data.py --memory docs/figures/memory.png [--clips 20000] [--restarts 50]
 
 The reference way reads every frame with OpenCV, converts the video to float32 and then picks the clip's frames. The limit is a bare memory map of the same
-bytes, of which the clip's frames are copied. Absolute times on a shared machine mean little: read the ratios.
+bytes, of which the clip's frames are copied. The second form watches memory alone, and draws it. Absolute times on a shared machine mean little: read
+the ratios.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import cv2
 import numpy as np
 import torch
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
@@ -29,6 +32,7 @@ from echo_e3net.data.frames import read_frames
 from echo_e3net.data.phantom import phantom
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan
+from echo_e3net.figures import draw_curves, require_picture
 
 SPAN = ClipSpan(32, 2)
 CONSOLE = Console(width=120)
@@ -164,19 +168,45 @@ def resident() -> float:
     return pages * 4096 / 1e6
 
 
-def memory(records: Sequence[VideoRecord], clips: int) -> None:
-    """Memory of a process that decodes clip after clip, and of the main process as workers come and go."""
-    marks, step = [], max(1, clips // 10)
-    for number in range(clips + 1):
+def memory(records: Sequence[VideoRecord], read: Callable[[VideoRecord], object], clips: int) -> tuple[list[int], list[float]]:
+    """Memory of a process that reads clip after clip: after how many, and MB."""
+    step = max(1, clips // 200)
+    counts, marks = [], []
+    for number in track(range(1, clips + 1), "reading clips", console=CONSOLE, transient=True):
+        read(records[number % len(records)])
         if number % step == 0:
-            marks.append(f"{resident():.0f}")
-        decoded(records[number % len(records)])
-    CONSOLE.print(f"memory of one process after each {step} decoded clips, MB: {', '.join(marks)}")
+            counts.append(number)
+            marks.append(resident())
+    return counts, marks
+
+
+def memory_of_restarts(records: Sequence[VideoRecord], read: Callable[[VideoRecord], object], restarts: int) -> tuple[list[int], list[float]]:
+    """Memory of the main process as pairs of workers come and go: after how many pairs, and MB."""
     marks = []
-    for _ in range(10):
-        list(DataLoader(Calls(records, decoded), batch_size=4, num_workers=2))
-        marks.append(f"{resident():.0f}")
-    CONSOLE.print(f"memory of the main process after each of 10 pairs of workers, MB: {', '.join(marks)}")
+    for _ in track(range(restarts), "starting workers", console=CONSOLE, transient=True):
+        list(DataLoader(Calls(records, read), batch_size=4, num_workers=2))
+        marks.append(resident())
+    return list(range(1, restarts + 1)), marks
+
+
+def watch_memory(
+    picture: Path | None, records: Sequence[VideoRecord], ways: dict[str, Callable[[VideoRecord], object]], clips: int, restarts: int
+) -> None:
+    """Watch memory over clips and over workers, for each way; a table, and a picture where one is asked for."""
+    one = {name: memory(records, way, clips) for name, way in ways.items()}
+    many = {name: memory_of_restarts(records, way, restarts) for name, way in ways.items()}
+    table = Table(title=f"memory in MB, {clips} clips in one process; the main process over {restarts} pairs of workers")
+    for column in ("way", "after", "first tenth, median", "last tenth, median", "largest"):
+        table.add_column(column, justify="left" if column in ("way", "after") else "right")
+    for after, curves in {"clips": one, "workers": many}.items():
+        for name, (_, marks) in curves.items():
+            tenth = max(1, len(marks) // 10)
+            figures = (np.median(marks[:tenth]), np.median(marks[-tenth:]), max(marks))
+            table.add_row(name, after, *(f"{figure:.1f}" for figure in figures))
+    CONSOLE.print(table)
+    if picture is not None:
+        draw_curves(picture, "memory of the process, MB", {"clips read in one process": one, "pairs of workers started and ended": many})
+        CONSOLE.print(str(picture))
 
 
 def main() -> None:
@@ -185,8 +215,12 @@ def main() -> None:
     parser.add_argument("--root", type=Path, help="data set in EchoNet-Dynamic's format; default: a phantom made for the occasion")
     parser.add_argument("--videos", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory", type=Path, help="watch memory alone and draw it into this file")
     parser.add_argument("--clips", type=int, default=2000, help="clips that the memory of a process is watched over")
+    parser.add_argument("--restarts", type=int, default=10, help="pairs of workers that the memory of the main process is watched over")
     args = parser.parse_args()
+    if args.memory is not None:
+        require_picture(args.memory)
     with tempfile.TemporaryDirectory() as folder:
         root = args.root or Path(folder) / "phantom"
         if args.root is None:
@@ -204,10 +238,12 @@ def main() -> None:
             "decoded, the clip's frames": decoded,
             "decoded, framed and labelled": lambda record: item(read_frames, record),
         }
-        one_process(uncached | cached | {"limit: copied from a bare memory map": memory_map(Path(folder), records)}, records, args.repeats)
-        with_workers(uncached | cached, records, args.repeats)
-        waiting(root, store.folder)
-        memory(records, args.clips)
+        if args.memory is None:
+            one_process(uncached | cached | {"limit: copied from a bare memory map": memory_map(Path(folder), records)}, records, args.repeats)
+            with_workers(uncached | cached, records, args.repeats)
+            waiting(root, store.folder)
+        watched = {"decoded": decoded, "cached": cached["cached, the clip's frames"]}
+        watch_memory(args.memory, records, watched, args.clips, args.restarts)
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ class E3CLI(LightningCLI):
             )
 
     def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401  (the logger's own)
-        """W&B's logger, under the run's name and in its folder unless told otherwise. Not written into the configuration, which other runs read."""
+        """W&B's logger, with the run's name and folder unless it is told others; the configuration, which other runs read, does not hold them."""
         settings["name"] = settings.get("name") or self._get(self.config, "name")
         if settings.get("save_dir", ".") == ".":
             settings["save_dir"] = self.run_folder

@@ -80,6 +80,26 @@ def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: in
     save(figure, path)
 
 
+def draw_curves(path: Path, quantity: str, panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]) -> None:
+    """Curves of one quantity over several things, a panel each, from zero on one scale.
+
+    Args:
+        path: the PNG to write.
+        quantity: what all curves show, with its unit.
+        panels: for each axis label, the curves by name.
+    """
+    figure = plt.figure(figsize=(10, 3.4), layout="constrained")
+    top = 1.2 * max(max(values) for curves in panels.values() for _, values in curves.values())
+    for axes, (label, curves) in zip(figure.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels.items(), strict=True):
+        for (name, (places, values)), style in zip(curves.items(), ("-", "--", ":", "-."), strict=False):
+            axes.plot(places, values, style, label=name, marker="." if len(values) < 60 else None)
+        axes.set(xlabel=label, ylim=(0, top), xlim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right")
+    figure.axes[0].set_ylabel(quantity)
+    save(figure, path)
+
+
 def require_picture(path: Path) -> None:
     """Refuse a picture that could not be written, before what it is to show is computed.
 
