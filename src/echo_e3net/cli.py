@@ -30,7 +30,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from echo_e3net.agent import agent_loggers, agent_run
 from echo_e3net.arguments import PlainParser
 from echo_e3net.callbacks import CONFIG, ENVIRONMENT, ExclusionRecord, RunRecord
-from echo_e3net.checkpoints import CHECKPOINTS, Checkpoints, LastCheckpoint, WholeCheckpoints, best_checkpoint, damage_of, last_checkpoint
+from echo_e3net.checkpoints import CHECKPOINTS, LAST, Checkpoints, LastCheckpoint, WholeCheckpoints, best_checkpoint, damage_of, last_checkpoint
 from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
@@ -166,9 +166,8 @@ class E3CLI(LightningCLI):
         wanted = wanted or "best"
         found = best_checkpoint(folder) if wanted == "best" else last_checkpoint(folder) if wanted == "last" else Path(wanted)
         if found is None or not found.is_file():
-            raise InputError(
-                f"--ckpt_path {wanted}: {found or folder} is not there. Train the run first (echo-e3net fit), give its --name, or a file."
-            )
+            place = found or (folder if wanted == "best" else folder / f"{LAST}.ckpt")
+            raise InputError(f"--ckpt_path {wanted}: {place} is not there. Train the run first (echo-e3net fit), give its --name, or a file.")
         if wanted != "last" and (damage := damage_of(found)):
             raise InputError(f"{found}: not a whole checkpoint ({damage}). Use another, or --ckpt_path last.")
         return str(found)
