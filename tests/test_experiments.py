@@ -1,7 +1,12 @@
 """Every configuration is read by the real command line, says only what it changes, and has a row in experiments/README.md."""
 
+<<<<<<< HEAD
 import os
 import sys
+=======
+import importlib
+import inspect
+>>>>>>> fixes
 from pathlib import Path
 
 import pytest
@@ -34,26 +39,91 @@ def flat(config, prefix=""):
     return {name: value for key, part in config.items() for name, value in flat(part, f"{prefix}.{key}".lstrip(".")).items()}
 
 
+RESOLVED = {}
+
+
 @pytest.fixture
 def resolved(command):
+    """What configurations laid over each other come to, every value of it."""
+
     def resolve(*paths):
-        configs = [word for path in paths for word in ("--config", path)]
-        assert command("fit", *configs, "--print_config")[0] == 0
-        return flat(yaml.safe_load(command.output))
+        if paths not in RESOLVED:
+            configs = [word for path in paths for word in ("--config", path)]
+            assert command("fit", *configs, "--print_config")[0] == 0
+            RESOLVED[paths] = yaml.safe_load(command.output)
+        return RESOLVED[paths]
 
     return resolve
 
 
+def node(config, name):
+    """What a dotted name leads to; None where it leads nowhere."""
+    for part in name.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
+
+
+def swaps(base, both):
+    """Names of the nodes that are of another class than in the base."""
+    classes = [name.removesuffix(".class_path") for name in flat(both) if name.endswith(".class_path")]
+    return [name for name in classes if node(base, f"{name}.class_path") != node(both, f"{name}.class_path")]
+
+
+def defaults(class_path):
+    """The defaults of a class's arguments, as YAML holds them."""
+    module, _, name = class_path.rpartition(".")
+    parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
+    return {name: list(p.default) if isinstance(p.default, tuple) else p.default for name, p in parameters.items() if p.default is not p.empty}
+
+
+def not_asked_for(base, both, overlay):
+    """What an overlay changes without stating it, and what a swapped class inherits from the one before: keys that must not be there."""
+    before, after, stated = flat(base), flat(both), flat(overlay)
+    leaks = set()
+    for name in swaps(base, both):
+        new = defaults(node(both, f"{name}.class_path"))
+        arguments = {f"{name}.init_args.{key}": (key, value) for key, value in (node(both, f"{name}.init_args") or {}).items()}
+        leaks |= {
+            path
+            for path, (key, value) in arguments.items()
+            if node(overlay, path) is None and path not in stated and not (key in new and new[key] == value)
+        }
+    inside = tuple(f"{name}." for name in [*swaps(base, both), *(name for name, value in stated.items() if value is None)])
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    return leaks | {name for name in changed if name not in stated and not f"{name}.".startswith(inside)}
+
+
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_an_overlay_changes_only_what_it_states(overlay, resolved):
-    base, both = resolved(BASE), resolved(BASE, overlay)
-    stated = flat(yaml.safe_load(overlay.read_text()))
-    swapped = [name.rsplit(".", 1)[0] for name in stated if name.endswith("class_path")]
-    swapped += [name for name, value in stated.items() if value is None]
-    changed = {name for name in base.keys() | both.keys() if base.get(name) != both.get(name)}
-    assert changed, "an overlay that changes nothing"
-    assert not {name for name in changed if name not in stated and not name.startswith(tuple(swapped)) and name not in swapped}
-    assert all(both[name] == value for name, value in stated.items())
+    base, both, stated = resolved(BASE), resolved(BASE, overlay), yaml.safe_load(overlay.read_text())
+    assert flat(base) != flat(both), "an overlay that changes nothing"
+    assert not_asked_for(base, both, stated) == set()
+    assert all(flat(both)[name] == value for name, value in flat(stated).items())
+
+
+@pytest.mark.parametrize(
+    ("overlay", "leaks"),
+    [
+        ("{class_path: torch.optim.SGD, init_args: {lr: 0.1}}", {"weight_decay"}),
+        ("{class_path: torch.optim.SGD}", {"lr", "weight_decay"}),
+        ("{class_path: torch.optim.SGD, init_args: {lr: 0.1, weight_decay: 0.0}}", set()),
+        ("{class_path: torch.optim.SGD, init_args: {lr: 0.001, weight_decay: 0.05, momentum: 0.9}}", set()),
+    ],
+)
+def test_the_guard_sees_what_a_swapped_class_inherits(overlay, leaks, resolved, tmp_path):
+    """SGD takes AdamW's weight decay where the overlay does not state its own."""
+    path = tmp_path / "sgd.yaml"
+    path.write_text(f"model: {{optimizer: {overlay}}}")
+    found = not_asked_for(resolved(BASE), resolved(BASE, path), yaml.safe_load(path.read_text()))
+    assert found == {f"model.optimizer.init_args.{name}" for name in leaks}
+
+
+def test_the_guard_sees_what_changes_unasked():
+    """As where a dict in an overlay replaces the one before, whole."""
+    base = {"data": {"frames": 32, "size": 112}, "terms": {"ef": 1, "timing": 2}}
+    assert not_asked_for(base, {"data": {"frames": 16, "size": 112}, "terms": base["terms"]}, {"data": {"frames": 16}}) == set()
+    assert not_asked_for(base, {"data": base["data"], "terms": {"timing": None}}, {"terms": {"timing": None}}) == {"terms.ef"}
+    assert not_asked_for(base, {"data": {"frames": 16, "size": 64}, "terms": base["terms"]}, {"data": {"frames": 16}}) == {"data.size"}
 
 
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
