@@ -1,6 +1,7 @@
 """Shared fixtures: one small phantom data set a session, and the command line with its output."""
 
 import logging
+import signal
 import sys
 
 import pytest
@@ -39,6 +40,12 @@ model:
       volume_ratio: {class_path: echo_e3net.losses.VolumeRatioTerm}
       timing: {class_path: echo_e3net.losses.TimingTerm}
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_interrupts():
+    """Let SIGINT raise KeyboardInterrupt also where the tests run in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
