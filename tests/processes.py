@@ -38,9 +38,9 @@ def end(process):
     process.wait()
 
 
-def weights(folder: Path, name="last.ckpt"):
-    """The weights and buffers of a checkpoint of the run ``tiny``."""
-    return torch.load(folder / "runs/tiny/checkpoints" / name, weights_only=True)["state_dict"]
+def weights(folder: Path, runs="runs"):
+    """The weights and buffers of the last checkpoint of the run ``tiny``."""
+    return torch.load(folder / runs / "tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
 
 def same(first, second):

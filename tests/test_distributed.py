@@ -21,9 +21,9 @@ from tests.processes import end, run, start, weights
 
 RANKS = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
 SGD = ("--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", 0.01)
-TOLERANCE = 1e-5
-"""Of a weight after the two steps of an epoch: gradients are summed in another order (6e-8 after one step), and each step makes more of it. With SGD: AdamW
-divides by a gradient's size, and makes steps of the rounding of gradients that are zero (biases of attention keys)."""
+TOLERANCE = 1e-6
+"""Of a weight after one step: gradients are summed in another order. Each further step multiplies it, and the loss curve is compared more loosely.
+With SGD: AdamW divides by a gradient's size, and makes steps of the rounding of gradients that are zero (biases of attention keys)."""
 
 
 def beside(rank, folder, body):
@@ -83,12 +83,14 @@ def test_one_and_two_ranks_train_alike(tmp_path, tiny, phantom_root):
     for folder, ranks, batch in ((one, (), 4), (two, RANKS, 2)):
         code, output = run(folder, "fit", *args, "--data.batch_size", batch, *ranks)
         assert code == 0, output
-    for (name, first), second in zip(weights(one, "before_last.ckpt").items(), weights(two, "before_last.ckpt").values(), strict=True):
+        code, output = run(folder, "fit", *args, "--data.batch_size", batch, *ranks, "--runs", "one_step", "--trainer.max_steps", 1)
+        assert code == 0, output
+    for (name, first), second in zip(weights(one, runs="one_step").items(), weights(two, runs="one_step").values(), strict=True):
         torch.testing.assert_close(first, second, atol=TOLERANCE, rtol=0, msg=name)
     first, second = (pd.read_csv(folder / "runs/tiny/logs/version_0/metrics.csv") for folder in (one, two))
     assert list(first) == list(second)
     assert first["train/loss/total"].notna().sum() > 2
-    pd.testing.assert_frame_equal(first, second, atol=1e-3, rtol=1e-3)
+    pd.testing.assert_frame_equal(first, second, atol=1e-3, rtol=1e-2)
 
 
 @pytest.mark.slow

@@ -36,7 +36,8 @@ def sbatch(tmp_path):
             "SLURM_TMPDIR": str(tmp_path / "scratch"),
             "PYTHONPATH": str(ROOT / "src"),
         }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "WANDB_", "OMP_"))}
+        ours = ("SLURM_", "WANDB_", "OMP_", "VENV", "CACHE", "MAX_RESTARTS")  # make exports VENV
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         done = subprocess.run([tmp_path / "bin" / "sbatch", *map(str, words)], cwd=tmp_path, env=kept | own | variables, timeout=240, check=False)
         return done.returncode, {path.stem: path.read_text() for path in (tmp_path / "spool").glob("*.out")}
 
