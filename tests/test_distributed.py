@@ -21,9 +21,9 @@ from tests.processes import end, run, start, weights
 
 RANKS = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
 SGD = ("--model.optimizer", "torch.optim.SGD", "--model.optimizer.lr", 0.01)
-TOLERANCE = 1e-6
-"""Of a weight after one step: gradients are summed in another order. Each further step multiplies it, and the loss curve is compared more loosely.
-With SGD: AdamW divides by a gradient's size, and makes steps of the rounding of gradients that are zero (biases of attention keys)."""
+TOLERANCE = 1e-5
+"""Of a weight: gradients are summed in another order. With SGD: AdamW divides by a gradient's size, and makes steps of the rounding of gradients that are
+zero (biases of attention keys)."""
 
 
 def beside(rank, folder, body):
@@ -73,24 +73,37 @@ def test_every_clip_is_evaluated_once_and_all_ranks_take_as_many_steps(clips, ra
     assert sorted(number for part in dealt for number in part if number >= 0) == list(range(clips))
 
 
+@pytest.fixture
+def both(tmp_path, tiny):
+    """Train on one rank and on two with the same global batch: 4 clips on one, 2 on each of two; returns the two folders."""
+
+    def train(*args):
+        folders = tmp_path / "one", tmp_path / "two"
+        for folder, ranks, batch in zip(folders, ((), RANKS), (4, 2), strict=True):
+            folder.mkdir()
+            code, output = run(folder, "fit", *tiny, "--trainer.precision", "32-true", *SGD, *args, "--data.batch_size", batch, *ranks)
+            assert code == 0, output
+        return folders
+
+    return train
+
+
 @pytest.mark.slow
-def test_one_and_two_ranks_train_alike(tmp_path, tiny, phantom_root):
-    """The same global batch: 4 clips on one rank, 2 on each of two. Half of the videos are not traced, so labels are shared out unevenly."""
-    args = (*tiny, "--data.root", half_traced(phantom_root, tmp_path / "half"), "--trainer.precision", "32-true", *SGD)
-    one, two = tmp_path / "one", tmp_path / "two"
-    one.mkdir()
-    two.mkdir()
-    for folder, ranks, batch in ((one, (), 4), (two, RANKS, 2)):
-        code, output = run(folder, "fit", *args, "--data.batch_size", batch, *ranks)
-        assert code == 0, output
-        code, output = run(folder, "fit", *args, "--data.batch_size", batch, *ranks, "--runs", "one_step", "--trainer.max_steps", 1)
-        assert code == 0, output
-    for (name, first), second in zip(weights(one, runs="one_step").items(), weights(two, runs="one_step").values(), strict=True):
+def test_one_and_two_ranks_train_alike(both):
+    one, two = both()
+    for (name, first), second in zip(weights(one).items(), weights(two).values(), strict=True):
         torch.testing.assert_close(first, second, atol=TOLERANCE, rtol=0, msg=name)
     first, second = (pd.read_csv(folder / "runs/tiny/logs/version_0/metrics.csv") for folder in (one, two))
-    assert list(first) == list(second)
-    assert first["train/loss/total"].notna().sum() > 2
-    pd.testing.assert_frame_equal(first, second, atol=1e-3, rtol=1e-2)
+    assert first["train/loss/total"].notna().sum() == 4
+    pd.testing.assert_frame_equal(first, second, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_labels_that_are_shared_out_unevenly_count_alike(both, phantom_root, tmp_path):
+    """Every second video is not traced. One step: here rounding grows a thousandfold a step, with two threads instead of two ranks as well."""
+    one, two = both("--data.root", half_traced(phantom_root, tmp_path / "half"), "--trainer.max_steps", 1)
+    for (name, first), second in zip(weights(one).items(), weights(two).values(), strict=True):
+        torch.testing.assert_close(first, second, atol=TOLERANCE, rtol=0, msg=name)
 
 
 @pytest.mark.slow
