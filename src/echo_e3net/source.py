@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-BESIDE = ("__main__.py", "doctor", "draw.py", "figures.py", "main.py", "processes.py", "report.py", "study", "sweep")
+BESIDE = ("__main__.py", "doctor", "draw.py", "figures", "main.py", "processes.py", "report.py", "study", "sweep")
 """What neither trains nor tests a network: a change there leaves results as they are."""
 
 
