@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from sklearn import metrics as reference
 
-from echo_e3net.metrics import VideoTable, average_clips, ef_scores
+from echo_e3net.metrics import VideoTable, average_clips, ef_scores, score_intervals
 
 
 @pytest.fixture
@@ -55,3 +56,23 @@ def test_unlabelled_videos_and_single_videos():
     assert (scores.n, scores.mae) == (1, 5.0)
     assert scores.r2 != scores.r2
     assert ef_scores(torch.tensor([50.0]), torch.tensor([torch.nan])).n == 0
+
+
+def test_intervals_agree_with_scipy(clips):
+    _, values = average_clips(*clips)
+    prediction, target = values[:, 0].numpy(), values[:, 1].numpy()
+    found = score_intervals(values[:, 0], values[:, 1])
+    functions = {"mae": reference.mean_absolute_error, "rmse": lambda t, p: reference.mean_squared_error(t, p) ** 0.5, "r2": reference.r2_score}
+    for name, function in functions.items():
+        theirs = stats.bootstrap((target, prediction), function, paired=True, vectorized=False, n_resamples=3000, method="percentile", rng=1)
+        spread = theirs.confidence_interval.high - theirs.confidence_interval.low
+        assert found[name] == pytest.approx(theirs.confidence_interval, abs=0.12 * spread)
+
+
+def test_intervals_depend_on_the_table_alone(clips):
+    _, values = average_clips(*clips)
+    values = torch.cat([values, torch.tensor([[50.0, torch.nan, 50.0]])])
+    before = torch.get_rng_state()
+    assert score_intervals(values[:, 0], values[:, 1]) == score_intervals(values[:-1, 0], values[:-1, 1])
+    assert torch.equal(torch.get_rng_state(), before)
+    assert score_intervals(values[:1, 0], values[:1, 1]) == {}

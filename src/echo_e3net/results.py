@@ -37,7 +37,7 @@ from echo_e3net.distributed import gather_rows
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.losses import in_traced_beat
-from echo_e3net.metrics import ef_scores
+from echo_e3net.metrics import ef_scores, score_intervals
 from echo_e3net.system import E3System, geometry_ef
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 
@@ -239,6 +239,8 @@ def test_metrics(values: Tensor, training_mean: float) -> dict[str, Any]:
     for prefix, prediction in named.items():
         scores = ef_scores(prediction, values[:, 1])
         figures |= {f"{prefix}ef_{name}": shorten(getattr(scores, name), 4) for name in ("mae", "rmse", "r2")}
+    intervals = score_intervals(values[:, 0], values[:, 1])
+    figures |= {f"ef_{name}_95": [shorten(low, 4), shorten(high, 4)] for name, (low, high) in intervals.items()}
     return figures
 
 
