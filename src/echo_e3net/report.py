@@ -72,9 +72,7 @@ def score_table(metrics: Mapping[str, Any]) -> Table:
         if figures[0] is not None:
             table.add_row(name, *(f"{figure:.2f}" if figure is not None else "-" for figure in figures))
         if not prefix and "ef_mae_95" in metrics:
-            table.add_row(
-                "  95 % interval over videos", *("{:.2f} to {:.2f}".format(*metrics[f"ef_{name}_95"]) for name in ("mae", "rmse", "r2"))
-            )
+            table.add_row("  95 % interval over videos", *("{:.2f} to {:.2f}".format(*metrics[f"ef_{name}_95"]) for name in ("mae", "rmse", "r2")))
     parts = ["no video with an EF of 40 % or below"]
     if metrics["low_ef_n"]:
         parts = [f"EF of 40 % and below: MAE {metrics['low_ef_mae']:.2f}, bias {metrics['low_ef_bias']:+.2f} ({metrics['low_ef_n']} videos)"]
