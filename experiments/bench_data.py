@@ -24,19 +24,21 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from echo_e3net.cli import NetworkCLI
+from echo_e3net.cli.training_cli import NetworkCLI
 from echo_e3net.data.cache import FrameCache
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
-from echo_e3net.data.phantom import phantom
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan
-from echo_e3net.figures import draw_curves, require_picture
+from echo_e3net.phantom import phantom
+from echo_e3net.reporting import draw_curves, require_picture
 
 SPAN = ClipSpan(32, 2)
 CONSOLE = Console(width=120)
-CONFIGS = [word for name in ("e3net", "quickstart") for word in ("--config", str(Path(__file__).parent / f"{name}.yaml"))]
+CONFIGS = [
+    word for name in ("e3net", "quickstart") for word in ("--config", str(Path(__file__).parent / f"{name}.yaml"))
+]
 
 
 class Calls(Dataset[torch.Tensor]):
@@ -112,7 +114,9 @@ def one_process(ways: dict[str, Callable[[VideoRecord], object]], records: Seque
     CONSOLE.print(table)
 
 
-def with_workers(ways: dict[str, Callable[[VideoRecord], object]], records: Sequence[VideoRecord], repeats: int) -> None:
+def with_workers(
+    ways: dict[str, Callable[[VideoRecord], object]], records: Sequence[VideoRecord], repeats: int
+) -> None:
     """Clips a second through a loader, for some numbers of workers."""
     table = Table(title=f"through a loader, clips a second, median of {repeats} passes")
     table.add_column("way")
@@ -123,7 +127,9 @@ def with_workers(ways: dict[str, Callable[[VideoRecord], object]], records: Sequ
         cells = []
         for count in counts:
             times = 20 if name.startswith("cached") else 2
-            loader = DataLoader(Calls(records, way, times), batch_size=4, num_workers=count, persistent_workers=count > 0)
+            loader = DataLoader(
+                Calls(records, way, times), batch_size=4, num_workers=count, persistent_workers=count > 0
+            )
             list(loader)  # workers are up
             passes = []
             for _ in range(repeats):
@@ -137,8 +143,8 @@ def with_workers(ways: dict[str, Callable[[VideoRecord], object]], records: Sequ
 
 def waiting(root: Path, folder: Path, steps: int = 24) -> None:
     """The share of a training step that is spent waiting for the next batch, with two workers, decoded and cached."""
-    for name, extra in {"decoded": [], "cached": ["--data.cache", str(folder)]}.items():
-        cli = NetworkCLI("bench", "", [*CONFIGS, "--data.root", str(root), "--data.workers", "2", *extra])
+    for name, extra in {"decoded": [], "cached": ["--data.cache.folder", str(folder)]}.items():
+        cli = NetworkCLI("bench", "", [*CONFIGS, "--data.root", str(root), "--data.loader.workers", "2", *extra])
         cli.data.setup("fit")
         network, loss = cli.network.train(), cli.config_init.model.loss
         optimizer = torch.optim.AdamW(network.parameters())
@@ -159,7 +165,9 @@ def waiting(root: Path, folder: Path, steps: int = 24) -> None:
                 value.backward()
                 optimizer.step()
             total = time.perf_counter() - start
-        CONSOLE.print(f"training on the CPU at 64 px, 2 workers, {name}: {100 * waited / total:.2f} % of a step is spent waiting for data")
+        CONSOLE.print(
+            f"training on the CPU at 64 px, 2 workers, {name}: {100 * waited / total:.2f} % of a step is spent waiting for data"
+        )
 
 
 def resident() -> float:
@@ -168,7 +176,9 @@ def resident() -> float:
     return pages * 4096 / 1e6
 
 
-def memory(records: Sequence[VideoRecord], read: Callable[[VideoRecord], object], clips: int) -> tuple[list[int], list[float]]:
+def memory(
+    records: Sequence[VideoRecord], read: Callable[[VideoRecord], object], clips: int
+) -> tuple[list[int], list[float]]:
     """Memory of a process that reads clip after clip: after how many, and MB."""
     step = max(1, clips // 200)
     counts, marks = [], []
@@ -180,7 +190,9 @@ def memory(records: Sequence[VideoRecord], read: Callable[[VideoRecord], object]
     return counts, marks
 
 
-def memory_of_restarts(records: Sequence[VideoRecord], read: Callable[[VideoRecord], object], restarts: int) -> tuple[list[int], list[float]]:
+def memory_of_restarts(
+    records: Sequence[VideoRecord], read: Callable[[VideoRecord], object], restarts: int
+) -> tuple[list[int], list[float]]:
     """Memory of the main process as pairs of workers come and go: after how many pairs, and MB."""
     marks = []
     for _ in track(range(restarts), "starting workers", console=CONSOLE, transient=True):
@@ -190,12 +202,18 @@ def memory_of_restarts(records: Sequence[VideoRecord], read: Callable[[VideoReco
 
 
 def watch_memory(
-    picture: Path | None, records: Sequence[VideoRecord], ways: dict[str, Callable[[VideoRecord], object]], clips: int, restarts: int
+    picture: Path | None,
+    records: Sequence[VideoRecord],
+    ways: dict[str, Callable[[VideoRecord], object]],
+    clips: int,
+    restarts: int,
 ) -> None:
     """Watch memory over clips and over workers, for each way; a table, and a picture where one is asked for."""
     one = {name: memory(records, way, clips) for name, way in ways.items()}
     many = {name: memory_of_restarts(records, way, restarts) for name, way in ways.items()}
-    table = Table(title=f"memory in MB, {clips} clips in one process; the main process over {restarts} pairs of workers")
+    table = Table(
+        title=f"memory in MB, {clips} clips in one process; the main process over {restarts} pairs of workers"
+    )
     for column in ("way", "after", "first tenth, median", "last tenth, median", "largest"):
         table.add_column(column, justify="left" if column in ("way", "after") else "right")
     for after, curves in {"clips": one, "workers": many}.items():
@@ -205,19 +223,27 @@ def watch_memory(
             table.add_row(name, after, *(f"{figure:.1f}" for figure in figures))
     CONSOLE.print(table)
     if picture is not None:
-        draw_curves(picture, "memory of the process, MB", {"clips read in one process": one, "pairs of workers started and ended": many})
+        draw_curves(
+            picture,
+            "memory of the process, MB",
+            {"clips read in one process": one, "pairs of workers started and ended": many},
+        )
         CONSOLE.print(str(picture))
 
 
 def main() -> None:
     """Measure everything in one run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, help="data set in EchoNet-Dynamic's format; default: a phantom made for the occasion")
+    parser.add_argument(
+        "--root", type=Path, help="data set in EchoNet-Dynamic's format; default: a phantom made for the occasion"
+    )
     parser.add_argument("--videos", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", type=Path, help="watch memory alone and draw it into this file")
     parser.add_argument("--clips", type=int, default=2000, help="clips that the memory of a process is watched over")
-    parser.add_argument("--restarts", type=int, default=10, help="pairs of workers that the memory of the main process is watched over")
+    parser.add_argument(
+        "--restarts", type=int, default=10, help="pairs of workers that the memory of the main process is watched over"
+    )
     args = parser.parse_args()
     if args.memory is not None:
         require_picture(args.memory)
@@ -239,7 +265,11 @@ def main() -> None:
             "decoded, framed and labelled": lambda record: item(read_frames, record),
         }
         if args.memory is None:
-            one_process(uncached | cached | {"limit: copied from a bare memory map": memory_map(Path(folder), records)}, records, args.repeats)
+            one_process(
+                uncached | cached | {"limit: copied from a bare memory map": memory_map(Path(folder), records)},
+                records,
+                args.repeats,
+            )
             with_workers(uncached | cached, records, args.repeats)
             waiting(root, store.folder)
         watched = {"decoded": decoded, "cached": cached["cached, the clip's frames"]}

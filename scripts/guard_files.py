@@ -148,7 +148,9 @@ def tracked() -> list[Path]:
     """The files that git tracks in the current folder's repository, less those deleted in the work tree."""
     listed = subprocess.run(["git", "ls-files", "-z"], check=False, capture_output=True, text=True)
     if listed.returncode:
-        sys.exit(f"guard_files: git cannot list this folder's files; name them, or run in a git checkout. {listed.stderr.strip()}")
+        sys.exit(
+            f"guard_files: git cannot list this folder's files; name them, or run in a git checkout. {listed.stderr.strip()}"
+        )
     return [path for name in listed.stdout.split("\0") if name and ((path := Path(name)).exists() or path.is_symlink())]
 
 
@@ -160,7 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for refusal in found:
         print(refusal, file=sys.stderr)
     refused = len({refusal.path for refusal in found})
-    print(f"guard_files: {refused} of {len(paths)} files refused" if refused else f"guard_files: {len(paths)} files, none refused")
+    print(
+        f"guard_files: {refused} of {len(paths)} files refused"
+        if refused
+        else f"guard_files: {len(paths)} files, none refused"
+    )
     return 1 if found else 0
 
 

@@ -7,18 +7,20 @@ import sys
 import pytest
 import torch
 
-import echo_e3net.cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
-from echo_e3net.data.phantom import phantom
-from echo_e3net.main import main
+import echo_e3net.cli.training_cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
+from echo_e3net.cli.main import main
+from echo_e3net.phantom import phantom
 from tests.foreign import phantom_plans, write_camus, write_pediatric
 
-torch.set_num_threads(1)  # networks here are tiny, and threads that wait for each other on a busy machine cost more than they bring
+torch.set_num_threads(
+    1
+)  # networks here are tiny, and threads that wait for each other on a busy machine cost more than they bring
 
 
 TINY = """
 seed_everything: 1
 trainer: {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data: {frames: 8, period: 2, size: 64, batch_size: 4, workers: 0}
+data: {clip: {frames: 8, period: 2, size: 64}, loader: {batch_size: 4, workers: 0}}
 model:
   network:
     class_path: echo_e3net.nn.network.E3Net

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from echo_e3net.data.frames import read_frames
-from echo_e3net.data.phantom.look import LOOKS
-from echo_e3net.data.phantom.render import plan_video
+from echo_e3net.phantom.look import LOOKS
+from echo_e3net.phantom.render import plan_video
 from tests.outlines import atrium_mask, border_polygon, filled
 
 SPLITS = {"TRAIN": "training", "VAL": "validation", "TEST": "testing"}
@@ -35,7 +35,9 @@ def write_pediatric(root, phantom_root, plans, splits):
         for frame in (plan.ejection.es, plan.ejection.ed):
             polygon = border_polygon(plan.borders()[frame], 20 * (index % 2))
             points += [[f"{plan.name}.avi", f"{x:.3f}", f"{y:.3f}", frame] for x, y in polygon]
-    pd.DataFrame(rows, columns=["FileName", "EF", "Sex", "Age", "Weight", "Height", "Split"]).to_csv(folder / "FileList.csv", index=False)
+    pd.DataFrame(rows, columns=["FileName", "EF", "Sex", "Age", "Weight", "Height", "Split"]).to_csv(
+        folder / "FileList.csv", index=False
+    )
     pd.DataFrame(points, columns=["FileName", "X", "Y", "Frame"]).to_csv(folder / "VolumeTracings.csv", index=False)
 
 
@@ -55,8 +57,16 @@ def write_camus(root, phantom_root, plans, splits, rows=2):
         save(folder / f"{patient}_4CH_half_sequence.nii.gz", np.repeat(frames, rows, 1), zooms)
         for phase, frame in (("ED", ed), ("ES", es)):
             save(folder / f"{patient}_4CH_{phase}_gt.nii.gz", mask(plan, frame, rows), zooms)
-        info = number | {"NbFrame": len(frames), "Sex": "F", "Age": 56, "ImageQuality": "Good", "EF": round(plan.ejection.ef_percent, 1)}
-        (folder / "Info_4CH.cfg").write_text("".join(f"{k}: {v}\n" for k, v in (info | {"FrameRate": float(plan.scan.fps)}).items()))
+        info = number | {
+            "NbFrame": len(frames),
+            "Sex": "F",
+            "Age": 56,
+            "ImageQuality": "Good",
+            "EF": round(plan.ejection.ef_percent, 1),
+        }
+        (folder / "Info_4CH.cfg").write_text(
+            "".join(f"{k}: {v}\n" for k, v in (info | {"FrameRate": float(plan.scan.fps)}).items())
+        )
     (root / "database_split").mkdir()
     for name, patients in lists.items():
         (root / "database_split" / f"subgroup_{name}.txt").write_text("\n".join(patients))

@@ -17,7 +17,9 @@ def border_polygon(landmarks, base=0):
 
 def filled(polygon, shape, grid=8):
     """The pixels whose centres lie inside a polygon."""
-    fine = fill_polygon((shape[0] * grid, shape[1] * grid), ((np.asarray(polygon) + 0.5) * grid - 0.5).astype(np.float32))
+    fine = fill_polygon(
+        (shape[0] * grid, shape[1] * grid), ((np.asarray(polygon) + 0.5) * grid - 0.5).astype(np.float32)
+    )
     return fine.reshape(shape[0], grid, shape[1], grid).mean((1, 3)) >= 0.5
 
 

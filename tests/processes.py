@@ -18,7 +18,14 @@ def start(folder: Path, *args, **environment):
     """Start ``echo-e3net`` in a folder; its output goes to out.txt there."""
     words = [sys.executable, "-m", "echo_e3net", *map(str, args)]
     with (folder / "out.txt").open("a") as out:
-        return subprocess.Popen(words, cwd=folder, env={**os.environ, **ALONE, **environment}, stdout=out, stderr=out, start_new_session=True)
+        return subprocess.Popen(
+            words,
+            cwd=folder,
+            env={**os.environ, **ALONE, **environment},
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
 
 
 def run(folder: Path, *args, **environment):

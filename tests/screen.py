@@ -5,8 +5,8 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from echo_e3net.data.phantom.render import plan_video, render
-from echo_e3net.data.phantom.sector import SIZE, sector_of
+from echo_e3net.phantom.render import plan_video, render
+from echo_e3net.phantom.sector import SIZE, sector_of
 
 NAME = "DOE^JANE"
 FRAMES = 32
@@ -59,7 +59,9 @@ def screen(shape=(480, 640), corner=CORNER, side=SIDE, index=0, frames=FRAMES, g
         write(picture, f"HR {60 + t // 6}", shape[1] - 110, 20, (80, 255, 80))
         for mark in range(0, side, 20):  # depth scale
             cv2.line(picture, (shape[1] - 20, corner[0] + mark), (shape[1] - 12, corner[0] + mark), (200, 200, 200), 1)
-        picture[shape[0] // 3 : shape[0] // 3 + 80, 8:16] = np.linspace(255, 0, 80).astype(np.uint8)[:, None, None]  # grey bar
+        picture[shape[0] // 3 : shape[0] // 3 + 80, 8:16] = np.linspace(255, 0, 80).astype(np.uint8)[
+            :, None, None
+        ]  # grey bar
         if ecg:
             trace(picture, t, frames)
     return out
@@ -73,7 +75,12 @@ def trace(picture, t, frames):
     """An ECG along the bottom that is drawn anew from the left once in 32 frames."""
     height, width = picture.shape[:2]
     x = np.arange(width)
-    y = height - 22 - 18 * np.exp(-(((x + 17 * (x > width * (t % 32) / 32)) % 160 - 40) ** 2) / 12) - 4 * np.sin(x / 25) ** 4
+    y = (
+        height
+        - 22
+        - 18 * np.exp(-(((x + 17 * (x > width * (t % 32) / 32)) % 160 - 40) ** 2) / 12)
+        - 4 * np.sin(x / 25) ** 4
+    )
     line = np.stack([x, y], -1).round().astype(np.int32)
     now = int(width * (t % 32) / 32)
     for piece in (line[: max(0, now - 8)], line[now + 8 :]):

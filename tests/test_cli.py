@@ -16,9 +16,9 @@ import wandb
 import yaml
 
 from echo_e3net import geometry
+from echo_e3net.cli.main import list_videos
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.tracings import canonical_landmarks
-from echo_e3net.main import list_videos
 
 
 def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
@@ -27,7 +27,7 @@ def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
     assert (run / "checkpoints" / "last.ckpt").exists()
     assert len(list((run / "checkpoints").glob("epoch=*-rmse=*.ckpt"))) == 1
     resolved = yaml.safe_load((run / "resolved_config.yaml").read_text())
-    assert resolved["data"]["frames"] == 8
+    assert resolved["data"]["clip"]["frames"] == 8
     assert json.loads((run / "environment.json").read_text())[0]["stage"] == "fit"
 
     assert command("test", *tiny)[0] == 0
@@ -63,7 +63,10 @@ def check_tracings(path, predicted):
     """The tracings are EchoNet's 21 segments a contour, and give the geometry EF of the table."""
     tracings = pd.read_csv(path)
     columns = ["X1", "Y1", "X2", "Y2"]
-    groups = {key: torch.tensor(rows[columns].to_numpy(), dtype=torch.float32) for key, rows in tracings.groupby(["FileName", "Phase", "Border"])}
+    groups = {
+        key: torch.tensor(rows[columns].to_numpy(), dtype=torch.float32)
+        for key, rows in tracings.groupby(["FileName", "Phase", "Border"])
+    }
     assert len(groups) == len(predicted) * 4
     for _, row in predicted.iterrows():
         ed, es = (landmarks_of(groups[row["name"], phase, "endo"]) for phase in ("ED", "ES"))
@@ -107,8 +110,8 @@ def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
 
 def test_other_clips_than_in_training_are_named(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
-    with pytest.warns(UserWarning, match=r"data.period is 1, but the run was trained with 2"):
-        assert command("test", *tiny, "--data.period", 1)[0] == 0
+    with pytest.warns(UserWarning, match=r"data.clip.period is 1, but the run was trained with 2"):
+        assert command("test", *tiny, "--data.clip.period", 1)[0] == 0
     metrics = json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
     assert (metrics["frames"], metrics["period"], metrics["size"]) == (8, 1, 64)
 
@@ -148,7 +151,7 @@ def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, t
 
 def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
-    clips = ("--data.eval_clips", "echo_e3net.data.sampling.EvenClips", "--data.eval_clips.clips", 3)
+    clips = ("--data.clip.evaluation", "echo_e3net.data.sampling.EvenClips", "--data.clip.evaluation.clips", 3)
     assert command("test", *tiny, *clips)[0] == 0
     table = pd.read_csv(tmp_path / "runs/tiny/test_videos.csv")
     assert table["clips"].max() == 3
@@ -159,7 +162,11 @@ def test_the_python_example_of_the_readme(command, tiny, phantom_root):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     text = (Path(__file__).parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]
     video = next((phantom_root / "Videos").glob("*.avi"))
-    for old, new in {"runs/first": "runs/tiny", "clip.avi": str(video), "np.arange(0, 64, 2)": "np.arange(0, 16, 2)"}.items():
+    for old, new in {
+        "runs/first": "runs/tiny",
+        "clip.avi": str(video),
+        "np.arange(0, 64, 2)": "np.arange(0, 16, 2)",
+    }.items():
         assert old in text
         text = text.replace(old, new)
     names = {}
@@ -180,8 +187,8 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
     ("change", "message"),
     [
         (("--data.root", "nowhere"), "nowhere: no such folder"),
-        (("--data.frames", 200), "spans 399 frames, but the longest video of the train split"),
-        (("--data.frames", 4), "frames must be ≥ 8"),
+        (("--data.clip.frames", 200), "spans 399 frames, but the longest video of the train split"),
+        (("--data.clip.frames", 4), "frames 4"),
         (("--model.network.detector.layers", 0), "layers is 0"),
         (("--model.network.detector.level", 7), "detector: level is 7"),
         (("--model.network.detector.timing_level", 9), "detector: timing_level is 9"),
@@ -189,9 +196,15 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
         (("--model.network.aggregator.dim", 30), "dim 30 is not a multiple"),
         (("--model.network.backbone.hybrid_channels", "[8, 41]"), "channels 41 is not a multiple of heads 4"),
         (("--model.network.backbone.init_args.stem_channels", 0), "backbone: stem_channels is 0"),
-        (("--model.network.backbone.init_args.spatial_attention.grid", "[0, 4, 4]"), "SpatialAttention: grid is (0, 4, 4)"),
+        (
+            ("--model.network.backbone.init_args.spatial_attention.grid", "[0, 4, 4]"),
+            "SpatialAttention: grid is (0, 4, 4)",
+        ),
         (("--ckpt_path", "last"), "last.ckpt is not there"),
-        (("--model.network.detector", "null"), "the loss terms ['landmarks', 'timing', 'volume_ratio'] have nothing to judge"),
+        (
+            ("--model.network.detector", "null"),
+            "the loss terms ['landmarks', 'timing', 'volume_ratio'] have nothing to judge",
+        ),
         (("--model.network.backbone.temporal_strides", "[1, 1]"), "temporal_strides [1, 1]"),
         (("--model.loss.ef.wieght", 3), "wieght"),
     ],
@@ -236,7 +249,7 @@ def test_what_the_system_refuses_late_is_a_sentence_too(command, monkeypatch):
         def run(name, args):
             raise error
 
-        monkeypatch.setattr("echo_e3net.main.run", run)
+        monkeypatch.setattr("echo_e3net.cli.main.run", run)
         return command("report", "x")
 
     assert refuse(PermissionError(errno.EACCES, "Permission denied", "a.csv"))[1].endswith(
@@ -277,7 +290,11 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
     assert command("draw", "attention", *tiny, "--rows", 2, "--out", "a.png")[0] == 0
     assert command("draw", "attention", *tiny, "--data.videos", f'["{video}"]', "--out", "b.png")[0] == 0
     assert (tmp_path / "a.png").stat().st_size > (tmp_path / "b.png").stat().st_size > 50_000
-    bare = ("--model.network.detector", "null", *(w for term in ("landmarks", "volume_ratio", "timing") for w in (f"--model.loss.{term}", "null")))
+    bare = (
+        "--model.network.detector",
+        "null",
+        *(w for term in ("landmarks", "volume_ratio", "timing") for w in (f"--model.loss.{term}", "null")),
+    )
     assert command("draw", "architecture", *tiny, *bare, "--out", "bare.png")[0] == 0
     assert command("draw", "--help")[0] == 0
     assert "architecture" in command.output
@@ -307,7 +324,10 @@ def test_help_names_every_command(command, capsys):
 
 
 def test_phantom_through_the_command_line(command, tmp_path):
-    assert command("data", "phantom", "--out", "p", "--n", 2, "--jobs", 1, "--max_frames", 28, "--preview", "sheet.png")[0] == 0
+    assert (
+        command("data", "phantom", "--out", "p", "--n", 2, "--jobs", 1, "--max_frames", 28, "--preview", "sheet.png")[0]
+        == 0
+    )
     assert len(list((tmp_path / "p" / "Videos").glob("*.avi"))) == 2
     assert (tmp_path / "sheet.png").stat().st_size > 20_000
     code, error = command("data", "phantom", "--out", "p", "--n", 2, "--seed", 5, "--max_frames", 28)
@@ -340,7 +360,9 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
     assert 0 < rows["ef_percent"].iloc[0] < 100
     assert 0 <= rows["ed_frame"].iloc[0] < 30
     assert rows["ef_percent"].iloc[0] == rows["ef_percent"].iloc[1]
-    assert rows["ef_percent"].iloc[0] == pytest.approx(rows["ef_percent"][imported.stem], abs=0.05)  # they differ by JPEG
+    assert rows["ef_percent"].iloc[0] == pytest.approx(
+        rows["ef_percent"][imported.stem], abs=0.05
+    )  # they differ by JPEG
     assert rows["cropped"].tolist() == [True, True, False, False]
     assert command("report", run)[0] == 0
     assert (run / "borders.png").is_file()
@@ -351,7 +373,10 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
     assert command("test", *tiny)[0] == 0
     listed = pd.read_csv(run / "test_videos.csv").set_index("name")["ef_percent"]
     one = listed.index[0]
-    assert command("predict", *tiny, "--data.videos", phantom_root / "Videos" / f"{one}.avi", "--overwrite", "true")[0] == 0
+    assert (
+        command("predict", *tiny, "--data.videos", phantom_root / "Videos" / f"{one}.avi", "--overwrite", "true")[0]
+        == 0
+    )
     assert pd.read_csv(run / "predictions.csv")["ef_percent"][0] == listed[one]
 
 
@@ -383,14 +408,16 @@ def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
     assert not (tmp_path / "wandb").exists()
     assert list((run / "wandb").glob("offline-run-*/*.wandb"))
     assert (wandb.run.name, wandb.run.project) == ("tiny", "echo-e3net")
-    assert wandb.run.config["config"]["data"]["frames"] == 8
+    assert wandb.run.config["config"]["data"]["clip"]["frames"] == 8
     wandb.finish()
-    assert yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["logger"]["init_args"]["save_dir"] == "."
+    assert (
+        yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["logger"]["init_args"]["save_dir"] == "."
+    )
 
 
 def test_without_decord_there_is_one_sentence(tmp_path):
     (tmp_path / "decord.py").write_text("raise ImportError('no wheel')")
-    code = "import sys; from echo_e3net.main import main; sys.exit(main(['fit', '--help']))"
+    code = "import sys; from echo_e3net.cli.main import main; sys.exit(main(['fit', '--help']))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
@@ -410,4 +437,8 @@ def test_baseline_r2_is_near_zero_and_never_nan(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     assert command("test", *tiny)[0] == 0
     metrics = json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
-    assert all(math.isfinite(metrics[f"{prefix}ef_{name}"]) for prefix in ("", "training_mean_", "geometry_") for name in ("mae", "rmse", "r2"))
+    assert all(
+        math.isfinite(metrics[f"{prefix}ef_{name}"])
+        for prefix in ("", "training_mean_", "geometry_")
+        for name in ("mae", "rmse", "r2")
+    )

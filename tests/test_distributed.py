@@ -15,8 +15,8 @@ from torch.multiprocessing import spawn
 from echo_e3net.data.dataset import EvaluationClips, EvaluationSampler
 from echo_e3net.data.records import unlabelled
 from echo_e3net.data.sampling import CentredClip, ClipSpan
-from echo_e3net.distributed import any_rank, gather_rows, mean_over_ranks, once
 from echo_e3net.errors import InputError
+from echo_e3net.training.distributed import any_rank, gather_rows, mean_over_ranks, once
 from tests.processes import end, run, start, weights
 
 RANKS = ("--trainer.devices", 2, "--trainer.strategy", "ddp")
@@ -68,7 +68,10 @@ def test_ranks_share_what_they_owe_each_other(tmp_path, body):
 @pytest.mark.parametrize(("clips", "ranks"), [(5, 2), (4, 2), (1, 3), (7, 3), (3, 1)])
 def test_every_clip_is_evaluated_once_and_all_ranks_take_as_many_steps(clips, ranks):
     records = [unlabelled(Path(f"{number}.avi"))._replace(frames=40) for number in range(clips)]
-    dealt = [list(EvaluationSampler(EvaluationClips(records, ClipSpan(8, 2), 64, CentredClip()), rank, ranks)) for rank in range(ranks)]
+    dealt = [
+        list(EvaluationSampler(EvaluationClips(records, ClipSpan(8, 2), 64, CentredClip()), rank, ranks))
+        for rank in range(ranks)
+    ]
     assert len({len(part) for part in dealt}) == 1
     assert sorted(number for part in dealt for number in part if number >= 0) == list(range(clips))
 
@@ -81,7 +84,18 @@ def both(tmp_path, tiny):
         folders = tmp_path / "one", tmp_path / "two"
         for folder, ranks, batch in zip(folders, ((), RANKS), (4, 2), strict=True):
             folder.mkdir()
-            code, output = run(folder, "fit", *tiny, "--trainer.precision", "32-true", *SGD, *args, "--data.batch_size", batch, *ranks)
+            code, output = run(
+                folder,
+                "fit",
+                *tiny,
+                "--trainer.precision",
+                "32-true",
+                *SGD,
+                *args,
+                "--data.loader.batch_size",
+                batch,
+                *ranks,
+            )
             assert code == 0, output
         return folders
 
@@ -112,10 +126,13 @@ def test_two_ranks_test_and_predict_every_video_once_in_order(tmp_path, tiny):
     found = {}
     for name, ranks in (("one", ()), ("two", RANKS)):
         for verb in ("test", "predict"):
-            code, output = run(tmp_path, verb, *tiny, *ranks, "--overwrite", "true", "--data.batch_size", 2)
+            code, output = run(tmp_path, verb, *tiny, *ranks, "--overwrite", "true", "--data.loader.batch_size", 2)
             assert code == 0, output
         files = ("test_videos.csv", "test_tracings.csv", "predictions.csv", "predictions_tracings.csv")
-        found[name] = [pd.read_csv(tmp_path / "runs/tiny" / file) for file in files], json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
+        found[name] = (
+            [pd.read_csv(tmp_path / "runs/tiny" / file) for file in files],
+            json.loads((tmp_path / "runs/tiny/metrics.json").read_text()),
+        )
     for first, second in zip(found["one"][0], found["two"][0], strict=True):
         pd.testing.assert_frame_equal(first, second, atol=2e-3)
     first, second = found["one"][1], found["two"][1]

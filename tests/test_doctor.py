@@ -9,9 +9,10 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 import torch
 
-from echo_e3net.doctor import cluster, machine
-from echo_e3net.doctor.cluster import all_reduce, answers, backends, slurm, threads, tracking
-from echo_e3net.doctor.machine import cpu, disks, gpus, open_files, shared_memory, versions, videos
+from echo_e3net.cli import doctor_cluster as cluster
+from echo_e3net.cli import doctor_machine as machine
+from echo_e3net.cli.doctor_cluster import all_reduce, answers, backends, slurm, threads, tracking
+from echo_e3net.cli.doctor_machine import cpu, disks, gpus, open_files, shared_memory, versions, videos
 from echo_e3net.errors import InputError
 
 GPU = namedtuple("GPU", "name total_memory major")
@@ -21,7 +22,16 @@ DISK = namedtuple("DISK", "free")
 @pytest.fixture
 def quiet(monkeypatch):
     """No environment of the machine that runs the tests."""
-    for name in ("OMP_NUM_THREADS", "WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "HTTPS_PROXY", "https_proxy", "SLURM_JOB_ID", "NETRC"):
+    for name in (
+        "OMP_NUM_THREADS",
+        "WANDB_MODE",
+        "WANDB_API_KEY",
+        "WANDB_BASE_URL",
+        "HTTPS_PROXY",
+        "https_proxy",
+        "SLURM_JOB_ID",
+        "NETRC",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "/nowhere")
 
@@ -144,13 +154,17 @@ def test_shared_memory(monkeypatch, tmp_path, free, mark):
     assert only(shared_memory(tmp_path / "none")).mark == "warning"
 
 
-@pytest.mark.parametrize(("limit", "mark"), [(65536, "ok"), (machine.resource.RLIM_INFINITY, "ok"), (1024, "warning"), (256, "bad")])
+@pytest.mark.parametrize(
+    ("limit", "mark"), [(65536, "ok"), (machine.resource.RLIM_INFINITY, "ok"), (1024, "warning"), (256, "bad")]
+)
 def test_open_files(monkeypatch, limit, mark):
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (limit, limit))
     assert only(open_files()).mark == mark
 
 
-@pytest.mark.parametrize(("given", "mark"), [(None, "ok"), ("4", "ok"), ("1", "warning"), ("64", "warning"), ("many", "bad"), ("0", "bad")])
+@pytest.mark.parametrize(
+    ("given", "mark"), [(None, "ok"), ("4", "ok"), ("1", "warning"), ("64", "warning"), ("many", "bad"), ("0", "bad")]
+)
 def test_threads(monkeypatch, quiet, given, mark):
     monkeypatch.setattr(cluster, "cores", lambda: 8)
     has_gpus(monkeypatch, 0)
@@ -207,11 +221,19 @@ def job(**variables):
     [
         ({}, 0, {"slurm": "ok"}),
         (job(NTASKS=8, NNODES=2, NTASKS_PER_NODE=4, CPUS_PER_TASK=8), 4, {"slurm": "ok"}),
-        (job(NTASKS=1, NNODES=1, NTASKS_PER_NODE=1, CPUS_PER_TASK=8), 4, {"slurm": "ok"}),  # one study, which starts its own ranks
+        (
+            job(NTASKS=1, NNODES=1, NTASKS_PER_NODE=1, CPUS_PER_TASK=8),
+            4,
+            {"slurm": "ok"},
+        ),  # one study, which starts its own ranks
         (job(NTASKS=4, NNODES=1, CPUS_PER_TASK=8), 4, {"slurm": "ok", "slurm: tasks": "bad"}),
         (job(NTASKS=4, NNODES=2, NTASKS_PER_NODE=4, CPUS_PER_TASK=8), 4, {"slurm": "ok", "slurm: tasks": "bad"}),
         (job(NTASKS=2, NNODES=1, NTASKS_PER_NODE=2, CPUS_PER_TASK=8), 4, {"slurm": "ok", "slurm: gpus": "bad"}),
-        (job(NTASKS=2, NNODES=1, NTASKS_PER_NODE=2, JOB_NAME="bash", CPUS_PER_TASK=8), 2, {"slurm": "ok", "slurm: name": "bad"}),
+        (
+            job(NTASKS=2, NNODES=1, NTASKS_PER_NODE=2, JOB_NAME="bash", CPUS_PER_TASK=8),
+            2,
+            {"slurm": "ok", "slurm: name": "bad"},
+        ),
         (job(NTASKS=1, CPUS_PER_TASK=1), 0, {"slurm": "ok", "slurm: cores": "warning"}),
     ],
 )

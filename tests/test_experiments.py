@@ -13,13 +13,13 @@ import yaml
 from wandb.wandb_agent import Agent
 
 import echo_e3net
-from echo_e3net.cli import NetworkCLI
-from echo_e3net.study.plan import read_study
-from echo_e3net.sweep.command import build_command
-from echo_e3net.sweep.file import read_sweep
-from echo_e3net.sweep.history import read_history
-from echo_e3net.sweep.results import unfold
-from echo_e3net.sweep.space import Choices, coordinate, nested_values
+from echo_e3net.cli.training_cli import NetworkCLI
+from echo_e3net.search.study_plan import read_study
+from echo_e3net.search.sweep_command import build_command
+from echo_e3net.search.sweep_file import read_sweep
+from echo_e3net.search.sweep_history import read_history
+from echo_e3net.search.sweep_results import unfold
+from echo_e3net.search.sweep_space import Choices, coordinate, nested_values
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"
@@ -33,7 +33,9 @@ def flat(config, prefix=""):
     """Leaves of a nested mapping by dotted name; what a class_path brings counts as part of its node."""
     if not isinstance(config, dict) or not config:
         return {prefix: config}
-    return {name: value for key, part in config.items() for name, value in flat(part, f"{prefix}.{key}".lstrip(".")).items()}
+    return {
+        name: value for key, part in config.items() for name, value in flat(part, f"{prefix}.{key}".lstrip(".")).items()
+    }
 
 
 RESOLVED = {}
@@ -70,7 +72,11 @@ def defaults(class_path):
     """The defaults of a class's arguments, as YAML holds them."""
     module, _, name = class_path.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters
-    return {name: list(p.default) if isinstance(p.default, tuple) else p.default for name, p in parameters.items() if p.default is not p.empty}
+    return {
+        name: list(p.default) if isinstance(p.default, tuple) else p.default
+        for name, p in parameters.items()
+        if p.default is not p.empty
+    }
 
 
 def not_asked_for(base, both, overlay):
@@ -79,13 +85,17 @@ def not_asked_for(base, both, overlay):
     leaks = set()
     for name in swaps(base, both):
         new = defaults(node(both, f"{name}.class_path"))
-        arguments = {f"{name}.init_args.{key}": (key, value) for key, value in (node(both, f"{name}.init_args") or {}).items()}
+        arguments = {
+            f"{name}.init_args.{key}": (key, value) for key, value in (node(both, f"{name}.init_args") or {}).items()
+        }
         leaks |= {
             path
             for path, (key, value) in arguments.items()
             if node(base, path) == value is not None and path not in stated and not (key in new and new[key] == value)
         }
-    inside = tuple(f"{name}." for name in [*swaps(base, both), *(name for name, value in stated.items() if value is None)])
+    inside = tuple(
+        f"{name}." for name in [*swaps(base, both), *(name for name, value in stated.items() if value is None)]
+    )
     changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
     return leaks | {name for name in changed if name not in stated and not f"{name}.".startswith(inside)}
 
@@ -118,16 +128,43 @@ def test_the_guard_sees_what_a_swapped_class_inherits(overlay, leaks, resolved, 
 def test_the_guard_sees_what_changes_unasked():
     """As where a dict in an overlay replaces the one before, whole."""
     base = {"data": {"frames": 32, "size": 112}, "terms": {"ef": 1, "timing": 2}}
-    assert not_asked_for(base, {"data": {"frames": 16, "size": 112}, "terms": base["terms"]}, {"data": {"frames": 16}}) == set()
-    assert not_asked_for(base, {"data": base["data"], "terms": {"timing": None}}, {"terms": {"timing": None}}) == {"terms.ef"}
-    assert not_asked_for(base, {"data": {"frames": 16, "size": 64}, "terms": base["terms"]}, {"data": {"frames": 16}}) == {"data.size"}
+    assert (
+        not_asked_for(base, {"data": {"frames": 16, "size": 112}, "terms": base["terms"]}, {"data": {"frames": 16}})
+        == set()
+    )
+    assert not_asked_for(base, {"data": base["data"], "terms": {"timing": None}}, {"terms": {"timing": None}}) == {
+        "terms.ef"
+    }
+    assert not_asked_for(
+        base, {"data": {"frames": 16, "size": 64}, "terms": base["terms"]}, {"data": {"frames": 16}}
+    ) == {"data.size"}
 
 
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_every_network_and_ablation_takes_a_step(path, command, phantom_root):
     """One training and one validation batch through the real command line, at the smallest clips that are accepted."""
-    small = ["--data.root", phantom_root, "--data.frames", 8, "--data.size", 64, "--data.batch_size", 2, "--data.workers", 0]
-    quiet = ["--trainer.fast_dev_run", "true", "--trainer.accelerator", "cpu", "--trainer.devices", 1, "--trainer.enable_progress_bar", "false"]
+    small = [
+        "--data.root",
+        phantom_root,
+        "--data.clip.frames",
+        8,
+        "--data.clip.size",
+        64,
+        "--data.loader.batch_size",
+        2,
+        "--data.loader.workers",
+        0,
+    ]
+    quiet = [
+        "--trainer.fast_dev_run",
+        "true",
+        "--trainer.accelerator",
+        "cpu",
+        "--trainer.devices",
+        1,
+        "--trainer.enable_progress_bar",
+        "false",
+    ]
     code, error = command("fit", "--config", BASE, "--config", path, *small, *quiet)
     assert code == 0, error
 
@@ -139,7 +176,9 @@ def test_every_parameter_of_an_ablated_network_gets_a_gradient(path):
     output = network(torch.randint(0, 256, (2, 1, 8, 64, 64), dtype=torch.uint8))
     total = output.ef.sum()
     if output.landmarks is not None:
-        total = total + (torch.randn_like(output.landmarks) * output.landmarks).sum() + output.phase_logits[..., 0].sum()
+        total = (
+            total + (torch.randn_like(output.landmarks) * output.landmarks).sum() + output.phase_logits[..., 0].sum()
+        )
     total.backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
     assert all(p.grad.isfinite().all() for p in network.parameters())
@@ -157,9 +196,15 @@ def test_a_study_holds_every_ablation(path):
 def corners(sweep):
     """Values of a sweep: the ends of every range, all choices."""
     found = {p.name: coordinate(p) for p in sweep.parameters if not p.constant}
-    ends = {name: list(where.labels) if isinstance(where, Choices) else [where.low, where.high] for name, where in found.items()}
+    ends = {
+        name: list(where.labels) if isinstance(where, Choices) else [where.low, where.high]
+        for name, where in found.items()
+    }
     count = max(map(len, ends.values()))
-    return [nested_values(sweep.parameters, {name: values[i % len(values)] for name, values in ends.items()}) for i in range(count)]
+    return [
+        nested_values(sweep.parameters, {name: values[i % len(values)] for name, values in ends.items()})
+        for i in range(count)
+    ]
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -188,9 +233,21 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     """W&B's own agent builds the command and starts it, as for a run that the server ordered; offline, and small by further arguments."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(EXPERIMENTS)
-    shorter = {"data.root": str(phantom_root), "data.frames": 8, "data.period": 1, "data.size": 64, "data.batch_size": 2, "data.workers": 0}
+    shorter = {
+        "data.root": str(phantom_root),
+        "data.clip.frames": 8,
+        "data.clip.period": 1,
+        "data.clip.size": 64,
+        "data.loader.batch_size": 2,
+        "data.loader.workers": 0,
+    }
     shorter |= {f"trainer.limit_{split}_batches": 1 for split in ("train", "val")}
-    shorter |= {"trainer.max_epochs": 1, "trainer.accelerator": "cpu", "trainer.devices": 1, "trainer.enable_progress_bar": False}
+    shorter |= {
+        "trainer.max_epochs": 1,
+        "trainer.accelerator": "cpu",
+        "trainer.devices": 1,
+        "trainer.enable_progress_bar": False,
+    }
     given = yaml.safe_load(path.read_text())
     values = corners(read_sweep(path))[-1] | shorter
     for name, value in {"SWEEP_ID": "abcd1234", "MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
@@ -202,7 +259,12 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     agent = Agent(api=None, queue=None, sweep_id="abcd1234")
     agent._sweep_command = given["command"]
     agent._command_run(
-        {"type": "run", "run_id": "run5678", "program": given["program"], "args": {name: {"value": value} for name, value in values.items()}}
+        {
+            "type": "run",
+            "run_id": "run5678",
+            "program": given["program"],
+            "args": {name: {"value": value} for name, value in values.items()},
+        }
     )
     process = agent._run_processes["run5678"]
     process.wait(300)

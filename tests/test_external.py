@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import TINY
 
-LONG = ("--data.frames", 40, "--data.period", 1)
+LONG = ("--data.clip.frames", 40, "--data.clip.period", 1)
 """Clips that hold both traced frames."""
 EXTERNAL = sorted((Path(__file__).parents[1] / "experiments").glob("external_*.yaml"))
 
@@ -17,7 +17,12 @@ EXTERNAL = sorted((Path(__file__).parents[1] / "experiments").glob("external_*.y
 def trained(command, phantom_root, tmp_path):
     """Configuration and checkpoint of a network that saw the phantom for an epoch."""
     (tmp_path / "tiny.yaml").write_text(TINY)
-    assert command("fit", "--config", "tiny.yaml", "--data.root", phantom_root, "--name", "here", "--trainer.max_epochs", 1)[0] == 0
+    assert (
+        command(
+            "fit", "--config", "tiny.yaml", "--data.root", phantom_root, "--name", "here", "--trainer.max_epochs", 1
+        )[0]
+        == 0
+    )
     return ("--config", tmp_path / "tiny.yaml"), next((tmp_path / "runs/here/checkpoints").glob("epoch=*.ckpt"))
 
 
@@ -28,7 +33,9 @@ def test_every_external_test_reads_its_data_set(command, trained, camus_root, pe
     assert {path.stem for path in EXTERNAL} == {f"external_{name}" for name in roots}
     for name, root in roots.items():
         overlay = next(path for path in EXTERNAL if path.stem == f"external_{name}")
-        code, error = command("test", *config, "--config", overlay, "--data.root", root, "--ckpt_path", checkpoint, "--name", name, *LONG)
+        code, error = command(
+            "test", *config, "--config", overlay, "--data.root", root, "--ckpt_path", checkpoint, "--name", name, *LONG
+        )
         assert code == 0, error
         metrics = json.loads((tmp_path / "runs" / name / "metrics.json").read_text())
         table = pd.read_csv(tmp_path / "runs" / name / "test_videos.csv")
@@ -43,10 +50,25 @@ def test_every_external_test_reads_its_data_set(command, trained, camus_root, pe
 def test_sequences_that_are_shorter_than_a_clip_are_padded(command, trained, camus_root, tmp_path):
     """All of the systoles have under 32 frames, which a training refuses and a test does not."""
     config, checkpoint = trained
-    camus = ("--config", EXTERNAL[0], "--data.root", camus_root, "--data.frames", 32)
+    camus = ("--config", EXTERNAL[0], "--data.root", camus_root, "--data.clip.frames", 32)
     assert command("test", *config, *camus, "--ckpt_path", checkpoint, "--name", "padded")[0] == 0
     assert json.loads((tmp_path / "runs/padded/metrics.json").read_text())["n"] == 12
     code, error = command("fit", *config, *camus, "--data.format.official", "true", "--name", "refused")
     assert code == 2
     assert "spans 32 frames, but the longest video of the train split has" in error
-    assert command("fit", *config, *camus, "--data.format.official", "true", "--name", "fits", "--data.frames", 12, "--trainer.max_epochs", 1)[0] == 0
+    assert (
+        command(
+            "fit",
+            *config,
+            *camus,
+            "--data.format.official",
+            "true",
+            "--name",
+            "fits",
+            "--data.clip.frames",
+            12,
+            "--trainer.max_epochs",
+            1,
+        )[0]
+        == 0
+    )

@@ -33,7 +33,9 @@ def test_a_file_that_already_says_so_is_left_alone(tmp_path):
 
 def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path):
     (tmp_path / "plain").write_text("")
-    with pytest.raises(InputError, match=r"plain/new/x.txt cannot be written: .*/plain is a file, not a folder. Name another place"):
+    with pytest.raises(
+        InputError, match=r"plain/new/x.txt cannot be written: .*/plain is a file, not a folder. Name another place"
+    ):
         write_text(tmp_path / "plain/new/x.txt", "x")
     with pytest.raises(InputError, match=f"{tmp_path} cannot be written: it is a folder"):
         write_text(tmp_path, "x")
@@ -51,6 +53,12 @@ def test_a_place_is_tried_before_the_work(tmp_path):
     require_place(tmp_path / "new" / "folder" / "x.txt")
     require_place(tmp_path / "plain")
     assert [path.name for path in tmp_path.iterdir()] == ["plain"]
-    for place in (tmp_path / "plain" / "x.txt", tmp_path / "plain" / "new" / "x.txt", tmp_path, tmp_path / ("n" * 300), tmp_path / ("n" * 300) / "x"):
+    for place in (
+        tmp_path / "plain" / "x.txt",
+        tmp_path / "plain" / "new" / "x.txt",
+        tmp_path,
+        tmp_path / ("n" * 300),
+        tmp_path / ("n" * 300) / "x",
+    ):
         with pytest.raises(InputError, match="cannot be written"):
             require_place(place)

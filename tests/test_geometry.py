@@ -33,7 +33,9 @@ def test_area_of_a_tube_is_its_rectangle_from_first_to_last_disc_and_the_apex_tr
 def test_ef_does_not_change_under_rotation_shift_and_scale(angle, shift, scale):
     ed, es = bullet(50, 30), bullet(45, 20)
     moved = [turn(x, angle) * scale + shift for x in (ed, es)]
-    assert geometry.ejection_fraction(*moved).item() == pytest.approx(geometry.ejection_fraction(ed, es).item(), abs=2e-4)
+    assert geometry.ejection_fraction(*moved).item() == pytest.approx(
+        geometry.ejection_fraction(ed, es).item(), abs=2e-4
+    )
 
 
 def test_gradients_agree_with_finite_differences():

@@ -48,7 +48,10 @@ CONTENTS = {
     "nifti": ("medical image", NIFTI),
     "nifti.gz": ("medical image", gzip.compress(NIFTI)),
     "checkpoint": ("archive", written(lambda file: torch.save({"a": torch.ones(2)}, file))),
-    "legacy checkpoint": ("checkpoint or array", written(lambda file: torch.save([1], file, _use_new_zipfile_serialization=False))),
+    "legacy checkpoint": (
+        "checkpoint or array",
+        written(lambda file: torch.save([1], file, _use_new_zipfile_serialization=False)),
+    ),
     "pickle": ("checkpoint or array", pickle.dumps([1])),
     "array": ("checkpoint or array", written(lambda file: np.save(file, np.ones(3)))),
     "safetensors": ("checkpoint or array", (2).to_bytes(8, "little") + b"{}"),

@@ -10,11 +10,20 @@ import pandas as pd
 import pytest
 import torch
 
-from echo_e3net.checkpoints import STOPPED, WholeCheckpoints, damage_of, last_checkpoint
 from echo_e3net.errors import InputError
+from echo_e3net.training.checkpoints import STOPPED, WholeCheckpoints, damage_of, last_checkpoint
 from tests.processes import end, run, same, start, weights
 
-EXACT = ("--trainer.deterministic", "true", "--trainer.max_epochs", 3, "--data.batch_size", 1, "--last.every_steps", 1)
+EXACT = (
+    "--trainer.deterministic",
+    "true",
+    "--trainer.max_epochs",
+    3,
+    "--data.loader.batch_size",
+    1,
+    "--last.every_steps",
+    1,
+)
 
 
 @pytest.fixture
@@ -56,7 +65,7 @@ def test_twenty_kills_at_random_leave_the_weights_as_they_would_have_been(tmp_pa
     for attempt in range(20):
         folder = tmp_path / f"killed{attempt}"
         folder.mkdir()
-        kills += kill_and_resume(folder, [*tiny, *EXACT, "--data.workers", 1], min(20 - kills, 4), rng)
+        kills += kill_and_resume(folder, [*tiny, *EXACT, "--data.loader.workers", 1], min(20 - kills, 4), rng)
         assert same(weights(folder), whole_run)
         if kills == 20:
             break
@@ -76,10 +85,10 @@ def test_two_ranks_that_are_killed_end_with_the_same_weights(tmp_path, tiny):
 
 def test_a_run_resumed_in_the_middle_of_an_epoch_sees_no_clip_twice(command, tiny, tmp_path, monkeypatch):
     """With a batch of one and a learning rate, one clip more or less would change the weights."""
-    args = (*tiny, "--trainer.max_epochs", 2, "--data.batch_size", 1, "--trainer.deterministic", "true")
+    args = (*tiny, "--trainer.max_epochs", 2, "--data.loader.batch_size", 1, "--trainer.deterministic", "true")
     assert command("fit", *args, "--runs", "whole")[0] == 0
     seen = []
-    from echo_e3net.checkpoints import LastCheckpoint
+    from echo_e3net.training.checkpoints import LastCheckpoint
 
     original = LastCheckpoint.on_train_batch_start
 
@@ -99,11 +108,11 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_sees_no_clip_twice(command, tin
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_path, monkeypatch, number):
-    from echo_e3net.checkpoints import LastCheckpoint
+    from echo_e3net.training.checkpoints import LastCheckpoint
 
     monkeypatch.setattr(LastCheckpoint, "on_train_batch_start", lambda *_: os.kill(os.getpid(), number))
     before = signal.getsignal(number)
-    code, _ = command("fit", *tiny, "--data.batch_size", 2)
+    code, _ = command("fit", *tiny, "--data.loader.batch_size", 2)
     assert code == STOPPED
     assert torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
     assert signal.getsignal(number) == before
@@ -155,9 +164,11 @@ def test_intervals_that_cannot_be_are_refused(command, tiny, flag, value):
 def test_a_checkpoint_each_so_many_minutes(command, tiny, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(
-        WholeCheckpoints, "save_checkpoint", lambda self, checkpoint, path, storage_options=None: saved.append(checkpoint["global_step"])
+        WholeCheckpoints,
+        "save_checkpoint",
+        lambda self, checkpoint, path, storage_options=None: saved.append(checkpoint["global_step"]),
     )
-    args = (*tiny, "--trainer.max_epochs", 1, "--data.batch_size", 2, "--checkpoint.keep", 0)
+    args = (*tiny, "--trainer.max_epochs", 1, "--data.loader.batch_size", 2, "--checkpoint.keep", 0)
     assert command("fit", *args, "--last.every_minutes", 1e-9)[0] == 0
     assert saved == list(range(1, len(saved) + 1))
 
@@ -167,7 +178,9 @@ def small_disk(tmp_path):
     """A disk of 2,300 kB."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2300k", "none", place], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2300k", "none", place], capture_output=True, check=False
+    ).returncode:
         pytest.skip("mounting a small disk needs root")
     yield place
     subprocess.run(["umount", place], check=True)

@@ -108,7 +108,9 @@ def test_timing_needs_both_traced_frames():
     other = logits.clone()
     other[0] = torch.randn(2, 8)
     clip = clip._replace(phase_position=cut)
-    assert TimingTerm()(output._replace(phase_logits=logits), clip) == TimingTerm()(output._replace(phase_logits=other), clip)
+    assert TimingTerm()(output._replace(phase_logits=logits), clip) == TimingTerm()(
+        output._replace(phase_logits=other), clip
+    )
 
 
 def test_padded_frames_take_no_part_in_timing():
@@ -118,7 +120,9 @@ def test_padded_frames_take_no_part_in_timing():
     clip = clip._replace(phase_position=torch.tensor([[1.0, 3.0]] * 2))
     logits = torch.zeros(2, 2, 8).masked_fill(~mask[:, None], -torch.inf).requires_grad_()
     loss = TimingTerm()(output._replace(phase_logits=logits), clip._replace(frame_mask=mask))
-    assert loss.item() == pytest.approx((math.log(4) + math.log(3)) / 2, rel=1e-5)  # without the mask ES would have frames 1 to 5
+    assert loss.item() == pytest.approx(
+        (math.log(4) + math.log(3)) / 2, rel=1e-5
+    )  # without the mask ES would have frames 1 to 5
     assert torch.autograd.grad(loss, logits)[0].isfinite().all()
 
 

@@ -62,9 +62,15 @@ def test_intervals_agree_with_scipy(clips):
     _, values = average_clips(*clips)
     prediction, target = values[:, 0].numpy(), values[:, 1].numpy()
     found = score_intervals(values[:, 0], values[:, 1])
-    functions = {"mae": reference.mean_absolute_error, "rmse": lambda t, p: reference.mean_squared_error(t, p) ** 0.5, "r2": reference.r2_score}
+    functions = {
+        "mae": reference.mean_absolute_error,
+        "rmse": lambda t, p: reference.mean_squared_error(t, p) ** 0.5,
+        "r2": reference.r2_score,
+    }
     for name, function in functions.items():
-        theirs = stats.bootstrap((target, prediction), function, paired=True, vectorized=False, n_resamples=3000, method="percentile", rng=1)
+        theirs = stats.bootstrap(
+            (target, prediction), function, paired=True, vectorized=False, n_resamples=3000, method="percentile", rng=1
+        )
         spread = theirs.confidence_interval.high - theirs.confidence_interval.low
         assert found[name] == pytest.approx(theirs.confidence_interval, abs=0.12 * spread)
 

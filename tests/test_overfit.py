@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from echo_e3net.cli import NetworkCLI
+from echo_e3net.cli.training_cli import NetworkCLI
 from echo_e3net.data.dataset import ClipKey
 from echo_e3net.losses import E3Loss
 
@@ -16,7 +16,16 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 @pytest.mark.slow
 def test_four_clips_are_learned_by_heart(phantom_root):
     configs = [word for name in ("e3net.yaml", "e3net_small.yaml") for word in ("--config", str(EXPERIMENTS / name))]
-    clip_size = ["--data.frames", "12", "--data.period", "2", "--data.size", "64", "--data.workers", "0"]
+    clip_size = [
+        "--data.clip.frames",
+        "12",
+        "--data.clip.period",
+        "2",
+        "--data.clip.size",
+        "64",
+        "--data.loader.workers",
+        "0",
+    ]
     cli = NetworkCLI("profile", "", [*configs, *clip_size, "--data.root", str(phantom_root)])
     network, loss = cli.network.train(), cli.config_init.model.loss
     cli.data.setup("fit")
@@ -37,7 +46,9 @@ def test_four_clips_are_learned_by_heart(phantom_root):
 
     output = network.eval()(batch.video, batch.frame_mask)
     apart = torch.arange(12) - batch.phase_position[..., None]
-    least = loss.terms["timing"](output._replace(phase_logits=-0.5 * apart.square()), batch)  # its targets are soft: it cannot be zero
+    least = loss.terms["timing"](
+        output._replace(phase_logits=-0.5 * apart.square()), batch
+    )  # its targets are soft: it cannot be zero
     parts = loss(output, batch)
     assert (output.ef - batch.ef).abs().max() < 0.01
     assert parts["ef"] < 1e-3

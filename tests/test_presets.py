@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from echo_e3net.cli import NetworkCLI
-from echo_e3net.profile import count_macs, measure_cost
+from echo_e3net.cli.profile import count_macs, measure_cost
+from echo_e3net.cli.training_cli import NetworkCLI
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = ("--config", str(EXPERIMENTS / "e3net.yaml"))
@@ -29,7 +29,9 @@ def preset(name):
 
 
 def clip(frames, size, seed=0):
-    return torch.randint(0, 256, (1, 1, frames, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed))
+    return torch.randint(
+        0, 256, (1, 1, frames, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(seed)
+    )
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
@@ -68,7 +70,12 @@ def test_the_same_weights_give_the_same_figures(name):
             ramp = (torch.arange(parameter.numel()) % 7 - 3).view_as(parameter) / 4
             parameter.copy_(0.5 + 0.1 * ramp if parameter.dim() < 2 else ramp / parameter[0].numel() ** 0.5)
         output = network(clip(16, 64))
-    found = [output.ef.item(), output.landmarks.mean().item(), output.landmarks[0, 1, 0, 5, 0].item(), output.phase_logits[0, 0, 3].item()]
+    found = [
+        output.ef.item(),
+        output.landmarks.mean().item(),
+        output.landmarks[0, 1, 0, 5, 0].item(),
+        output.phase_logits[0, 0, 3].item(),
+    ]
     preset.cache_clear()
     assert found == pytest.approx(GOLDEN[name], rel=1e-3, abs=1e-3)
 
@@ -85,7 +92,11 @@ def test_attention_is_counted_by_hand():
 
 def test_no_product_is_left_uncounted():
     missing = count_macs(preset("e3net_small").eval(), clip(16, 64))[1]
-    assert not [name for name in missing if any(word in name for word in ("conv", "mm", "attention", "einsum")) or name == "linear"]
+    assert not [
+        name
+        for name in missing
+        if any(word in name for word in ("conv", "mm", "attention", "einsum")) or name == "linear"
+    ]
 
 
 def test_parts_add_up_to_the_whole():
@@ -101,7 +112,18 @@ def test_parts_add_up_to_the_whole():
 
 
 def test_profile_through_the_command_line(command, tmp_path):
-    small = [*BASE, *OVERLAYS["e3net_small"], "--data.frames", 8, "--data.size", 64, "--repeats", 1, "--threads", torch.get_num_threads()]
+    small = [
+        *BASE,
+        *OVERLAYS["e3net_small"],
+        "--data.clip.frames",
+        8,
+        "--data.clip.size",
+        64,
+        "--repeats",
+        1,
+        "--threads",
+        torch.get_num_threads(),
+    ]
     assert command("profile", *small, "--json", "cost.json")[0] == 0
     assert "E²CBD" in command.output
     assert "Counted as nothing" in command.output
@@ -113,7 +135,11 @@ def test_profile_through_the_command_line(command, tmp_path):
     assert sum(part["share"] for part in cost["parts"]) == pytest.approx(1, abs=1e-3)
     assert command("profile", *small, "--json", "-")[0] == 0
     assert json.loads(command.output)["parameters"] == PARAMETERS["e3net_small"]
-    for change, message in {("--repeats", 0): "repeats 0", ("--device", "cuda"): "no such device", ("--data.size", 20): "size"}.items():
+    for change, message in {
+        ("--repeats", 0): "repeats 0",
+        ("--device", "cuda"): "no such device",
+        ("--data.clip.size", 20): "size",
+    }.items():
         if change[1] == "cuda" and torch.cuda.is_available():
             continue
         code, error = command("profile", *small, *change)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from echo_e3net.schedule import WarmupCosine
+from echo_e3net.training.schedule import WarmupCosine
 
 
 def rates(schedule, optimizer, steps):

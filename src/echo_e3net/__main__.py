@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from echo_e3net.main import main
+from echo_e3net.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -92,7 +92,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "Make room, then run again." if error.errno in FULL else "Name another place, or check your rights there."
+        advice = (
+            "Make room, then run again." if error.errno in FULL else "Name another place, or check your rights there."
+        )
         raise InputError(f"{path} cannot be written: {obstacle(path, error)}. {advice}") from error
 
 

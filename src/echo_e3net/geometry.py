@@ -97,7 +97,9 @@ def polygon_area(points: Float[Tensor, "*B M 2"]) -> Float[Tensor, "*B"]:
 
 def border_distance(points: Float[Tensor, "*B N 2"], landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B N"]:
     """Distance of each point from the nearest place on the border that landmarks describe, in their unit; the mitral plane is not border."""
-    line = torch.cat([landmarks[..., LEFT, :].flip(-2), landmarks[..., APEX : APEX + 1, :], landmarks[..., RIGHT, :]], dim=-2)
+    line = torch.cat(
+        [landmarks[..., LEFT, :].flip(-2), landmarks[..., APEX : APEX + 1, :], landmarks[..., RIGHT, :]], dim=-2
+    )
     start, along = line[..., None, :-1, :], line.diff(dim=-2)[..., None, :, :]
     apart = points[..., :, None, :] - start
     share = ((apart * along).sum(-1) / along.square().sum(-1).clamp(min=_TINY)).clamp(0, 1)

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echo_e3net import geometry
-from echo_e3net.distributed import mean_over_ranks, ranks
 from echo_e3net.errors import InputError
+from echo_e3net.training.distributed import mean_over_ranks, ranks
 from echo_e3net.types import E3Output, EchoClip
 
 
@@ -64,7 +64,11 @@ class LandmarkTerm(nn.Module):
         predicted = require(output.landmarks, "landmarks")
         borders = predicted.shape[2]
         side = max(clip.video.shape[-2:])
-        distance = F.smooth_l1_loss(predicted / side, clip.landmarks[:, :, :borders] / side, reduction="none", beta=self.beta).sum(-1).mean(-1)
+        distance = (
+            F.smooth_l1_loss(predicted / side, clip.landmarks[:, :, :borders] / side, reduction="none", beta=self.beta)
+            .sum(-1)
+            .mean(-1)
+        )
         return masked_mean(distance, clip.landmark_mask[:, :, :borders])
 
 
@@ -89,7 +93,9 @@ class VolumeRatioTerm(nn.Module):
         landmarks = require(output.landmarks, "landmarks")
         ratio = geometry.volume_ratio(landmarks[:, 0, 0], landmarks[:, 1, 0])
         labelled = clip.ef.isfinite()
-        return masked_mean(F.smooth_l1_loss(ratio, 1 - clip.ef.nan_to_num(), reduction="none", beta=self.beta), labelled)
+        return masked_mean(
+            F.smooth_l1_loss(ratio, 1 - clip.ef.nan_to_num(), reduction="none", beta=self.beta), labelled
+        )
 
 
 class TimingTerm(nn.Module):
@@ -175,5 +181,7 @@ def masked_mean(values: Float[Tensor, "*B"], mask: Bool[Tensor, "*B"]) -> Float[
 def require(value: Tensor | None, name: str) -> Tensor:
     """The output field, or a clear error where the network has no border detector."""
     if value is None:
-        raise ValueError(f"a loss term needs the output's {name}, but the network has no detector: set that loss term to null too")
+        raise ValueError(
+            f"a loss term needs the output's {name}, but the network has no detector: set that loss term to null too"
+        )
     return value

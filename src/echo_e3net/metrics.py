@@ -62,7 +62,9 @@ def score_intervals(
     return {name: (ends[0, i].item(), ends[1, i].item()) for i, name in enumerate(("mae", "rmse", "r2"))}
 
 
-def average_clips(index: Int[Tensor, " C"], clip: Int[Tensor, " C"], values: Float[Tensor, "C F"]) -> tuple[Int[Tensor, " V"], Float[Tensor, "V F"]]:
+def average_clips(
+    index: Int[Tensor, " C"], clip: Int[Tensor, " C"], values: Float[Tensor, "C F"]
+) -> tuple[Int[Tensor, " V"], Float[Tensor, "V F"]]:
     """Mean over the distinct clips of each video: the videos' numbers in order, and their rows."""
     order = torch.argsort(index * (clip.max() + 1) + clip, stable=True)
     index, clip, values = index[order], clip[order], values[order]

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
+from echo_e3net.clinic.crop import cut_out, find_sector, refuse_colour
+from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data import raster
-from echo_e3net.data.bring.crop import cut_out, find_sector, refuse_colour
-from echo_e3net.data.bring.refusal import Reason, RefusedError
 from echo_e3net.data.video import luma
 from tests.screen import CORNER, SIDE, screen, true_mask
 
@@ -61,7 +61,9 @@ def test_the_square_holds_the_sector_and_is_resized_by_area():
     picture = cut_out(frames, sector, 112)
     assert picture.shape == (len(frames), 112, 112)
     padded = np.pad(np.where(sector.mask, frames[3], 0), 200)
-    square = padded[200 + sector.top : 200 + sector.top + sector.side, 200 + sector.left : 200 + sector.left + sector.side]
+    square = padded[
+        200 + sector.top : 200 + sector.top + sector.side, 200 + sector.left : 200 + sector.left + sector.side
+    ]
     assert np.abs(picture[3].astype(int) - cv2.resize(square, (112, 112), interpolation=cv2.INTER_AREA)).max() <= 1
     rows, columns = box(picture.max(0) > 8)[:2], box(picture.max(0) > 8)[2:]
     assert max(np.ptp(rows), np.ptp(columns)) >= 109
@@ -91,7 +93,9 @@ def test_neither_repeated_frames_nor_a_flash_of_the_screen_matter():
         (lambda: luma(screen(still=True)), Reason.NO_SECTOR, "largest part that moves spans"),
         (lambda: noise(12, 200, 300), Reason.NO_SECTOR, "no fan"),
         (
-            lambda: np.where(np.eye(300, dtype=bool), np.random.default_rng(0).integers(0, 255, (12, 1, 300), dtype=np.uint8), 0),
+            lambda: np.where(
+                np.eye(300, dtype=bool), np.random.default_rng(0).integers(0, 255, (12, 1, 300), dtype=np.uint8), 0
+            ),
             Reason.NO_SECTOR,
             "largest",
         ),

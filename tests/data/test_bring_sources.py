@@ -12,12 +12,12 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
+from echo_e3net.clinic.crop import find_sector
+from echo_e3net.clinic.dicom import read_dicom
+from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of, read_clip
+from echo_e3net.clinic.prepare import prepare
+from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data import raster
-from echo_e3net.data.bring.crop import find_sector
-from echo_e3net.data.bring.dicom import read_dicom
-from echo_e3net.data.bring.prepare import prepare
-from echo_e3net.data.bring.refusal import Reason, RefusedError
-from echo_e3net.data.bring.source import bare_name, find_files, kind_of, read_clip
 from echo_e3net.data.video import luma
 from echo_e3net.errors import InputError
 from tests.screen import NAME, screen, true_mask
@@ -62,7 +62,12 @@ def write_dicom(path, frames, kind="RGB", drop=(), region=None, **fields):
 def regions(x0=40, y0=5, x1=279, y1=219, delta=0.05, units=3, data_type=1, spatial=1, across=None):
     item = Dataset()
     item.RegionSpatialFormat, item.RegionDataType, item.RegionFlags = spatial, data_type, 2
-    item.RegionLocationMinX0, item.RegionLocationMinY0, item.RegionLocationMaxX1, item.RegionLocationMaxY1 = x0, y0, x1, y1
+    item.RegionLocationMinX0, item.RegionLocationMinY0, item.RegionLocationMaxX1, item.RegionLocationMaxY1 = (
+        x0,
+        y0,
+        x1,
+        y1,
+    )
     item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = units
     item.PhysicalDeltaX, item.PhysicalDeltaY = across or delta, delta
     return item
@@ -77,7 +82,9 @@ def write_mp4(path, frames, fps=29.97, codec="mp4v"):
 
 
 def write_avi(path, frames, fps=25):
-    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, frames.shape[2:0:-1])
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), fps, frames.shape[2:0:-1]
+    )
     for frame in frames:
         writer.write(np.ascontiguousarray(frame[..., ::-1]))
     writer.release()
@@ -90,7 +97,12 @@ def write_gif(path, frames, milliseconds=40):
     return path
 
 
-WRITERS = {"clip.dcm": (write_dicom, 50.0), "clip.mp4": (write_mp4, 29.97), "clip.avi": (write_avi, 25.0), "clip.gif": (write_gif, 25.0)}
+WRITERS = {
+    "clip.dcm": (write_dicom, 50.0),
+    "clip.mp4": (write_mp4, 29.97),
+    "clip.avi": (write_avi, 25.0),
+    "clip.gif": (write_gif, 25.0),
+}
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -129,7 +141,14 @@ def test_kinds_are_told_by_content(tmp_path):
     (tmp_path / "c.avi").write_text("hello " * 100)
     (tmp_path / "d.mp4").write_bytes(b"")
     kinds = {path.name: kind_of(path) for path in tmp_path.iterdir()}
-    assert kinds == {"IM0001": "DICOM", "a.dcm": "DICOM", "b.dcm": "video", "b.mp4": "video", "c.avi": None, "d.mp4": None}
+    assert kinds == {
+        "IM0001": "DICOM",
+        "a.dcm": "DICOM",
+        "b.dcm": "video",
+        "b.mp4": "video",
+        "c.avi": None,
+        "d.mp4": None,
+    }
     assert np.array_equal(read_clip(tmp_path / "IM0001").grey, luma(frames))
     for name in ("c.avi", "d.mp4"):
         with pytest.raises(RefusedError, match="not a video"):
@@ -137,7 +156,13 @@ def test_kinds_are_told_by_content(tmp_path):
 
 
 def test_names_are_bared_of_suffixes_alone(tmp_path):
-    names = {"a.dcm": "a", "1.2.840.7": "1.2.840.7", "1.2.840.7.dcm": "1.2.840.7", "IM001": "IM001", "clip.v2.mp4": "clip.v2"}
+    names = {
+        "a.dcm": "a",
+        "1.2.840.7": "1.2.840.7",
+        "1.2.840.7.dcm": "1.2.840.7",
+        "IM001": "IM001",
+        "clip.v2.mp4": "clip.v2",
+    }
     assert {name: bare_name(tmp_path / name) for name in names} == names
 
 
@@ -146,7 +171,12 @@ def test_folders_are_walked(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     found = find_files([tmp_path / "three", tmp_path, tmp_path / "b"])
-    assert [str(path.relative_to(tmp_path)) for path in found] == ["three", "a/deep/er/one.dcm", "a/note.txt", "b/two.avi"]
+    assert [str(path.relative_to(tmp_path)) for path in found] == [
+        "three",
+        "a/deep/er/one.dcm",
+        "a/note.txt",
+        "b/two.avi",
+    ]
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
         find_files([tmp_path / "nowhere"])
 
@@ -160,10 +190,20 @@ class TestFrameRate:
         [
             ({}, (), 50.0, "FrameTime"),
             ({"FrameTimeVector": VECTOR[:32], "FrameIncrementPointer": 0x00181065}, (), 50.0, "FrameTimeVector"),
-            ({"FrameTimeVector": [0.0] + [40.0] * 31, "FrameIncrementPointer": 0x00181065}, (), 25.0, "FrameTimeVector"),
+            (
+                {"FrameTimeVector": [0.0] + [40.0] * 31, "FrameIncrementPointer": 0x00181065},
+                (),
+                25.0,
+                "FrameTimeVector",
+            ),
             ({"FrameTimeVector": [0.0] + [40.0] * 31}, ("FrameTime", "FrameIncrementPointer"), 25.0, "FrameTimeVector"),
             ({"CineRate": 43}, ("FrameTime", "FrameIncrementPointer"), 43.0, "CineRate"),
-            ({"RecommendedDisplayFrameRate": 37}, ("FrameTime", "FrameIncrementPointer"), 37.0, "RecommendedDisplayFrameRate"),
+            (
+                {"RecommendedDisplayFrameRate": 37},
+                ("FrameTime", "FrameIncrementPointer"),
+                37.0,
+                "RecommendedDisplayFrameRate",
+            ),
             ({"FrameTime": "0", "CineRate": 43}, (), 43.0, "CineRate"),
             ({}, ("FrameTime", "FrameIncrementPointer"), 30.0, "assumed"),
         ],
@@ -180,7 +220,11 @@ class TestRegion:
         side = find_sector(luma(small_screen())).side
         assert found.pixel_mm == pytest.approx(0.5 * side / 112, rel=0.02)
 
-    @pytest.mark.parametrize("region", [{"units": 4}, {"across": 0.08}, {"delta": 0.0}, {"x1": 10}], ids=["not cm", "oblong", "zero", "no extent"])
+    @pytest.mark.parametrize(
+        "region",
+        [{"units": 4}, {"across": 0.08}, {"delta": 0.0}, {"x1": 10}],
+        ids=["not cm", "oblong", "zero", "no extent"],
+    )
     def test_it_is_unknown_where_the_header_does_not_say(self, tmp_path, region):
         assert prepare(write_dicom(tmp_path / "a.dcm", small_screen(), region=region), 112).pixel_mm is None
 
@@ -188,14 +232,23 @@ class TestRegion:
         twice = {"x0": 80, "y0": 10, "x1": 559, "y1": 439, "delta": 0.025}
         found = prepare(write_dicom(tmp_path / "a.dcm", small_screen(), region=twice), 112)
         assert found.pixel_mm == pytest.approx(0.5 * find_sector(luma(small_screen())).side / 112, rel=0.02)
-        elsewhere = {"x0": 80, "y0": 10, "x1": 399, "y1": 239}  # of a screen 1.25 times as large: its half is not where the sector is
+        elsewhere = {
+            "x0": 80,
+            "y0": 10,
+            "x1": 399,
+            "y1": 239,
+        }  # of a screen 1.25 times as large: its half is not where the sector is
         found = prepare(write_dicom(tmp_path / "b.dcm", small_screen(), region=elsewhere), 112)
         assert found.pixel_mm is None
         assert np.array_equal(found.frames, prepare(write_dicom(tmp_path / "c.dcm", small_screen()), 112).frames)
 
     @pytest.mark.parametrize(
         ("region", "reason"),
-        [({"data_type": 2}, Reason.COLOUR), ({"spatial": 2}, Reason.NO_SECTOR), ({"spatial": 3, "data_type": 3}, Reason.NO_SECTOR)],
+        [
+            ({"data_type": 2}, Reason.COLOUR),
+            ({"spatial": 2}, Reason.NO_SECTOR),
+            ({"spatial": 3, "data_type": 3}, Reason.NO_SECTOR),
+        ],
     )
     def test_other_modes_are_refused(self, tmp_path, region, reason):
         with pytest.raises(RefusedError) as refused:
@@ -242,7 +295,7 @@ class TestPixels:
             assert refused.value.reason is Reason.UNREADABLE
 
     def test_what_would_fill_the_memory_is_refused_before_it_is_decoded(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("echo_e3net.data.bring.clip.LARGEST_BYTES", 1_000_000)
+        monkeypatch.setattr("echo_e3net.clinic.clip.LARGEST_BYTES", 1_000_000)
         for name in ("clip.dcm", "clip.mp4"):
             with pytest.raises(RefusedError, match="too long: 9 frames of 240×320"):
                 prepare(WRITERS[name][0](tmp_path / name, small_screen(frames=9)), 112)
@@ -261,6 +314,6 @@ def test_without_pydicom_there_is_one_sentence(monkeypatch):
     for name in [name for name in sys.modules if name.startswith("pydicom")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    monkeypatch.delitem(sys.modules, "echo_e3net.data.bring.dicom")
+    monkeypatch.delitem(sys.modules, "echo_e3net.clinic.dicom")
     with pytest.raises(InputError, match=r"pip install 'echo-e3net\[dicom\]'"):
         read_clip(CINE)

@@ -11,10 +11,10 @@ import torch
 
 from echo_e3net.data import cache as module
 from echo_e3net.data.cache import FrameCache
-from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
+from tests.datamodules import data_module
 
 INDEX = np.array([5, 0, 5, 20])
 
@@ -45,7 +45,7 @@ def no_decoding(monkeypatch):
 
 
 def batches(root, **options):
-    data = EchoDataModule(root, frames=8, size=64, batch_size=3, **options)
+    data = data_module(root, frames=8, size=64, batch_size=3, **options)
     data.setup("fit")
     loader = data.train_dataloader()
     found = []
@@ -62,7 +62,10 @@ def test_batches_are_the_same_cached_filling_and_decoded(phantom_root, tmp_path,
         cached = batches(phantom_root, workers=workers, cache=tmp_path / "cache")
         assert cached[1] == decoded[1]
         for a, b in zip(decoded[0], cached[0], strict=True):
-            assert all(x == y if isinstance(x, list | tuple) else torch.equal(x.nan_to_num(), y.nan_to_num()) for x, y in zip(a, b, strict=True))
+            assert all(
+                x == y if isinstance(x, list | tuple) else torch.equal(x.nan_to_num(), y.nan_to_num())
+                for x, y in zip(a, b, strict=True)
+            )
 
 
 def test_frames_come_from_the_cache(videos, filled, no_decoding):
@@ -161,8 +164,8 @@ def test_a_disk_that_is_too_small_is_refused_beforehand(phantom_root, tmp_path, 
     assert code == 2
     assert "12 videos take 0.01 GB decoded, but 0.00 GB are free" in error
     with pytest.raises(InputError, match="Choose another folder"):
-        EchoDataModule(phantom_root, frames=8, cache=tmp_path / "cache").setup("fit")
-    EchoDataModule(phantom_root, frames=8, cache=tmp_path / "cache", fill_cache=False).setup("fit")
+        data_module(phantom_root, frames=8, cache=tmp_path / "cache").setup("fit")
+    data_module(phantom_root, frames=8, cache=tmp_path / "cache", fill=False).setup("fit")
 
 
 def test_the_verb_fills_goes_on_and_verifies(phantom_root, tmp_path, command, capsys):
@@ -171,7 +174,7 @@ def test_the_verb_fills_goes_on_and_verifies(phantom_root, tmp_path, command, ca
     FrameCache(folder, fill=True).read(one.path)
     assert command("data", "cache", phantom_root, "--folder", folder, "--jobs", 1)[0] == 0
     assert "1 of 12 videos are there; 11 more will take 0.01 GB" in command.output
-    assert "11 videos decoded. Train with --data.cache" in command.output
+    assert "11 videos decoded. Train with --data.cache.folder" in command.output
     assert command("data", "cache", phantom_root, "--folder", folder, "--jobs", 2)[0] == 0
     assert "12 of 12 videos are there." in command.output
     frames = sorted(folder.glob("*.bin"))[0]

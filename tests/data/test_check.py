@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
-from echo_e3net.data.check import Probe, probe_defects
+from echo_e3net.checks.findings import Defect, Effect, by_kind
+from echo_e3net.cli.check import Probe, probe_defects
 from echo_e3net.data.contours import crosses_itself
-from echo_e3net.data.datamodule import EchoDataModule
-from echo_e3net.data.defects import Defect, Effect, by_kind
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.data.records import unlabelled
 from echo_e3net.errors import InputError
+from tests.datamodules import data_module
 from tests.shapes import bullet
 
 LIST, ENDO = "FileList.csv", "VolumeTracings.csv"
@@ -73,7 +73,9 @@ def wide_at_es(t):
     along = axis[1] - axis[0]
     middle = axis[0] + ((chords.mean(1) - axis[0]) @ along / (along @ along))[:, None] * along * 0.5
     half = (chords[:, 1] - chords[:, 0]) / 2 * 1.6
-    new = np.concatenate([np.concatenate([axis[0], axis[0] + along * 0.5])[None], np.concatenate([middle - half, middle + half], -1)])
+    new = np.concatenate(
+        [np.concatenate([axis[0], axis[0] + along * 0.5])[None], np.concatenate([middle - half, middle + half], -1)]
+    )
     t.loc[target, ["X1", "Y1", "X2", "Y2"]] = new.round(4).astype(str)
 
 
@@ -126,10 +128,17 @@ def split_pair(same):
 
 
 PLANTS = {
-    Defect.OUTSIDE: [put("FileName", "../secret"), put("FileName", "/etc/passwd"), put("FileName", "sub/video"), make_link],
+    Defect.OUTSIDE: [
+        put("FileName", "../secret"),
+        put("FileName", "/etc/passwd"),
+        put("FileName", "sub/video"),
+        make_link,
+    ],
     Defect.ABSENT: [lambda root: video(root).unlink()],
     Defect.TWICE: [edit(LIST, lambda t: pd.concat([t, t.iloc[:1]]))],
-    Defect.TWO_SPLITS: [edit(LIST, lambda t: pd.concat([t, t.iloc[:1].assign(Split="VAL" if t["Split"][0] != "VAL" else "TEST")]))],
+    Defect.TWO_SPLITS: [
+        edit(LIST, lambda t: pd.concat([t, t.iloc[:1].assign(Split="VAL" if t["Split"][0] != "VAL" else "TEST")]))
+    ],
     Defect.COPY: [split_pair(same=True)],
     Defect.COPY_SPLITS: [split_pair(same=False)],
     Defect.UNLISTED: [lambda root: (root / "Videos" / "more.mp4").write_bytes(b"0")],
@@ -146,7 +155,12 @@ PLANTS = {
     Defect.SPELLING: [put("Split", "train"), put("Split", " Train")],
     Defect.RANGE: [put("FPS", "0.5"), put("FPS", "NaN"), put("FPS", "1000")],
     Defect.VOLUMES: [put("EDV", "400")],
-    Defect.TRACING_VALUE: [put("Y1", "x", ENDO, 5), put("Y2", "", ENDO, 5), put("Frame", "3.5", ENDO, 5), put("X1", "inf", ENDO, 5)],
+    Defect.TRACING_VALUE: [
+        put("Y1", "x", ENDO, 5),
+        put("Y2", "", ENDO, 5),
+        put("Frame", "3.5", ENDO, 5),
+        put("X1", "inf", ENDO, 5),
+    ],
     Defect.BEYOND: [
         edit(ENDO, lambda t: t.__setitem__("Frame", t["Frame"].where(~first_frame(t), "4000"))),
         edit(ENDO, lambda t: t.__setitem__("Frame", t["Frame"].where(~first_frame(t), "-1"))),
@@ -182,7 +196,9 @@ def test_a_clean_set_has_no_finding(command, phantom_root):
     assert "12 usable videos, nothing is wrong" in command.output
 
 
-@pytest.mark.parametrize(("defect", "plant"), [(d, p) for d, plants in PLANTS.items() for p in plants], ids=lambda x: getattr(x, "name", ""))
+@pytest.mark.parametrize(
+    ("defect", "plant"), [(d, p) for d, plants in PLANTS.items() for p in plants], ids=lambda x: getattr(x, "name", "")
+)
 def test_a_planted_defect_is_found_once_and_nothing_else(root, defect, plant):
     names = table(root)["FileName"].tolist()
     plant(root)
@@ -199,8 +215,20 @@ def test_a_planted_defect_is_found_once_and_nothing_else(root, defect, plant):
 
 
 def test_every_defect_is_planted_somewhere():
-    decoded = {Defect.UNDECODABLE, Defect.SHORT, Defect.LONG, Defect.HEADER, Defect.SIZE, Defect.ODD_SIZE, Defect.BLANK, Defect.STILL}
-    elsewhere = {Defect.MASK, Defect.NO_CLIP}  # of CAMUS, in test_formats.py; of a file named by hand, in test_own_videos.py
+    decoded = {
+        Defect.UNDECODABLE,
+        Defect.SHORT,
+        Defect.LONG,
+        Defect.HEADER,
+        Defect.SIZE,
+        Defect.ODD_SIZE,
+        Defect.BLANK,
+        Defect.STILL,
+    }
+    elsewhere = {
+        Defect.MASK,
+        Defect.NO_CLIP,
+    }  # of CAMUS, in test_formats.py; of a file named by hand, in test_own_videos.py
     assert set(PLANTS) | decoded | elsewhere == set(Defect)
 
 
@@ -229,8 +257,8 @@ def test_training_stops_at_what_cannot_be_used_or_goes_on_without_it(root):
     gone = video(root, splits(root).index("TRAIN"))
     gone.unlink()
     with pytest.raises(InputError, match=rf"{gone.name} does not exist.*data check .*on_defect exclude"):
-        EchoDataModule(root, frames=8).setup("fit")
-    data = EchoDataModule(root, frames=8, on_defect="exclude")
+        data_module(root, frames=8).setup("fit")
+    data = data_module(root, frames=8, on_defect="exclude")
     data.setup("fit")
     assert gone.stem not in {record.name for record in data.records["train"]}
     assert [finding.defect for finding in data.excluded] == [Defect.ABSENT]
@@ -276,7 +304,9 @@ def test_decoding_finds_the_damaged_videos(command, root):
     code, _ = command("data", "check", root, "--decode", "--jobs", 1, "--json", "-")
     found = {f["name"]: f["defect"] for f in json.loads(command.output)["findings"]}
     assert code == 1
-    assert found == dict(zip(table(root)["FileName"], ["blank", "long", "still", "size", "undecodable", "short"], strict=False))
+    assert found == dict(
+        zip(table(root)["FileName"], ["blank", "long", "still", "size", "undecodable", "short"], strict=False)
+    )
 
 
 def test_a_border_that_touches_itself_does_not_cross():

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from echo_e3net import geometry
-from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.cli.main import plain
 from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
 from echo_e3net.data.transforms import Framing
 from echo_e3net.data.video import SEEK_FRAMES, count_frames, luma, read_frames, without_small_gaps
 from echo_e3net.errors import InputError
-from echo_e3net.main import plain
+from tests.datamodules import data_module
 
 SPAN = ClipSpan(8, 2)
 
@@ -30,7 +30,9 @@ def records(phantom_root):
 
 def same(a, b):
     for name, x, y in zip(a._fields, a, b, strict=True):
-        assert x == y if not isinstance(x, torch.Tensor) else torch.equal(torch.nan_to_num(x), torch.nan_to_num(y)), name
+        assert x == y if not isinstance(x, torch.Tensor) else torch.equal(torch.nan_to_num(x), torch.nan_to_num(y)), (
+            name
+        )
 
 
 def test_a_training_clip_shows_the_frames_it_names(records):
@@ -90,7 +92,7 @@ def test_reading_leaves_global_chance_alone(records):
 @pytest.mark.parametrize(("workers", "method"), [(1, "fork"), (2, "fork"), (2, "spawn"), (1, "forkserver")])
 def test_batches_are_the_same_for_any_workers(phantom_root, workers, method):
     def batches(**options):
-        data = EchoDataModule(phantom_root, frames=8, size=64, batch_size=3, **options)
+        data = data_module(phantom_root, frames=8, size=64, batch_size=3, **options)
         data.setup("fit")
         loader = data.train_dataloader()
         loader.sampler.set_epoch(1)
@@ -185,7 +187,7 @@ def test_a_workers_error_is_one_sentence(phantom_root, tmp_path):
     root = Path(shutil.copytree(phantom_root, tmp_path / "copy"))
     for i, video in enumerate((root / "Videos").iterdir()):
         video.write_text(f"broken {i}")
-    data = EchoDataModule(root, frames=8, size=64, workers=1)
+    data = data_module(root, frames=8, size=64, workers=1)
     data.setup("validate")
     with pytest.raises(InputError) as caught:
         next(iter(data.val_dataloader()))

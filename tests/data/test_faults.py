@@ -13,13 +13,13 @@ import pandas as pd
 import pytest
 import torch
 
-from echo_e3net.data import datamodule
 from echo_e3net.data.dataset import ClipKey, TrainingClips
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.data.records import unlabelled
 from echo_e3net.data.sampling import ClipSpan, RandomClip
 from echo_e3net.errors import InputError
+from echo_e3net.training import datamodule
 from tests.conftest import TINY
 
 FRAMES, FPS = 40, 50.0
@@ -118,7 +118,16 @@ def root(tmp_path_factory):
         made = make(good) if make.__code__.co_varnames[:1] == ("data",) else make(videos / f"{name}.avi")
         if made is not None:
             (videos / f"{name}.avi").write_bytes(made)
-    row = {"EF": 50, "ESV": 50, "EDV": 100, "FrameHeight": 112, "FrameWidth": 112, "FPS": 50, "NumberOfFrames": FRAMES, "Split": "TRAIN"}
+    row = {
+        "EF": 50,
+        "ESV": 50,
+        "EDV": 100,
+        "FrameHeight": 112,
+        "FrameWidth": 112,
+        "FPS": 50,
+        "NumberOfFrames": FRAMES,
+        "Split": "TRAIN",
+    }
     pd.DataFrame([{"FileName": name, **row} for name in FAULTS]).to_csv(root / "FileList.csv", index=False)
     (root / "VolumeTracings.csv").write_text("FileName,X1,Y1,X2,Y2,Frame\n")
     return root
@@ -160,7 +169,9 @@ def test_frames_before_a_cut_are_those_of_the_good_file(root):
         np.testing.assert_array_equal(whole[:15], good[:15])
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # torch raises in a signal handler, wherever Python is then
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # torch raises in a signal handler, wherever Python is then
 def test_a_worker_that_is_killed_names_its_file(command, phantom_root, tmp_path, monkeypatch):
     """SIGKILL in mid-epoch, as the kernel does when memory runs out: one sentence that names the video, not a page of traceback."""
 
@@ -171,7 +182,17 @@ def test_a_worker_that_is_killed_names_its_file(command, phantom_root, tmp_path,
 
     monkeypatch.setattr(datamodule, "read_frames", deadly)
     (tmp_path / "tiny.yaml").write_text(TINY)
-    code, error = command("fit", "--config", "tiny.yaml", "--data.root", phantom_root, "--data.workers", 1, "--data.start_method", "fork")
+    code, error = command(
+        "fit",
+        "--config",
+        "tiny.yaml",
+        "--data.root",
+        phantom_root,
+        "--data.loader.workers",
+        1,
+        "--data.loader.start_method",
+        "fork",
+    )
     assert code == 2
     assert f"died while it was at {phantom_root}/Videos/0X" in error
     assert "Killed" in error or "exited unexpectedly" in error

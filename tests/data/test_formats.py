@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 
 from echo_e3net import geometry
+from echo_e3net.checks.findings import Defect, Effect, by_kind
 from echo_e3net.data.cache import FrameCache
-from echo_e3net.data.datamodule import EchoDataModule
-from echo_e3net.data.defects import Defect, Effect, by_kind
 from echo_e3net.data.formats import Camus, EchoNetDynamic, EchoNetPediatric
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
 from tests.conftest import TINY
+from tests.datamodules import data_module
 from tests.foreign import phantom_plans, save, write_camus, write_pediatric
 
 LIST, POINTS = "FileList.csv", "VolumeTracings.csv"
@@ -54,7 +54,10 @@ def pediatric(few, tmp_path):
 
 
 def test_pediatric_polygons_give_the_phantoms_records(pediatric_root, phantom_root):
-    found, exact = EchoNetPediatric().read(pediatric_root), {r.name: r for r in EchoNetDynamic().read(phantom_root).records}
+    found, exact = (
+        EchoNetPediatric().read(pediatric_root),
+        {r.name: r for r in EchoNetDynamic().read(phantom_root).records},
+    )
     assert found.findings == []
     assert len(found.records) == len(exact)
     for record in found.records:
@@ -125,9 +128,14 @@ def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, 
 def test_camus_splits(camus_root, tmp_path):
     official = {r.name: r.split for r in Camus().read(camus_root).records}
     assert set(official.values()) == {"train", "val", "test"}
-    assert {r.split for r in Camus(official=False, test_fraction=1, val_fraction=0).read(camus_root).records} == {"test"}
+    assert {r.split for r in Camus(official=False, test_fraction=1, val_fraction=0).read(camus_root).records} == {
+        "test"
+    }
     (tmp_path / "database_nifti").symlink_to(camus_root / "database_nifti")
-    shuffled = [{r.name: r.split for r in Camus(test_fraction=0.25, val_fraction=0.25, seed=seed).read(tmp_path).records} for seed in (0, 0, 1)]
+    shuffled = [
+        {r.name: r.split for r in Camus(test_fraction=0.25, val_fraction=0.25, seed=seed).read(tmp_path).records}
+        for seed in (0, 0, 1)
+    ]
     assert shuffled[0] == shuffled[1] != shuffled[2]
     assert sorted(shuffled[0].values()) == ["test"] * 3 + ["train"] * 6 + ["val"] * 3
     with pytest.raises(InputError, match="not more than 1 together"):
@@ -199,10 +207,15 @@ def add_to_another_list(root):
 
 def copy_sequence(root):
     """A training patient's sequence is also that of a test patient of as many frames."""
-    names = {name: (root / "database_split" / f"subgroup_{name}.txt").read_text().split() for name in ("training", "testing")}
+    names = {
+        name: (root / "database_split" / f"subgroup_{name}.txt").read_text().split() for name in ("training", "testing")
+    }
     source, target = names["testing"][0], names["training"][0]
     for end in ("half_sequence", "ED_gt", "ES_gt"):
-        shutil.copy(patient(root, int(source[-4:])) / f"{source}_4CH_{end}.nii.gz", patient(root, int(target[-4:])) / f"{target}_4CH_{end}.nii.gz")
+        shutil.copy(
+            patient(root, int(source[-4:])) / f"{source}_4CH_{end}.nii.gz",
+            patient(root, int(target[-4:])) / f"{target}_4CH_{end}.nii.gz",
+        )
     shutil.copy(patient(root, int(source[-4:])) / "Info_4CH.cfg", patient(root, int(target[-4:])) / "Info_4CH.cfg")
 
 
@@ -238,7 +251,9 @@ CAMUS_PLANTS = [
 ]
 
 
-@pytest.mark.parametrize(("defect", "plant"), [case[1:] for case in CAMUS_PLANTS], ids=[case[0] for case in CAMUS_PLANTS])
+@pytest.mark.parametrize(
+    ("defect", "plant"), [case[1:] for case in CAMUS_PLANTS], ids=[case[0] for case in CAMUS_PLANTS]
+)
 def test_a_defect_of_camus_is_found_and_nothing_else(camus, defect, plant):
     plant(camus)
     reading = Camus().read(camus)
@@ -261,7 +276,9 @@ def edit(name, change):
 
 
 def put(column, value, name=LIST, row=0):
-    return edit(name, lambda table: table.__setitem__(column, [value if i == row else v for i, v in enumerate(table[column])]))
+    return edit(
+        name, lambda table: table.__setitem__(column, [value if i == row else v for i, v in enumerate(table[column])])
+    )
 
 
 def video(root, row=0):
@@ -308,12 +325,28 @@ PEDIATRIC_PLANTS = [
     ("weight", Defect.RANGE, put("Weight", "heavy")),
     ("height", Defect.RANGE, put("Height", "1.2")),
     ("no number", Defect.TRACING_VALUE, put("X", "", POINTS, 5)),
-    ("beyond", Defect.BEYOND, edit(POINTS, lambda table: table.__setitem__("Frame", table["Frame"].where(~first(table), "4000")))),
+    (
+        "beyond",
+        Defect.BEYOND,
+        edit(POINTS, lambda table: table.__setitem__("Frame", table["Frame"].where(~first(table), "4000"))),
+    ),
     ("one traced", Defect.ONE_TRACED, edit(POINTS, lambda table: table[~first(table)])),
-    ("three traced", Defect.MANY_TRACED, edit(POINTS, lambda table: pd.concat([table, table[first(table)].assign(Frame="1")]))),
+    (
+        "three traced",
+        Defect.MANY_TRACED,
+        edit(POINTS, lambda table: pd.concat([table, table[first(table)].assign(Frame="1")])),
+    ),
     ("untraced", Defect.UNTRACED, edit(POINTS, lambda table: table[table["FileName"] != table["FileName"][0]])),
-    ("not listed", Defect.UNLISTED_TRACING, edit(POINTS, lambda table: pd.concat([table, table[first(table)].assign(FileName="gone.avi")]))),
-    ("flat", Defect.DEGENERATE, edit(POINTS, lambda table: table.__setitem__("X", table["X"].where(~first(table), "5")))),
+    (
+        "not listed",
+        Defect.UNLISTED_TRACING,
+        edit(POINTS, lambda table: pd.concat([table, table[first(table)].assign(FileName="gone.avi")])),
+    ),
+    (
+        "flat",
+        Defect.DEGENERATE,
+        edit(POINTS, lambda table: table.__setitem__("X", table["X"].where(~first(table), "5"))),
+    ),
     ("two points", Defect.DEGENERATE, edit(POINTS, lambda table: table.drop(index=table.index[first(table)][2:]))),
     ("crossing", Defect.CROSSING, edit(POINTS, swap_points)),
     ("wrong EF", Defect.GEOMETRY, put("EF", "97")),
@@ -321,7 +354,9 @@ PEDIATRIC_PLANTS = [
 ALONG = {Defect.BEYOND: {Defect.ONE_TRACED}, Defect.VALUE: {Defect.GEOMETRY}}
 
 
-@pytest.mark.parametrize(("defect", "plant"), [case[1:] for case in PEDIATRIC_PLANTS], ids=[case[0] for case in PEDIATRIC_PLANTS])
+@pytest.mark.parametrize(
+    ("defect", "plant"), [case[1:] for case in PEDIATRIC_PLANTS], ids=[case[0] for case in PEDIATRIC_PLANTS]
+)
 def test_a_defect_of_pediatric_is_found_and_nothing_else(pediatric, defect, plant):
     plant(pediatric)
     reading = EchoNetPediatric().read(pediatric)
@@ -347,7 +382,17 @@ def test_the_verbs_take_the_format_by_its_short_name(command, camus_root, pediat
     config = tmp_path / "tiny.yaml"
     config.write_text(TINY)
     code, error = command(
-        "fit", "--config", config, "--data.root", root, "--data.format", name, "--data.cache", tmp_path / "cache", "--trainer.max_epochs", 1
+        "fit",
+        "--config",
+        config,
+        "--data.root",
+        root,
+        "--data.format",
+        name,
+        "--data.cache.folder",
+        tmp_path / "cache",
+        "--trainer.max_epochs",
+        1,
     )
     assert code == 0, error
 
@@ -365,15 +410,19 @@ def test_decoding_a_damaged_sequence_is_a_finding(camus, command):
 def test_the_cache_holds_nifti_frames(camus, tmp_path):
     for record in Camus().read(camus).records[:2]:
         store = FrameCache(tmp_path / "cache", fill=True)
-        np.testing.assert_array_equal(store.read(record.path, np.array([3, 0]), record.frames), read_frames(record.path, np.array([3, 0])))
+        np.testing.assert_array_equal(
+            store.read(record.path, np.array([3, 0]), record.frames), read_frames(record.path, np.array([3, 0]))
+        )
         np.testing.assert_array_equal(FrameCache(tmp_path / "cache").read(record.path), read_frames(record.path))
 
 
 def test_a_message_names_the_formats_own_list(camus):
-    data = EchoDataModule(camus, frames=8, period=1, format=Camus(official=False, test_fraction=1, val_fraction=0))
+    data = data_module(camus, frames=8, period=1, format=Camus(official=False, test_fraction=1, val_fraction=0))
     data.setup("test")
     data.records = {}
-    with pytest.raises(InputError, match=r"the shuffle \(test_fraction, val_fraction\) lists no video of split TRAIN, which fit needs"):
+    with pytest.raises(
+        InputError, match=r"the shuffle \(test_fraction, val_fraction\) lists no video of split TRAIN, which fit needs"
+    ):
         data.setup("fit")
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 import pydicom
 import pytest
 
+from echo_e3net.clinic import importing as write
+from echo_e3net.clinic.labels import Fractions, draw_split
+from echo_e3net.clinic.private import read_entries
 from echo_e3net.data import raster
-from echo_e3net.data.bring import write
-from echo_e3net.data.bring.labels import Fractions, draw_split
-from echo_e3net.data.bring.private import read_entries
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.video import read_colour
@@ -115,10 +115,14 @@ def test_the_check_finds_nothing(imported, command):
 def test_nothing_of_the_patient_is_left(imported):
     files = [path for path in imported.rglob("*") if path.is_file()]
     assert len(files) == len(GOOD) + 2
-    secret = [word.encode() for word in (NAME, "DOE", "JANE", "MRN-4711", "IM0001", "cine", "PLA", "SonoSite", "20160503")]
+    secret = [
+        word.encode() for word in (NAME, "DOE", "JANE", "MRN-4711", "IM0001", "cine", "PLA", "SonoSite", "20160503")
+    ]
     for path in files:
         held = path.read_bytes()
-        words = secret if path.suffix == ".csv" else [word for word in secret if len(word) > 4]  # three letters turn up in JPEG by chance
+        words = (
+            secret if path.suffix == ".csv" else [word for word in secret if len(word) > 4]
+        )  # three letters turn up in JPEG by chance
         assert not [word for word in words if word in held or word in path.name.encode()]
     for name in ("IM0001", f"{NAME}.mp4", "one.gif"):
         frames = read_frames(imported / "Videos" / f"{by_file(imported)[name].name}.avi")
@@ -183,7 +187,18 @@ def test_processes_make_the_same_videos(clips, imported, tmp_path, command):
 def test_through_the_command_line(clips, tmp_path, command):
     (tmp_path / "ef.csv").write_text("FileName,EF,Split\none,55,TRAIN\nIM0001,31.5,test\n")
     code, _ = command(
-        "data", "import", clips / "one.gif", clips / "IM0001", "--out", "set", "--labels", "ef.csv", "--jobs", 1, "--preview", "sheet.png"
+        "data",
+        "import",
+        clips / "one.gif",
+        clips / "IM0001",
+        "--out",
+        "set",
+        "--labels",
+        "ef.csv",
+        "--jobs",
+        1,
+        "--preview",
+        "sheet.png",
     )
     assert code == 0
     rows = table(tmp_path / "set")
@@ -202,7 +217,10 @@ def test_through_the_command_line(clips, tmp_path, command):
     ("text", "says"),
     [
         ("FileName,EF\nIM0001,55\nnobody,40\n", r"row 3 \(nobody\): no file among the sources has this name"),
-        ("FileName,EF\nIM0001,fifty\n", r"row 2 \(IM0001\): EF is 'fifty'. It must be a number from 0 to 100 \(percent\)"),
+        (
+            "FileName,EF\nIM0001,fifty\n",
+            r"row 2 \(IM0001\): EF is 'fifty'. It must be a number from 0 to 100 \(percent\)",
+        ),
         ("FileName,EF\nIM0001,155\n", "EF is '155'"),
         ("FileName,EF,Split\nIM0001,,TRAIN\n", "EF is ''"),
         ("FileName,EF,EDV\nIM0001,55,-3\n", "EDV is '-3'"),
@@ -227,7 +245,9 @@ def test_labels_join_by_path_and_come_later(clips, tmp_path, capsys):
     root = tmp_path / "set"
     for day, name in (("a", "IM0001"), ("b", "one.gif"), ("b", "cine.dcm")):
         (tmp_path / day).mkdir(exist_ok=True)
-        (tmp_path / day / ("clip.dcm" if name != "cine.dcm" else name)).write_bytes((CINE if name == "cine.dcm" else clips / name).read_bytes())
+        (tmp_path / day / ("clip.dcm" if name != "cine.dcm" else name)).write_bytes(
+            (CINE if name == "cine.dcm" else clips / name).read_bytes()
+        )
     extra = (tmp_path / "b/cine.dcm").rename(tmp_path / "cine.dcm")
     write.import_videos([tmp_path / "a", tmp_path / "b"], root, jobs=1)
     extra.rename(tmp_path / "b/cine.dcm")
@@ -237,7 +257,9 @@ def test_labels_join_by_path_and_come_later(clips, tmp_path, capsys):
         write.import_videos([tmp_path / "a", tmp_path / "b"], root, labels=labels, jobs=1)
     out = capsys.readouterr().out
     assert "cine.dcm: no label: the table of labels has no row for it" in out
-    ours = {(e.source.split("/")[-2]): e.name for e in read_entries(book_of(root)).values() if e.source.endswith("clip.dcm")}
+    ours = {
+        (e.source.split("/")[-2]): e.name for e in read_entries(book_of(root)).values() if e.source.endswith("clip.dcm")
+    }
     rows = table(root)
     assert len(rows) == 2
     assert list(rows.loc[ours["a"]][["EF", "ESV", "EDV"]]) == ["60", "40", "100"]

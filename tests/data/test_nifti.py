@@ -26,7 +26,10 @@ def test_frames_come_back_with_rows_and_columns_in_place(tmp_path, suffix):
     assert unlabelled(path).name == "a.b"
 
 
-@pytest.mark.parametrize(("zooms", "size"), [((0.3, 0.15), (15, 20)), ((0.15, 0.3), (30, 10)), ((0.3, 0.1), (10, 20)), ((0.3, 0.301), (30, 20))])
+@pytest.mark.parametrize(
+    ("zooms", "size"),
+    [((0.3, 0.15), (15, 20)), ((0.15, 0.3), (30, 10)), ((0.3, 0.1), (10, 20)), ((0.3, 0.301), (30, 20))],
+)
 def test_pixels_become_square_and_keep_what_they_show(tmp_path, zooms, size):
     """A bright spot stays under its point, and a frame as large as it was in mm."""
     path = tmp_path / "a.nii.gz"

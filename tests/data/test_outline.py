@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from echo_e3net import geometry
 from echo_e3net.data.outline import clean, mask_outline, mitral_ends, polygon_landmarks, touching_ends
-from echo_e3net.data.phantom.look import LOOKS
-from echo_e3net.data.phantom.render import plan_video
+from echo_e3net.phantom.look import LOOKS
+from echo_e3net.phantom.render import plan_video
 from tests.outlines import atrium_mask, border_polygon, filled
 
 LENGTH, RADIUS = 60.0, 17.0
@@ -39,7 +39,9 @@ def turn(points, angle):
 
 def distance(landmarks, exact):
     """Of the apex and the disc ends from the exact border, pixels."""
-    return geometry.border_distance(torch.from_numpy(np.delete(landmarks, geometry.BASE, 0)), torch.from_numpy(exact)).numpy()
+    return geometry.border_distance(
+        torch.from_numpy(np.delete(landmarks, geometry.BASE, 0)), torch.from_numpy(exact)
+    ).numpy()
 
 
 def volume(landmarks):
@@ -58,7 +60,9 @@ def test_half_an_ellipse_has_its_own_volume_apex_and_mitral_plane(length, radius
     np.testing.assert_allclose(landmarks[22:], np.stack([half, heights], 1), atol=0.5)
 
 
-@given(st.integers(0, 80), st.booleans(), st.booleans(), st.floats(-3.1, 3.1), st.floats(-50, 50), st.sampled_from([0, 30]))
+@given(
+    st.integers(0, 80), st.booleans(), st.booleans(), st.floats(-3.1, 3.1), st.floats(-50, 50), st.sampled_from([0, 30])
+)
 def test_start_direction_and_pose_do_not_matter(start, backwards, repeat, angle, shift, base):
     polygon = bent(base)
     expected = turn(polygon_landmarks(polygon), angle) + shift
@@ -107,7 +111,9 @@ def test_only_the_largest_part_of_a_mask_counts_and_the_frame_may_cut_it():
     assert mask_outline(mask[:70])[:, 1].max() < 70
 
 
-@pytest.mark.parametrize("outline", [np.zeros((0, 2)), np.zeros((5, 2)), np.array([[0.0, 0], [1, 1], [2, 2]]), np.full((9, 2), np.nan)])
+@pytest.mark.parametrize(
+    "outline", [np.zeros((0, 2)), np.zeros((5, 2)), np.array([[0.0, 0], [1, 1], [2, 2]]), np.full((9, 2), np.nan)]
+)
 def test_what_encloses_nothing_is_refused(outline):
     with pytest.raises(ValueError, match="encloses nothing"):
         polygon_landmarks(outline)

@@ -8,13 +8,14 @@ import numpy as np
 import pydicom
 import pytest
 
-from echo_e3net.data.bring import own, write
-from echo_e3net.data.bring.own import OwnVideos, distinct_names
-from echo_e3net.data.bring.prepare import prepare
-from echo_e3net.data.datamodule import EchoDataModule
+from echo_e3net.clinic import importing as write
+from echo_e3net.clinic import user_videos as own
+from echo_e3net.clinic.prepare import prepare
+from echo_e3net.clinic.user_videos import OwnVideos, distinct_names
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
 from tests.data.test_bring_sources import small_screen, write_avi, write_dicom, write_mp4
+from tests.datamodules import data_module
 
 CINE = pydicom.examples.get_path("ybr_color")
 
@@ -77,7 +78,7 @@ def test_a_worker_that_was_forked_does_not_take_the_folder_away(tmp_path):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_data_module_reads_them(tmp_path, workers):
     files = [write_mp4(tmp_path / "a.mp4", small_screen()), CINE]
-    data = EchoDataModule(videos=files, frames=8, workers=workers, start_method="fork" if workers else None)
+    data = data_module(videos=files, frames=8, workers=workers, start_method="fork" if workers else None)
     data.setup("predict")
     (batch,) = data.predict_dataloader()
     assert list(batch.name) == ["a", "examples_ybr_color"]
@@ -87,18 +88,20 @@ def test_the_data_module_reads_them(tmp_path, workers):
 
 def test_a_rate_that_is_unusual_is_told(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr("echo_e3net.data.datamodule.rank_zero_info", told.append)
-    EchoDataModule(videos=CINE).setup("predict")
+    monkeypatch.setattr("echo_e3net.training.datamodule.rank_zero_info", told.append)
+    data_module(videos=CINE).setup("predict")
     assert "30 frames a second: a clip spans 2.1 s, and 1.3 s at the usual 50" in told[0]
 
 
 def test_files_that_are_no_clips_stop_or_are_left_out(tmp_path):
     still = pydicom.examples.get_path("rgb_color")
-    with pytest.raises(InputError, match=r"examples_rgb_color.dcm: still image: .* --data.on_defect exclude goes on without"):
-        EchoDataModule(videos=[CINE, still]).setup("predict")
-    data = EchoDataModule(videos=[CINE, still], on_defect="exclude")
+    with pytest.raises(
+        InputError, match=r"examples_rgb_color.dcm: still image: .* --data.on_defect exclude goes on without"
+    ):
+        data_module(videos=[CINE, still]).setup("predict")
+    data = data_module(videos=[CINE, still], on_defect="exclude")
     data.setup("predict")
     assert [record.path for record in data.records["predict"]] == [CINE]
     assert [finding.where for finding in data.excluded] == [str(still)]
     with pytest.raises(InputError, match="still image"):
-        EchoDataModule(videos=[still], on_defect="exclude").setup("predict")
+        data_module(videos=[still], on_defect="exclude").setup("predict")

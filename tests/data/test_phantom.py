@@ -3,20 +3,20 @@
 from dataclasses import asdict
 
 import numpy as np
+import phantom_measure as measure
 import pytest
 import torch
+from phantom_realism import TARGETS, figures, leak
 
-from echo_e3net.data.phantom import measure
-from echo_e3net.data.phantom.anatomy import bullet, bullet_moment, landmarks, to_pixels, to_probe, ventricle
-from echo_e3net.data.phantom.artefacts import draw_artefacts
-from echo_e3net.data.phantom.look import ADULT_CART
-from echo_e3net.data.phantom.motion import at_rest
-from echo_e3net.data.phantom.prior import STREAMS, Heart, draw_heart, split_of, stream
-from echo_e3net.data.phantom.realism import TARGETS, figures, leak
-from echo_e3net.data.phantom.render import plan_video, render
-from echo_e3net.data.phantom.sector import sector_of
-from echo_e3net.data.phantom.speckle import draw_scanner, point_spread, point_spread_gain, scatterers
 from echo_e3net.geometry import contour_volume, ejection_fraction
+from echo_e3net.phantom.anatomy import bullet, bullet_moment, landmarks, to_pixels, to_probe, ventricle
+from echo_e3net.phantom.artefacts import draw_artefacts
+from echo_e3net.phantom.look import ADULT_CART
+from echo_e3net.phantom.motion import at_rest
+from echo_e3net.phantom.prior import STREAMS, Heart, draw_heart, split_of, stream
+from echo_e3net.phantom.render import plan_video, render
+from echo_e3net.phantom.sector import sector_of
+from echo_e3net.phantom.speckle import draw_scanner, point_spread, point_spread_gain, scatterers
 
 HEART = Heart(
     ef_percent=55,
@@ -171,7 +171,10 @@ class TestNoLeak:
     def test_another_ef_shows_in_the_motion_alone(self):
         weak, strong = (plan_video(0, 1, max_frames=40, ef_percent=ef) for ef in (25.0, 70.0))
         frames = [render(plan).astype(float) for plan in (weak, strong)]
-        change = [np.abs(video[plan.ejection.es] - video[plan.ejection.ed]).mean() for video, plan in zip(frames, (weak, strong), strict=True)]
+        change = [
+            np.abs(video[plan.ejection.es] - video[plan.ejection.ed]).mean()
+            for video, plan in zip(frames, (weak, strong), strict=True)
+        ]
         assert change[1] > 1.15 * change[0]
         assert np.corrcoef(*(video[weak.ejection.ed].ravel() for video in frames))[0, 1] > 0.9
 
@@ -188,7 +191,11 @@ class TestPicture:
         np.testing.assert_array_equal(render(plan, 0, 4), render(plan, 0, 4))
 
     def test_a_duplicated_frame_is_a_copy(self):
-        plan = next(plan for plan in (plan_video(0, index, 60) for index in range(100)) if (np.diff(plan.ejection.time_s) == 0).any())
+        plan = next(
+            plan
+            for plan in (plan_video(0, index, 60) for index in range(100))
+            if (np.diff(plan.ejection.time_s) == 0).any()
+        )
         again = int(np.flatnonzero(np.diff(plan.ejection.time_s) == 0)[0]) + 1
         frames = render(plan, again - 1, again + 2)
         assert (frames[0] == frames[1]).all()
@@ -199,7 +206,9 @@ class TestPicture:
         scanner = draw_scanner(0, 0, ADULT_CART, sector_of(plan.scan))
         field = scatterers(np.random.default_rng(1))
         assert np.square(field).sum(-1).mean() == pytest.approx(1, abs=0.02)
-        assert np.square(point_spread_gain(scanner) * point_spread(field, scanner)).sum(-1).mean() == pytest.approx(1, abs=0.06)
+        assert np.square(point_spread_gain(scanner) * point_spread(field, scanner)).sum(-1).mean() == pytest.approx(
+            1, abs=0.06
+        )
 
     def test_texture_moves_with_the_wall(self):
         moving, still = [], []

@@ -7,11 +7,12 @@ from collections import Counter
 import pytest
 import torch
 
-from echo_e3net.data.phantom import phantom, write
 from echo_e3net.data.tracings import canonical_landmarks
 from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.geometry import ejection_fraction
+from echo_e3net.phantom import generate as write
+from echo_e3net.phantom import phantom
 
 SMALL = {"n": 4, "seed": 1, "jobs": 1, "max_frames": 28}
 TABLES = ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv")
@@ -25,7 +26,9 @@ def made(tmp_path_factory):
 
 
 def contents(root, *patterns):
-    return {str(path.relative_to(root)): path.read_bytes() for pattern in patterns for path in sorted(root.glob(pattern))}
+    return {
+        str(path.relative_to(root)): path.read_bytes() for pattern in patterns for path in sorted(root.glob(pattern))
+    }
 
 
 def rows(path):
@@ -110,7 +113,9 @@ class TestRuns:
     @pytest.mark.slow
     def test_jobs_do_not_matter(self, made, tmp_path):
         phantom(tmp_path / "set", **{**SMALL, "jobs": 2})
-        assert contents(tmp_path / "set", "*.csv", "*.json", "Videos/*.avi") == contents(made, "*.csv", "*.json", "Videos/*.avi")
+        assert contents(tmp_path / "set", "*.csv", "*.json", "Videos/*.avi") == contents(
+            made, "*.csv", "*.json", "Videos/*.avi"
+        )
 
     def test_a_lost_video_comes_back(self, made, copy):
         lost = sorted((copy / "Videos").iterdir())[1]

@@ -9,7 +9,11 @@ from echo_e3net.errors import InputError
 @pytest.fixture
 def frames():
     rng = np.random.default_rng(0)
-    return raster.blur(rng.integers(0, 256, (112, 112, 4)).astype(np.float32), 2.0, 2.0).transpose(2, 0, 1).astype(np.uint8)
+    return (
+        raster.blur(rng.integers(0, 256, (112, 112, 4)).astype(np.float32), 2.0, 2.0)
+        .transpose(2, 0, 1)
+        .astype(np.uint8)
+    )
 
 
 def test_a_written_video_reads_back_grey(tmp_path, frames):

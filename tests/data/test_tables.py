@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_e3net import geometry
-from echo_e3net.data.datamodule import EchoDataModule
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.tables import read_rows, write_csv
 from echo_e3net.errors import InputError
+from echo_e3net.tables import read_rows, write_csv
+from tests.datamodules import data_module
 
 
 @pytest.fixture
@@ -63,17 +63,25 @@ def test_the_epicardium_is_outside_the_endocardium(phantom_root):
         ("FileList.csv", put(1, "Split", "dev"), r"row 3 .*Split is 'dev'\. It must be TRAIN, VAL or TEST"),
         ("FileList.csv", put(1, "FileName", "gone"), r"row 3 \(gone\): .*gone\.avi does not exist"),
         ("FileList.csv", lambda t: t.drop(columns="Split"), r"column 'Split' is missing; it has 'FileName'"),
-        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), r"row 14 \(0X\w+\): video .* is listed twice, first in row 2\. Keep"),
+        (
+            "FileList.csv",
+            lambda t: pd.concat([t, t.iloc[:1]]),
+            r"row 14 \(0X\w+\): video .* is listed twice, first in row 2\. Keep",
+        ),
         ("VolumeTracings.csv", lambda t: t.drop(columns="X2"), r"VolumeTracings\.csv: column 'X2' is missing"),
         ("VolumeTracings.csv", put(5, "Y1", "x"), r"VolumeTracings\.csv row 7 \(0X\w+\): Y1 is 'x'"),
         ("VolumeTracings.csv", put(5, "Y1", ""), r"VolumeTracings\.csv row 7 \(0X\w+\): Y1 is ''"),
-        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), r"VolumeTracings\.csv row 2 \(0X\w+\): Frame is 4000, but the video has \d+ frames"),
+        (
+            "VolumeTracings.csv",
+            lambda t: t.assign(Frame="4000"),
+            r"VolumeTracings\.csv row 2 \(0X\w+\): Frame is 4000, but the video has \d+ frames",
+        ),
     ],
 )
 def test_bad_tables_name_file_row_and_value(root, file, change, message):
     edit(root / file, change)
     with pytest.raises(InputError, match=message):
-        EchoDataModule(root, frames=8).setup("fit")
+        data_module(root, frames=8).setup("fit")
 
 
 def test_missing_files(root, tmp_path):
@@ -113,7 +121,7 @@ def test_a_frame_with_other_than_21_segments_masks_the_video(root):
 def test_a_split_without_videos_is_refused(root):
     edit(root / "FileList.csv", lambda t: t.assign(Split="TRAIN"))
     with pytest.raises(InputError, match="no video of split VAL, which fit needs"):
-        EchoDataModule(root, frames=8).setup("fit")
+        data_module(root, frames=8).setup("fit")
 
 
 def test_write_csv_leaves_no_half_file(tmp_path):
@@ -123,10 +131,18 @@ def test_write_csv_leaves_no_half_file(tmp_path):
     assert [p.name for p in target.parent.iterdir()] == ["table.csv"]
 
 
-FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0", exclude_categories=("Cs",)), max_size=6).map(str.strip)
+FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0", exclude_categories=("Cs",)), max_size=6).map(
+    str.strip
+)
 
 
-@given(st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=5), st.booleans(), st.booleans(), st.booleans(), st.permutations([0, 1, 2]))
+@given(
+    st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=5),
+    st.booleans(),
+    st.booleans(),
+    st.booleans(),
+    st.permutations([0, 1, 2]),
+)
 def test_a_csv_reads_the_same_however_it_is_written(tmp_path_factory, rows, bom, windows, quoted, order):
     """Byte-order mark, line ends, quotes, order of columns and further columns do not matter."""
     frame = pd.DataFrame(rows, columns=["a", "b", "c"], dtype=str)
@@ -137,7 +153,9 @@ def test_a_csv_reads_the_same_however_it_is_written(tmp_path_factory, rows, bom,
     )
     path = tmp_path_factory.mktemp("csv") / "table.csv"
     path.write_bytes((b"\xef\xbb\xbf" if bom else b"") + text.encode())
-    assert [{k: row[k] for k in "abc"} for row in read_rows(path, "abc")] == [dict(zip("abc", row, strict=True)) for row in rows]
+    assert [{k: row[k] for k in "abc"} for row in read_rows(path, "abc")] == [
+        dict(zip("abc", row, strict=True)) for row in rows
+    ]
 
 
 @pytest.mark.parametrize(

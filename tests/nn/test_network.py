@@ -21,7 +21,9 @@ SMALL = {"cnn_channels": (8, 8), "hybrid_channels": (8, 16, 16)}
 
 def small(**parts):
     torch.manual_seed(0)
-    return E3Net(**({"backbone": LHUNetEncoder(**SMALL), "detector": functools.partial(BorderDetector, dim=32)} | parts))
+    return E3Net(
+        **({"backbone": LHUNetEncoder(**SMALL), "detector": functools.partial(BorderDetector, dim=32)} | parts)
+    )
 
 
 def clip(*shape, seed=0):
@@ -78,7 +80,11 @@ def test_gradients_are_finite_under_float16_with_a_scaler():
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.float16):
             output = network(clip(2, 1, 8, 64, 64))
-        loss = (output.ef - 0.1).abs().mean() + output.landmarks.square().mean() / 64**2 + output.phase_logits.logsumexp(-1).mean()
+        loss = (
+            (output.ef - 0.1).abs().mean()
+            + output.landmarks.square().mean() / 64**2
+            + output.phase_logits.logsumexp(-1).mean()
+        )
         scaler.scale(loss).backward()
         scaler.unscale_(optimizer)
         finite = all(p.grad.isfinite().all() for p in network.parameters())
@@ -94,7 +100,9 @@ def test_ef_starts_at_the_training_mean():
     """Over random starts: the head's correction is small and the resting landmarks have a usual EF."""
     for seed in range(3):
         torch.manual_seed(seed)
-        network = E3Net(LHUNetEncoder(cnn_channels=(8, 8), hybrid_channels=(8, 16, 16)), functools.partial(BorderDetector, dim=32))
+        network = E3Net(
+            LHUNetEncoder(cnn_channels=(8, 8), hybrid_channels=(8, 16, 16)), functools.partial(BorderDetector, dim=32)
+        )
         network.adopt(TrainingStatistics(40.0, 60.0, 0.56))
         assert network.eval()(clip(4, 1, 8, 64, 64, seed=seed)).ef.mean().item() == pytest.approx(0.56, abs=0.05)
     without = small(detector=None)
@@ -152,16 +160,32 @@ def test_one_query_set_serves_both_phases():
         ("backbone", {"inputs": 3}, "backbone: inputs is 3, but"),
         ("backbone", {"cnn_channels": [0, 8]}, r"backbone: cnn_channels is \[0, 8\]"),
         ("backbone", {"hybrid_channels": [8, -8, 8]}, r"backbone: hybrid_channels is \[8, -8, 8\]"),
-        ("backbone", {"cnn_channels": [], "hybrid_channels": [], "temporal_strides": []}, r"cnn_channels \[\] and hybrid_channels \[\]"),
+        (
+            "backbone",
+            {"cnn_channels": [], "hybrid_channels": [], "temporal_strides": []},
+            r"cnn_channels \[\] and hybrid_channels \[\]",
+        ),
         ("backbone", {"temporal_strides": [1, 1]}, r"temporal_strides \[1, 1\]"),
-        ("backbone", {"spatial_attention": functools.partial(SpatialAttention, grid=(0, 4, 4))}, r"SpatialAttention: grid is \(0, 4, 4\)"),
-        ("backbone", {"spatial_attention": functools.partial(SpatialAttention, heads=0)}, "SpatialAttention: heads is 0"),
+        (
+            "backbone",
+            {"spatial_attention": functools.partial(SpatialAttention, grid=(0, 4, 4))},
+            r"SpatialAttention: grid is \(0, 4, 4\)",
+        ),
+        (
+            "backbone",
+            {"spatial_attention": functools.partial(SpatialAttention, heads=0)},
+            "SpatialAttention: heads is 0",
+        ),
         (
             "backbone",
             {"spatial_attention": functools.partial(SpatialAttention, heads=3)},
             "SpatialAttention: channels 8 is not a multiple of heads 3",
         ),
-        ("backbone", {"channel_attention": functools.partial(ChannelAttention, heads=-8)}, "ChannelAttention: heads is -8"),
+        (
+            "backbone",
+            {"channel_attention": functools.partial(ChannelAttention, heads=-8)},
+            "ChannelAttention: heads is -8",
+        ),
     ],
 )
 def test_a_part_says_what_it_cannot_be(part, wrong, message):
@@ -222,7 +246,9 @@ def test_temporal_cells_are_those_of_the_pooling(frames):
 def test_statistics_by_hand():
     feature = torch.tensor([1.0, 3.0]).view(1, 1, 2, 1, 1).expand(1, 1, 2, 2, 2)
     mean, largest, sd, temporal_sd, step = MapStatistics()(feature, torch.ones(1, 2, dtype=torch.bool))[0]
-    torch.testing.assert_close(torch.stack([mean, largest, sd, temporal_sd, step]), torch.tensor([2.0, 3, 1, 1, 2]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        torch.stack([mean, largest, sd, temporal_sd, step]), torch.tensor([2.0, 3, 1, 1, 2]), atol=1e-5, rtol=0
+    )
 
 
 def test_mean_pooling_is_the_first_statistic():
@@ -276,4 +302,6 @@ def test_a_gpu_gives_the_numbers_of_the_cpu(precision):
     with torch.autocast("cuda", precision, enabled=precision is not None):
         found = network.cuda()(video.cuda())
     torch.testing.assert_close(found.ef.cpu(), expected.ef, atol=1e-3 if precision is None else 0.03, rtol=0)
-    torch.testing.assert_close(found.landmarks.cpu(), expected.landmarks, atol=0.01 if precision is None else 1.0, rtol=0)
+    torch.testing.assert_close(
+        found.landmarks.cpu(), expected.landmarks, atol=0.01 if precision is None else 1.0, rtol=0
+    )

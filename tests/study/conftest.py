@@ -8,17 +8,27 @@ import pandas as pd
 import pytest
 import yaml
 
-from echo_e3net.study import results, trials
+from echo_e3net.search import study_results as results
+from echo_e3net.search import study_trials as trials
 
-METRICS = {"n": 3, "ef_mae": 5.0, "ef_rmse": 6.0, "ef_r2": 0.5, "low_ef_mae": None, "low_ef_n": 0, "endo_px": 2.0, "checkpoint": "best.ckpt"}
+METRICS = {
+    "n": 3,
+    "ef_mae": 5.0,
+    "ef_rmse": 6.0,
+    "ef_r2": 0.5,
+    "low_ef_mae": None,
+    "low_ef_n": 0,
+    "endo_px": 2.0,
+    "checkpoint": "best.ckpt",
+}
 
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
     """A study of two arms and two seeds with a further test set, whose processes are pretended: each leaves what a real one does."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "base.yaml").write_text("data: {frames: 8}\n")
-    (tmp_path / "other.yaml").write_text("data: {frames: 16}\n")
+    (tmp_path / "base.yaml").write_text("data: {clip: {frames: 8}}\n")
+    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 16}}\n")
     for root in ("near", "far"):
         (tmp_path / root).mkdir()
         (tmp_path / root / "FileList.csv").write_text(f"FileName\n{root}\n")
@@ -45,8 +55,12 @@ def plan(tmp_path, monkeypatch):
             worse = 2.0 if given["--name"] == "far" else 0.0
             error = 5 + int(given["--seed_everything"]) + worse
             (place / "metrics.json").write_text(json.dumps(METRICS | {"ef_mae": error}))
-            off = [error + (k if folder.parent.name == "other" else 0) for k in (-1, 0, 1)]  # the arms differ by video, not in the mean
-            videos = [{"name": name, "ef_percent": 60 + e, "label_ef_percent": 60} for name, e in zip("abc", off, strict=True)]
+            off = [
+                error + (k if folder.parent.name == "other" else 0) for k in (-1, 0, 1)
+            ]  # the arms differ by video, not in the mean
+            videos = [
+                {"name": name, "ef_percent": 60 + e, "label_ef_percent": 60} for name, e in zip("abc", off, strict=True)
+            ]
             pd.DataFrame(videos).to_csv(place / "test_videos.csv", index=False)
         return 0
 

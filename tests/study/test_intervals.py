@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from echo_e3net.study.intervals import bootstrap_interval, compare
+from echo_e3net.search.intervals import bootstrap_interval, compare
 
 
 def by_seed(*rows):

@@ -9,11 +9,11 @@ import time
 import pandas as pd
 import pytest
 
-from echo_e3net import processes
+from echo_e3net.cli.study import of_shard, study
 from echo_e3net.errors import InputError
-from echo_e3net.processes import held, locked
-from echo_e3net.source import code_hash
-from echo_e3net.study import of_shard, study
+from echo_e3net.search import processes
+from echo_e3net.search.processes import held, locked
+from echo_e3net.training.code_hash import code_hash
 
 
 def test_a_lock_is_held_by_one_and_let_go(tmp_path):
@@ -32,7 +32,9 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(processes.fcntl, "flock", refuse)
     with (
-        pytest.raises(InputError, match=r"x.lock cannot be locked \(Function not implemented\): this file system has no locks"),
+        pytest.raises(
+            InputError, match=r"x.lock cannot be locked \(Function not implemented\): this file system has no locks"
+        ),
         locked(tmp_path / "x.lock"),
     ):
         pass
@@ -49,7 +51,11 @@ def test_a_trial_that_another_study_works_on_is_left_to_it(plan, tmp_path, capsy
     assert "3 of 4 trials" in (tmp_path / "runs/s/results.md").read_text()
     calls.clear()
     study(path)
-    assert [call for call in calls if call[2] != "profile"] == [("other", "0", "fit"), ("other", "0", "test"), ("other", "0", "test")]
+    assert [call for call in calls if call[2] != "profile"] == [
+        ("other", "0", "fit"),
+        ("other", "0", "test"),
+        ("other", "0", "test"),
+    ]
 
 
 def test_a_trial_whose_study_ends_meanwhile_is_taken_over(plan, tmp_path):
@@ -91,7 +97,10 @@ def test_shards_are_all_trials_once(plan, tmp_path):
 def test_a_trial_that_makes_room_stops_the_study_to_be_started_again(plan, monkeypatch, capsys):
     path, calls, pretend = plan
     run = pretend.__globals__["trials"].Workers.run
-    monkeypatch.setattr("echo_e3net.study.trials.Workers.run", lambda self, folder, words: run(self, folder, words) or 75 * (words[0] == "fit"))
+    monkeypatch.setattr(
+        "echo_e3net.search.study_trials.Workers.run",
+        lambda self, folder, words: run(self, folder, words) or 75 * (words[0] == "fit"),
+    )
     with pytest.raises(SystemExit) as stop:
         study(path)
     assert stop.value.code == 75
@@ -123,7 +132,9 @@ def test_trials_of_other_code_are_not_mixed_unawares(plan, tmp_path, command):
         study(path)
     pretend.code, pretend.fails = code_hash(), lambda call: False
     calls.clear()
-    with pytest.raises(InputError, match=rf"the code that is installed now \({code_hash()}\) and whole, seed 0 \(0ld\)"):
+    with pytest.raises(
+        InputError, match=rf"the code that is installed now \({code_hash()}\) and whole, seed 0 \(0ld\)"
+    ):
         study(path)
     assert calls == []
     study(path, train=False)  # of one code alone
@@ -161,7 +172,7 @@ SHARED = """
 import json, sys, time
 from pathlib import Path
 from echo_e3net.files import write_text
-from echo_e3net.study import study, trials
+from echo_e3net.cli.study import study, trials
 
 def run(self, folder, words):
     given = dict(zip(words, words[1:]))
@@ -187,14 +198,19 @@ study(Path("study.yaml"))
 
 @pytest.mark.slow
 def test_processes_that_share_a_folder_do_every_trial_once(plan, tmp_path):
-    workers = [subprocess.Popen([sys.executable, "-c", SHARED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    workers = [
+        subprocess.Popen([sys.executable, "-c", SHARED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     assert [worker.stdout.readline() for worker in workers] == ["ready\n"] * 3
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()
     assert [(worker.communicate(timeout=60), worker.returncode)[1] for worker in workers] == [0, 0, 0]
     calls = (tmp_path / "calls").read_text().splitlines()
-    assert sorted(call for call in calls if call.startswith("fit")) == [f"fit runs/s/{arm}/seed{seed}" for arm in ("other", "whole") for seed in "01"]
+    assert sorted(call for call in calls if call.startswith("fit")) == [
+        f"fit runs/s/{arm}/seed{seed}" for arm in ("other", "whole") for seed in "01"
+    ]
     assert len([call for call in calls if call.startswith("test")]) == 8
     assert len([call for call in calls if call.startswith("profile")]) == 2
     assert len(pd.read_csv(tmp_path / "runs/s/results.csv")) == 8

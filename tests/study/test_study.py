@@ -9,10 +9,12 @@ import pandas as pd
 import pytest
 import yaml
 
+from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
-from echo_e3net.study import results, study, trials
-from echo_e3net.study.plan import hash_data, plan_trials, read_study
-from echo_e3net.study.trials import commands
+from echo_e3net.search import study_results as results
+from echo_e3net.search import study_trials as trials
+from echo_e3net.search.study_plan import hash_data, plan_trials, read_study
+from echo_e3net.search.study_trials import commands
 from tests.conftest import TINY
 from tests.study.conftest import METRICS, write_study
 
@@ -21,7 +23,9 @@ def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):
     path, calls, _ = plan
     study(path)
     assert set(calls[:2]) == {("whole", "0", "profile"), ("other", "0", "profile")}
-    assert [call for call in calls if call[2] == "fit"] == [(arm, seed, "fit") for seed in "01" for arm in ("whole", "other")]
+    assert [call for call in calls if call[2] == "fit"] == [
+        (arm, seed, "fit") for seed in "01" for arm in ("whole", "other")
+    ]
     assert sum(call[2] == "test" for call in calls) == 8
     table = pd.read_csv(tmp_path / "runs/s/results.csv")
     assert len(table) == 8
@@ -76,7 +80,11 @@ def test_a_trial_without_a_score_does_not_stop_the_others(plan, tmp_path, monkey
     monkeypatch.setitem(METRICS, "ef_mae", None)
     found = results.trial_rows
     for module in (results, trials):
-        monkeypatch.setattr(module, "trial_rows", lambda trial: [row | {"ef_mae": None if trial.arm == "other" else 4.0} for row in found(trial)])
+        monkeypatch.setattr(
+            module,
+            "trial_rows",
+            lambda trial: [row | {"ef_mae": None if trial.arm == "other" else 4.0} for row in found(trial)],
+        )
     study(path)
     assert "4 of 4 trials" in (tmp_path / "runs/s/results.md").read_text()
     study(path)
@@ -112,7 +120,10 @@ def test_a_data_set_of_any_format_is_known_by_its_tables(tmp_path):
 
 def test_a_data_set_in_echonet_dynamic_s_form_keeps_its_name(phantom_root, tmp_path):
     """docs/study/results.csv holds names that were made so."""
-    parts = [(phantom_root / name).read_bytes() for name in ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv", "phantom.json")]
+    parts = [
+        (phantom_root / name).read_bytes()
+        for name in ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv", "phantom.json")
+    ]
     assert hash_data(phantom_root) == hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -134,7 +145,7 @@ def test_results_alone_are_enough_to_go_on(plan, tmp_path):
 def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     path, calls, _ = plan
     study(path, out=tmp_path / "results")
-    (tmp_path / "other.yaml").write_text("data: {frames: 32}\n")
+    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 32}}\n")
     with pytest.raises(InputError, match=r"results.csv: other, seed 0, test set own is of other settings"):
         study(path, out=tmp_path / "results")
     with pytest.raises(InputError, match="seed0 was begun with other settings"):
@@ -157,7 +168,7 @@ def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path, capsys)
         study(path)
     assert "other, seed 0: failed: no luck" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "runs/s/results.csv")) == 6
-    (tmp_path / "other.yaml").write_text("data: {frames: 24}\n")  # mended before anything was trained
+    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 24}}\n")  # mended before anything was trained
     pretend.fails = lambda call: False
     calls.clear()
     with pytest.raises(InputError, match="other, seed 1"):  # that one was trained
@@ -218,7 +229,7 @@ def test_a_stopped_study_stops_its_processes(tmp_path):
     code = f"""
 import sys, threading, time
 from pathlib import Path
-from echo_e3net.study import trials
+from echo_e3net.search import study_trials as trials
 workers = trials.Workers(1)
 sys.executable, here = {str(tmp_path / "worker")!r}, Path({str(tmp_path)!r})
 with workers:
@@ -246,11 +257,14 @@ with workers:
 @pytest.mark.slow
 def test_a_study_for_real(command, tmp_path, phantom_root):
     (tmp_path / "tiny.yaml").write_text(TINY)
-    (tmp_path / "longer.yaml").write_text("data: {frames: 9}\n")
+    (tmp_path / "longer.yaml").write_text("data: {clip: {frames: 9}}\n")
     arguments = {"data.root": str(phantom_root), "trainer.max_epochs": 1}
     arms = {"tiny": [], "longer": ["longer.yaml"]}
     tests = {"again": str(phantom_root)}
-    write_study(tmp_path, {"name": "s", "configs": ["tiny.yaml"], "arguments": arguments, "arms": arms, "seeds": [3], "tests": tests})
+    write_study(
+        tmp_path,
+        {"name": "s", "configs": ["tiny.yaml"], "arguments": arguments, "arms": arms, "seeds": [3], "tests": tests},
+    )
     code, error = command("study", "study.yaml", "--jobs", 2)
     assert code == 0, error
     table = pd.read_csv(tmp_path / "runs/s/results.csv")
@@ -258,4 +272,6 @@ def test_a_study_for_real(command, tmp_path, phantom_root):
     pair = table[table["arm"] == "tiny"]
     assert pair["ef_mae"].nunique() == 1  # the further test set is the same data
     assert table[["endo_px", "epi_px", "endo_border_px", "endo_axis_percent", "geometry_ef_mae"]].notna().all(axis=None)
-    assert {"timing_n", "ed_frames_off", "es_frames_off"} <= set(table.columns)  # also where no clip holds the traced beat
+    assert {"timing_n", "ed_frames_off", "es_frames_off"} <= set(
+        table.columns
+    )  # also where no clip holds the traced beat

@@ -6,12 +6,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from echo_e3net import figures
+import echo_e3net.reporting as figures
+from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
-from echo_e3net.study import results, study
-from echo_e3net.study.plan import read_study
-from echo_e3net.study.tables import in_latex, latex
-from echo_e3net.study.videos import Key, Read, read_predictions, save_predictions
+from echo_e3net.search import study_results as results
+from echo_e3net.search.study_plan import read_study
+from echo_e3net.search.study_tables import in_latex, latex
+from echo_e3net.search.study_videos import Key, Read, read_predictions, save_predictions
 from tests.study.conftest import write_study
 
 
@@ -26,7 +27,10 @@ def test_predictions_come_back_as_they_were(tmp_path):
     assert read_predictions(tmp_path / "none.csv") == {}
 
 
-@pytest.mark.parametrize(("text", "message"), [("test,name,label_ef_percent,e3net\n", "column 'e3net'"), ("name\n", "column 'test' is missing")])
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("test,name,label_ef_percent,e3net\n", "column 'e3net'"), ("name\n", "column 'test' is missing")],
+)
 def test_a_strange_table_of_videos_is_named(tmp_path, text, message):
     (tmp_path / "videos.csv").write_text(text + "own,a,60,50\n" * ("e3net" in text))
     with pytest.raises(InputError, match=message):
@@ -96,7 +100,10 @@ def test_latex_is_a_table_of_equal_rows(plan, tmp_path):
 def test_latex_takes_names_as_they_are():
     assert in_latex("no_detector") == r"no\_detector"
     assert in_latex("-0.5 ± 1 – R²") == r"$-0.5$ $\pm$ 1 -- R$^2$"
-    lines = [["arm", "M parameters", "GMACs", "MAE", "MAE - a", "95 % interval", "RMSE", "R²", "MAE, EF ≤ 40", "endo px"], [*"bcdefghijk"]]
+    lines = [
+        ["arm", "M parameters", "GMACs", "MAE", "MAE - a", "95 % interval", "RMSE", "R²", "MAE, EF ≤ 40", "endo px"],
+        [*"bcdefghijk"],
+    ]
     assert latex("50 %", lines, "a")[2] == r"\caption{50 \%}"
 
 
@@ -107,10 +114,14 @@ def test_arguments_of_the_command_line_replace_those_of_the_file(plan, tmp_path,
     code, error = command("study", path)
     assert code == 2
     assert "or add --data.root FOLDER" in error
-    code, error = command("study", path, "--data.root", tmp_path / "moved", "--tests.far=far", "--trainer.max_epochs", 3, "--jobs", 2)
+    code, error = command(
+        "study", path, "--data.root", tmp_path / "moved", "--tests.far=far", "--trainer.max_epochs", 3, "--jobs", 2
+    )
     assert code == 0, error
     assert len(calls) == 2 + 4 * 3
-    assert command("study", path, "--data.root", tmp_path / "moved", "--tests.far=far", "--trainer.max_epochs", 4)[0] == 2
+    assert (
+        command("study", path, "--data.root", tmp_path / "moved", "--tests.far=far", "--trainer.max_epochs", 4)[0] == 2
+    )
     code, error = command("study", path, "--data.root")
     assert (code, "--data.root needs a value" in error) == (2, True)
 
@@ -119,6 +130,9 @@ def test_what_says_where_a_trial_runs_is_no_setting_of_it(plan, tmp_path, comman
     path, calls, _ = plan
     assert command("study", path)[0] == 0
     calls.clear()
-    assert command("study", path, "--data.workers", 7, "--data.cache", tmp_path / "cache")[0] == 0
+    assert command("study", path, "--data.loader.workers", 7, "--data.cache.folder", tmp_path / "cache")[0] == 0
     assert calls == []
-    assert json.loads(json.dumps(read_study(path, {"data.workers": 7}).arguments)) == {"data.root": "near", "data.workers": 7}
+    assert json.loads(json.dumps(read_study(path, {"data.loader.workers": 7}).arguments)) == {
+        "data.root": "near",
+        "data.loader.workers": 7,
+    }

@@ -5,9 +5,9 @@ import yaml
 from wandb.sdk.launch.sweeps import utils
 
 from echo_e3net.errors import InputError
-from echo_e3net.sweep.command import argument_words, build_command
-from echo_e3net.sweep.file import MACROS, read_sweep
-from echo_e3net.sweep.space import nested_values
+from echo_e3net.search.sweep_command import argument_words, build_command
+from echo_e3net.search.sweep_file import MACROS, read_sweep
+from echo_e3net.search.sweep_space import nested_values
 
 GOOD = {
     "method": "bayes",
@@ -59,7 +59,10 @@ BAD = [
     ({"parameters": {"a.b": {"value": 1}, "a": {"parameters": {"b": {"value": 2}}}}}, "a name is there twice"),
     ({"early_terminate": {"type": "envelope"}}, "early_terminate.type is 'envelope'"),
     ({"early_terminate": {"type": "hyperband"}}, "give min_iter, or max_iter and s"),
-    ({"early_terminate": {"type": "hyperband", "min_iter": 0}}, "early_terminate.min_iter is 0: give a whole number, at least 1"),
+    (
+        {"early_terminate": {"type": "hyperband", "min_iter": 0}},
+        "early_terminate.min_iter is 0: give a whole number, at least 1",
+    ),
     ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1}}, "early_terminate.eta is 1"),
     ({"early_terminate": {"type": "hyperband", "max_iter": 2, "s": 1, "eta": 3}}, "no band is at 1 or above"),
     ({"early_terminate": {"type": "hyperband", "min_iter": 1, "strict": "yes"}}, "early_terminate.strict is 'yes'"),
@@ -102,13 +105,27 @@ def test_arguments_are_w_and_bs_in_every_form():
 
 def test_the_command_is_w_and_bs_with_the_trials_folder(sweep, tmp_path, monkeypatch):
     monkeypatch.setenv("DATA", "/echo net")
-    words = ["${env}", "${interpreter}", "${program}", "--root=${envvar:DATA}/x", 3, "${args_no_hyphens}", "${args_json_file}"]
+    words = [
+        "${env}",
+        "${interpreter}",
+        "${program}",
+        "--root=${envvar:DATA}/x",
+        3,
+        "${args_no_hyphens}",
+        "${args_json_file}",
+    ]
     found = sweep({"command": words})
     values = nested_values(found.parameters, {"x": 0.25})
     folder = tmp_path / "runs/s/trial0007"
     built = build_command(found, values, folder)
     assert built[:7] == ["/usr/bin/env", "python", "train.py", "--root=/echo net/x", "3", "opt={'lr': 0.1}", "x=0.25"]
-    assert built[7:] == [str(folder / "sweep_arguments.json"), "--runs", str(tmp_path / "runs/s"), "--name", "trial0007"]
+    assert built[7:] == [
+        str(folder / "sweep_arguments.json"),
+        "--runs",
+        str(tmp_path / "runs/s"),
+        "--name",
+        "trial0007",
+    ]
     assert yaml.safe_load((folder / "sweep_arguments.json").read_text()) == values
     monkeypatch.delenv("DATA")
     with pytest.raises(InputError, match=r"command names \$\{envvar:DATA\}, which is not set"):

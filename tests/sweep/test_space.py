@@ -8,9 +8,18 @@ import scipy.stats
 import yaml
 
 from echo_e3net.errors import InputError
-from echo_e3net.sweep.early import Bands, bands_below, bands_from
-from echo_e3net.sweep.file import read_sweep
-from echo_e3net.sweep.space import Choices, Range, beta_quantile, coordinate, grid_points, labels, nested_values, value_at
+from echo_e3net.search.sweep_early import Bands, bands_below, bands_from
+from echo_e3net.search.sweep_file import read_sweep
+from echo_e3net.search.sweep_space import (
+    Choices,
+    Range,
+    beta_quantile,
+    coordinate,
+    grid_points,
+    labels,
+    nested_values,
+    value_at,
+)
 
 U = np.linspace(0.001, 0.999, 199)
 
@@ -21,7 +30,9 @@ def parameter(tmp_path):
 
     def read(method="random", **settings):
         (tmp_path / "sweep.yaml").write_text(
-            yaml.safe_dump({"method": method, "metric": {"name": "m"}, "command": ["x", "${args}"], "parameters": {"p": settings}})
+            yaml.safe_dump(
+                {"method": method, "metric": {"name": "m"}, "command": ["x", "${args}"], "parameters": {"p": settings}}
+            )
         )
         return read_sweep(tmp_path / "sweep.yaml").parameters[0]
 
@@ -40,7 +51,10 @@ REFERENCES = {
     "beta": ({"a": 2, "b": 5}, scipy.stats.beta(2, 5)),
 }
 
-NEAR = {False: {"rtol": 1e-9, "atol": 1e-9}, True: {"rtol": 1e-3, "atol": 1e-3}}  # of normal tails a millionth is left out
+NEAR = {
+    False: {"rtol": 1e-9, "atol": 1e-9},
+    True: {"rtol": 1e-3, "atol": 1e-3},
+}  # of normal tails a millionth is left out
 
 
 def spread_over(found):
@@ -77,7 +91,12 @@ def test_probabilities_are_those_given(parameter):
 
 
 def test_w_and_b_infers_the_distribution_from_the_settings(parameter):
-    cases = [({"value": 3}, "constant"), ({"values": [1]}, "categorical"), ({"min": 1, "max": 3}, "int_uniform"), ({"min": 1, "max": 3.0}, "uniform")]
+    cases = [
+        ({"value": 3}, "constant"),
+        ({"values": [1]}, "categorical"),
+        ({"min": 1, "max": 3}, "int_uniform"),
+        ({"min": 1, "max": 3.0}, "uniform"),
+    ]
     assert [parameter(**settings).distribution for settings, _ in cases] == [name for _, name in cases]
     assert coordinate(parameter(min=1, max=3)) == Range(1, 3, integer=True)
     assert parameter(distribution="normal").settings == {"mu": 0, "sigma": 1}
@@ -116,7 +135,10 @@ parameters:
 
 
 BAD = [
-    ({"distribution": "uniformly", "min": 0, "max": 1}, r"parameters.p.distribution is 'uniformly': give one of constant"),
+    (
+        {"distribution": "uniformly", "min": 0, "max": 1},
+        r"parameters.p.distribution is 'uniformly': give one of constant",
+    ),
     ({"min": 0}, "give value, values, min and max"),
     ({"min": 2, "max": 1}, "parameters.p.min is 2: it must be below max, which is 1"),
     ({"min": "1e-4", "max": 1.0}, "'1e-4': give a number; YAML reads 1e-4 as text: write 0.0001"),

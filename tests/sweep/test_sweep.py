@@ -16,14 +16,16 @@ import pytest
 import yaml
 from rich.console import Console
 
-import echo_e3net.sweep
+import echo_e3net.cli.sweep
+from echo_e3net.cli.sweep import sweep
 from echo_e3net.errors import InputError
-from echo_e3net.processes import held, launch, locked
-from echo_e3net.sweep import engine, results, sweep
-from echo_e3net.sweep.file import read_sweep
-from echo_e3net.sweep.history import read_history
-from echo_e3net.sweep.live import Screen, short_name
-from echo_e3net.sweep.search import Search
+from echo_e3net.search import sweep_engine as engine
+from echo_e3net.search import sweep_results as results
+from echo_e3net.search.processes import held, launch, locked
+from echo_e3net.search.sweep_file import read_sweep
+from echo_e3net.search.sweep_history import read_history
+from echo_e3net.search.sweep_live import Screen, short_name
+from echo_e3net.search.sweep_search import Search
 
 STUB = Path(__file__).with_name("stub.py")
 RANDOM = {
@@ -78,7 +80,11 @@ def test_a_sweep_finds_its_best_and_leaves_it_as_an_overlay(write, capsys):
 def test_a_picture(write, monkeypatch):
     """Of every kind of axis: linear, logarithmic, of texts, and one that never changes."""
     monkeypatch.undo()
-    parameters = {"lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 1}, "same": {"values": [3]}, "size": {"values": [16, 4, 8]}}
+    parameters = {
+        "lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 1},
+        "same": {"values": [3]},
+        "size": {"values": [16, 4, 8]},
+    }
     path = write(parameters=parameters)
     folder = path.parent
     search = Search(read_sweep(path), folder / "journal.log", 0, "file")
@@ -86,11 +92,15 @@ def test_a_picture(write, monkeypatch):
         number, point = search.ask("w")
         search.report(number, 0, point["x"])
         search.end(number, "pruned" if i == 3 else "done", point["x"])
-    axes = [results.parameter_axis(search.sweep, name, name, search.rows()) for name in ("x", "lr", "kind", "same", "size")]
+    axes = [
+        results.parameter_axis(search.sweep, name, name, search.rows()) for name in ("x", "lr", "kind", "same", "size")
+    ]
     assert [len(axis.marks) for axis in axes] == [3, 3, 2, 1, 3]
     assert list(axes[4].marks.values()) == ["4", "8", "16"]
     assert all(0 <= height <= 1 for axis in axes for height in axis.heights)
-    assert sorted(axes[2].heights) == pytest.approx(sorted(0.25 if row.values["kind"] == "a" else 0.75 for row in search.rows()))
+    assert sorted(axes[2].heights) == pytest.approx(
+        sorted(0.25 if row.values["kind"] == "a" else 0.75 for row in search.rows())
+    )
     for importances in ({}, search.importances()):
         results.save_results(folder, search.sweep, search.rows(), importances)
         assert (folder / "sweep.png").stat().st_size > 10_000
@@ -111,7 +121,15 @@ def test_a_live_table_on_a_terminal(write):
     text = printed.getvalue()
     assert "s: 28 done, 2 running. Best: trial0000, 0." in text
     assert "a.x" in text  # x alone is another parameter's name
-    assert [f"{number:04d} " in text for number in (0, 1, 10, 11, 12, 28, 29)] == [False, True, False, True, True, True, True]
+    assert [f"{number:04d} " in text for number in (0, 1, 10, 11, 12, 28, 29)] == [
+        False,
+        True,
+        False,
+        True,
+        True,
+        True,
+        True,
+    ]
     assert short_name("a.b.lr", ["a.b.lr", "a.c.dim"]) == "lr"
 
 
@@ -150,7 +168,10 @@ def test_tpe_gathers_where_figures_are_good(write):
 
 @pytest.mark.parametrize(
     ("goal", "figures", "ended"),
-    [("minimize", [3, 5, 4, 2, 9], [False, False, False, False, True]), ("maximize", [3, 5, 4, 2, 9], [False, False, False, True, False])],
+    [
+        ("minimize", [3, 5, 4, 2, 9], [False, False, False, False, True]),
+        ("maximize", [3, 5, 4, 2, 9], [False, False, False, True, False]),
+    ],
 )
 def test_bad_trials_are_told_to_end_at_a_band(write, goal, figures, ended):
     Path("runs/s").mkdir(parents=True)
@@ -164,7 +185,10 @@ def test_bad_trials_are_told_to_end_at_a_band(write, goal, figures, ended):
 
 
 def test_a_trial_that_is_told_to_ends_cleanly(write, monkeypatch):
-    monkeypatch.setattr("echo_e3net.sweep.search.MedianPruner", lambda: echo_e3net.sweep.search.optuna.pruners.MedianPruner(1, 0))
+    monkeypatch.setattr(
+        "echo_e3net.search.sweep_search.MedianPruner",
+        lambda: echo_e3net.search.sweep_search.optuna.pruners.MedianPruner(1, 0),
+    )
     parameters = {"x": {"values": [0.1, 0.9]}, "kind": {"value": "a"}, "epochs": {"value": 9}, "wait": {"value": 0.03}}
     sweep(write(method="grid", parameters=parameters), pruner="median")
     found = table()
@@ -175,7 +199,13 @@ def test_a_trial_that_is_told_to_ends_cleanly(write, monkeypatch):
 
 
 def test_more_is_better_where_the_file_says_so_and_a_target_ends_the_sweep(write):
-    sweep(write(method="grid", metric={"name": "val/rmse", "goal": "maximize", "target": 1.4}, parameters={"x": {"values": [0.1, 0.5, 0.9]}}))
+    sweep(
+        write(
+            method="grid",
+            metric={"name": "val/rmse", "goal": "maximize", "target": 1.4},
+            parameters={"x": {"values": [0.1, 0.5, 0.9]}},
+        )
+    )
     assert table()["val/rmse"].max() == pytest.approx(1.5)
     assert len(table()) == 2
     assert "0.9" not in Path("runs/s/best.yaml").read_text().split("x:")[1]
@@ -192,7 +222,9 @@ def test_a_failed_trial_fails_alone(write, capsys):
 
 def test_failing_again_and_again_stops_the_sweep_and_the_mended_one_goes_on(write, monkeypatch):
     path = write(command=["${interpreter}", "gone.py", "${args}"])
-    with pytest.raises(InputError, match=r"5 trials failed one after the other, last trial0004: .*gone.py.* See its sweep.log"):
+    with pytest.raises(
+        InputError, match=r"5 trials failed one after the other, last trial0004: .*gone.py.* See its sweep.log"
+    ):
         sweep(path, trials=3)
     assert table()["state"].tolist() == ["failed"] * 5
     Path("gone.py").write_text(STUB.read_text())
@@ -205,7 +237,10 @@ def test_failing_again_and_again_stops_the_sweep_and_the_mended_one_goes_on(writ
     [
         (["${env}", "no-such-program", "${args}"], "no-such-program"),
         (["/no/such/program", "${args}"], "No such file or directory: '/no/such/program'"),
-        (["${interpreter}", "-c", "import os; os.kill(os.getpid(), 9)"], "killed by SIGKILL, as the system does where memory runs out"),
+        (
+            ["${interpreter}", "-c", "import os; os.kill(os.getpid(), 9)"],
+            "killed by SIGKILL, as the system does where memory runs out",
+        ),
         (["${interpreter}", "-c", "pass"], "it ended well, but its metrics.csv has no val/rmse"),
     ],
 )
@@ -216,7 +251,9 @@ def test_why_a_trial_failed(write, command, reason):
 
 def test_other_parameters_are_not_mixed_in(write):
     sweep(write(), trials=1)
-    with pytest.raises(InputError, match=r"journal.log holds trials of other parameters, .* Give the sweep another name"):
+    with pytest.raises(
+        InputError, match=r"journal.log holds trials of other parameters, .* Give the sweep another name"
+    ):
         sweep(write(parameters={"x": {"min": 0.0, "max": 2.0}}), trials=1)
     sweep(write(run_cap=2), trials=5)  # how many is no part of the meaning
     assert len(table()) == 2
@@ -348,7 +385,11 @@ def test_24_trials_by_three_commands_of_which_one_is_killed(write):
     victim, search = commands[1], search_of(path)
 
     def in_mid_trial():
-        mine = [row.number for row in search.rows() if row.state == "running" and f"-{victim.pid}-" in row.notes.get("worker", "")]
+        mine = [
+            row.number
+            for row in search.rows()
+            if row.state == "running" and f"-{victim.pid}-" in row.notes.get("worker", "")
+        ]
         return any(read_history(Path(f"runs/s/trial{number:04d}"), "val/rmse").keys() == {0} for number in mine)
 
     wait_for(in_mid_trial)

@@ -91,7 +91,9 @@ class FrameCache:
         self.folder, self.fill = state
         self._begin()
 
-    def read(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> UInt8[np.ndarray, "T H W"]:
+    def read(
+        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
+    ) -> UInt8[np.ndarray, "T H W"]:
         """As :func:`echo_e3net.data.frames.read_frames`: the same frames, from the cache where it has them.
 
         Raises:
@@ -116,7 +118,9 @@ class FrameCache:
             return self._trusted[path]
         entry = self.lookup(path)
         if entry is not None and zlib.crc32(self._frames(entry).data) != entry.crc:
-            rank_zero_warn(f"{self.folder / entry.shard}.bin: the frames of {path} are damaged; the video is decoded again.")
+            rank_zero_warn(
+                f"{self.folder / entry.shard}.bin: the frames of {path} are damaged; the video is decoded again."
+            )
             del self._by_key[entry.key]
             self._by_path.pop(str(path.absolute()), None)
             return None
@@ -153,12 +157,24 @@ class FrameCache:
                 offset = file.tell()
                 file.write(frames.data)
             count, height, width = frames.shape
-            entry = Entry(key, str(path.absolute()), status.st_size, status.st_mtime_ns, offset, count, height, width, zlib.crc32(frames.data))
+            entry = Entry(
+                key,
+                str(path.absolute()),
+                status.st_size,
+                status.st_mtime_ns,
+                offset,
+                count,
+                height,
+                width,
+                zlib.crc32(frames.data),
+            )
             line = json.dumps(entry._asdict() | {"shard": None}) + "\n"
             with (self.folder / f"{shard}.jsonl").open("a") as file_of_lines:
                 file_of_lines.write(line)
         except OSError as error:
-            rank_zero_warn(f"{self.folder}: nothing more is added to the cache ({error.strerror or error}); videos are decoded as they are read.")
+            rank_zero_warn(
+                f"{self.folder}: nothing more is added to the cache ({error.strerror or error}); videos are decoded as they are read."
+            )
             self.fill = False
             return None
         entry = entry._replace(shard=shard)
@@ -168,7 +184,11 @@ class FrameCache:
     def _shard(self) -> str:
         """The shard that this process writes to: a new one for a new process, and where the last is full."""
         name, owner = self._writer
-        full = name and (self.folder / f"{name}.bin").is_file() and (self.folder / f"{name}.bin").stat().st_size >= SHARD_BYTES
+        full = (
+            name
+            and (self.folder / f"{name}.bin").is_file()
+            and (self.folder / f"{name}.bin").stat().st_size >= SHARD_BYTES
+        )
         if owner != os.getpid() or full:
             name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
             self._writer = (name, os.getpid())
@@ -178,7 +198,9 @@ class FrameCache:
         """The frames of an entry, mapped; a shard that has grown is mapped anew."""
         mapped = self._maps.get(entry.shard)
         if mapped is None or len(mapped) < entry.end:
-            mapped = self._maps[entry.shard] = np.memmap(self.folder / f"{entry.shard}.bin", np.uint8, "r").view(np.ndarray)
+            mapped = self._maps[entry.shard] = np.memmap(self.folder / f"{entry.shard}.bin", np.uint8, "r").view(
+                np.ndarray
+            )
         return mapped[entry.offset : entry.end].reshape(entry.frames, entry.height, entry.width)
 
     def _refresh(self) -> bool:

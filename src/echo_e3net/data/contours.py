@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from echo_e3net import geometry
-from echo_e3net.data.defects import Defect, Findings
+from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.records import VideoRecord, no_landmarks
 from echo_e3net.types import BORDERS, PHASES
 
@@ -44,7 +44,9 @@ Tracings: TypeAlias = "dict[str, TracedFrames]"
 """The traced frames of each video."""
 
 
-def label_records(records: Sequence[VideoRecord], places: Mapping[str, str], traced: Mapping[str, Tracings], findings: Findings) -> list[VideoRecord]:
+def label_records(
+    records: Sequence[VideoRecord], places: Mapping[str, str], traced: Mapping[str, Tracings], findings: Findings
+) -> list[VideoRecord]:
     """The records with their traced frames and landmarks.
 
     Findings say where other than ED and ES are traced of a video that can be used, and what is odd about the two together. ED is the frame with the
@@ -69,7 +71,9 @@ def label_records(records: Sequence[VideoRecord], places: Mapping[str, str], tra
     reverse = (geometry.contour_volume(pairs).diff(dim=1)[:, 0] > 0).tolist()
     for (name, pair), turned in zip(whole.items(), reverse, strict=True):
         frames = [frame for frame, _ in pair]
-        labelled[name] = label_record(labelled[name], {border: videos.get(name, {}) for border, videos in traced.items()}, frames, turned)
+        labelled[name] = label_record(
+            labelled[name], {border: videos.get(name, {}) for border, videos in traced.items()}, frames, turned
+        )
     report_phases([labelled[name] for name in whole], places, findings)
     return list(labelled.values())
 
@@ -80,7 +84,9 @@ def both_phases(frames: TracedFrames) -> list[tuple[int, Contour]] | None:
     return pair if len(pair) == len(frames) == len(PHASES) else None
 
 
-def label_record(record: VideoRecord, traced: Mapping[str, TracedFrames], frames: Sequence[int], turned: bool) -> VideoRecord:
+def label_record(
+    record: VideoRecord, traced: Mapping[str, TracedFrames], frames: Sequence[int], turned: bool
+) -> VideoRecord:
     """The record with the landmarks of ED and ES; ``turned`` where the second of the frames is ED."""
     ed, es = reversed(frames) if turned else frames
     landmarks, mask = no_landmarks()
@@ -126,13 +132,21 @@ def report_traced(name: str, where: str, frames: TracedFrames, findings: Finding
         defect = {0: Defect.UNTRACED, 1: Defect.ONE_TRACED}.get(len(frames), Defect.MANY_TRACED)
         listed = f" ({', '.join(map(str, sorted(frames)))})" if frames else ""
         findings.add(
-            defect, name, where, f"{len(frames)} traced frames{listed} where ED and ES are needed: EF is used, landmarks and timing are not."
+            defect,
+            name,
+            where,
+            f"{len(frames)} traced frames{listed} where ED and ES are needed: EF is used, landmarks and timing are not.",
         )
 
 
 def all_contours(traced: Tracings) -> tuple[list[tuple[str, int]], Float[Tensor, "N K 2"]]:
     """Video and frame of every contour, and the landmarks of all."""
-    found = {(name, frame): contour.landmarks for name, frames in traced.items() for frame, contour in frames.items() if contour is not None}
+    found = {
+        (name, frame): contour.landmarks
+        for name, frames in traced.items()
+        for frame, contour in frames.items()
+        if contour is not None
+    }
     return list(found), torch.stack(list(found.values())) if found else torch.empty(0, geometry.LANDMARKS, 2)
 
 
@@ -147,7 +161,9 @@ def report_outside(traced: Tracings, sizes: Mapping[str, tuple[int, int]], findi
     places, contours = all_contours(traced)
     if not places:
         return
-    for (name, frame), (left, top), (right, bottom) in zip(places, contours.amin(1).tolist(), contours.amax(1).tolist(), strict=True):
+    for (name, frame), (left, top), (right, bottom) in zip(
+        places, contours.amin(1).tolist(), contours.amax(1).tolist(), strict=True
+    ):
         height, width = sizes.get(name, (math.inf, math.inf))
         if (min(left, top) < -MARGIN and name in sizes) or right > width - 1 + MARGIN or bottom > height - 1 + MARGIN:
             problem = f"the tracing reaches from ({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f}), the frame is {width}×{height}."
@@ -163,7 +179,11 @@ def drop_unusable(traced: Tracings, findings: Findings) -> None:
     crossing = crosses_itself(contours)
     for place in (flat | crossing).nonzero()[:, 0].tolist():
         name, frame = places[place]
-        defect, problem = (Defect.DEGENERATE, "the border encloses nothing") if flat[place] else (Defect.CROSSING, "the border crosses itself")
+        defect, problem = (
+            (Defect.DEGENERATE, "the border encloses nothing")
+            if flat[place]
+            else (Defect.CROSSING, "the border crosses itself")
+        )
         findings.add(defect, name, where_of(traced, name, frame), f"{problem}: the tracing is not used.")
         traced[name][frame] = None
 
@@ -185,7 +205,11 @@ def polygon_crosses(points: Float[np.ndarray, "N M 2"]) -> Bool[np.ndarray, " N"
     """Whether two sides of a closed polygon cross, each end of either strictly on another side of the other. In numpy: five times as fast here."""
     along_x, along_y = np.moveaxis(np.roll(points, -1, 1) - points, -1, 0)
     x, y = np.moveaxis(points, -1, 0)
-    side = along_x[:, :, None] * (y[:, None] - y[:, :, None]) - along_y[:, :, None] * (x[:, None] - x[:, :, None])  # of each point, from each side
+    side = along_x[:, :, None] * (y[:, None] - y[:, :, None]) - along_y[:, :, None] * (
+        x[:, None] - x[:, :, None]
+    )  # of each point, from each side
     left, right = side > 0, side < 0
-    parts = (left & np.roll(right, -1, 2)) | (right & np.roll(left, -1, 2))  # the ends of the second side lie to either side of the first
+    parts = (left & np.roll(right, -1, 2)) | (
+        right & np.roll(left, -1, 2)
+    )  # the ends of the second side lie to either side of the first
     return np.asarray((parts & parts.transpose(0, 2, 1)).any((1, 2)))

@@ -44,7 +44,13 @@ class TrainingClips(Dataset[EchoClip]):
     """
 
     def __init__(
-        self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: TrainingPolicy, seed: int, read: ReadFrames = read_frames
+        self,
+        records: Sequence[VideoRecord],
+        span: ClipSpan,
+        size: int,
+        policy: TrainingPolicy,
+        seed: int,
+        read: ReadFrames = read_frames,
     ) -> None:
         self.records, self.span, self.size, self.policy, self.seed, self.read = records, span, size, policy, seed, read
 
@@ -70,9 +76,18 @@ class EvaluationClips(Dataset[EchoClip]):
         read: where frames come from.
     """
 
-    def __init__(self, records: Sequence[VideoRecord], span: ClipSpan, size: int, policy: EvaluationPolicy, read: ReadFrames = read_frames) -> None:
+    def __init__(
+        self,
+        records: Sequence[VideoRecord],
+        span: ClipSpan,
+        size: int,
+        policy: EvaluationPolicy,
+        read: ReadFrames = read_frames,
+    ) -> None:
         self.records, self.span, self.size, self.read = records, span, size, read
-        self.clips = [(i, c, start) for i, r in enumerate(records) for c, start in enumerate(policy.starts(video_length(r), span))]
+        self.clips = [
+            (i, c, start) for i, r in enumerate(records) for c, start in enumerate(policy.starts(video_length(r), span))
+        ]
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -108,7 +123,9 @@ class EpochSampler(DistributedSampler[EchoClip]):
         seen: tells how many videos of the epoch this rank has trained on, when an epoch begins: a run that goes on in the middle of one leaves them out.
     """
 
-    def __init__(self, clips: TrainingClips, seed: int, rank: int = 0, ranks: int = 1, seen: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self, clips: TrainingClips, seed: int, rank: int = 0, ranks: int = 1, seen: Callable[[], int] = lambda: 0
+    ) -> None:
         super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=True, seed=seed)
         self.seen = seen
 
@@ -153,7 +170,9 @@ def video_length(record: VideoRecord) -> int:
     return count_frames(record.path) if record.frames is None else record.frames
 
 
-def read_clip(record: VideoRecord, number: int, clip: int, start: int, span: ClipSpan, size: int, read: ReadFrames = read_frames) -> EchoClip:
+def read_clip(
+    record: VideoRecord, number: int, clip: int, start: int, span: ClipSpan, size: int, read: ReadFrames = read_frames
+) -> EchoClip:
     """Decode, frame and label one clip.
 
     Raises:
@@ -213,5 +232,5 @@ def require_long_enough(records: Sequence[VideoRecord], span: ClipSpan, split: s
     if longest < span.length:
         raise InputError(
             f"a clip of {span.frames} frames every {span.period} spans {span.length} frames, but the longest video of the {split} split has {longest}. "
-            "Lower --data.frames or --data.period."
+            "Lower --data.clip.frames or --data.clip.period."
         )

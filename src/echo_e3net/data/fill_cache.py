@@ -23,8 +23,14 @@ USUAL_SIZE = (112, 112)
 """Height and width that are reckoned with where no table says them, pixels."""
 
 
-def cache(root: Path, folder: Path | None = None, format: DataFormat | None = None, jobs: int | None = None, verify: bool = False) -> None:
-    """Decode every video once, for --data.cache; run again to go on, or after videos changed. Exit code 1: some videos could not be decoded.
+def cache(
+    root: Path,
+    folder: Path | None = None,
+    format: DataFormat | None = None,
+    jobs: int | None = None,
+    verify: bool = False,
+) -> None:
+    """Decode every video once, for --data.cache.folder; run again to go on, or after videos changed. Exit code 1: some videos could not be decoded.
 
     Args:
         root: Folder of the data set.
@@ -46,7 +52,11 @@ def cache(root: Path, folder: Path | None = None, format: DataFormat | None = No
         if problem:
             failed += 1
             console.print(f"not decoded: {problem}", highlight=False, soft_wrap=True)
-    console.print(f"{len(missing) - failed} videos decoded. Train with --data.cache {store.folder}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{len(missing) - failed} videos decoded. Train with --data.cache.folder {store.folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
     if failed:
         raise SystemExit(1)
 

@@ -22,7 +22,9 @@ class Decoder(Protocol):
     def count_frames(self, path: Path) -> int:
         """As :func:`count_frames`."""
 
-    def read_frames(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> UInt8[np.ndarray, "T H W"]:
+    def read_frames(
+        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
+    ) -> UInt8[np.ndarray, "T H W"]:
         """As :func:`read_frames`."""
 
 
@@ -44,7 +46,9 @@ def count_frames(path: Path) -> int:
     return decoder(path).count_frames(path)
 
 
-def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> UInt8[np.ndarray, "T H W"]:
+def read_frames(
+    path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
+) -> UInt8[np.ndarray, "T H W"]:
     """Grey frames of a video.
 
     Args:

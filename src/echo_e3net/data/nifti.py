@@ -69,7 +69,9 @@ def read_grid(path: Path) -> Grid:
     return grid_of(path, load(path))
 
 
-def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> UInt8[np.ndarray, "T H W"]:
+def read_frames(
+    path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
+) -> UInt8[np.ndarray, "T H W"]:
     """Grey frames with square pixels, as :func:`echo_e3net.data.frames.read_frames`.
 
     Raises:
@@ -78,7 +80,9 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
     image = load(path)
     grid = grid_of(path, image)
     if listed is not None and grid.frames < listed:
-        raise InputError(f"{path}: it holds {grid.frames} frames, but {listed} are listed. Copy the file again, or correct the list.")
+        raise InputError(
+            f"{path}: it holds {grid.frames} frames, but {listed} are listed. Copy the file again, or correct the list."
+        )
     wanted = np.arange(grid.frames) if index is None else index
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= grid.frames):
         raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {grid.frames} frames.")
@@ -86,11 +90,17 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
     if frames.dtype != np.uint8:
         low, high = (frames.min(), frames.max()) if frames.size else (0, 0)
         if not 0 <= low <= high <= 255:
-            raise InputError(f"{path}: grey values are from {low:g} to {high:g}. They must be from 0 to 255; scale them before.")
+            raise InputError(
+                f"{path}: grey values are from {low:g} to {high:g}. They must be from 0 to 255; scale them before."
+            )
         frames = np.round(frames).astype(np.uint8)
     if (grid.height, grid.width) == grid.stored:
         return np.ascontiguousarray(frames)
-    return np.stack([resize_area(frame, grid.height, grid.width) for frame in np.ascontiguousarray(frames)]) if len(frames) else frames
+    return (
+        np.stack([resize_area(frame, grid.height, grid.width) for frame in np.ascontiguousarray(frames)])
+        if len(frames)
+        else frames
+    )
 
 
 def read_labels(path: Path) -> tuple[Int[np.ndarray, "H W"], Grid]:
@@ -103,7 +113,9 @@ def read_labels(path: Path) -> tuple[Int[np.ndarray, "H W"], Grid]:
     grid = grid_of(path, image)
     labels = values(path, image, grid)[0]
     if grid.frames != 1 or (labels != np.round(labels)).any():
-        raise InputError(f"{path}: a mask must be one picture of whole numbers; this one has {grid.frames} frames of {labels.dtype}.")
+        raise InputError(
+            f"{path}: a mask must be one picture of whole numbers; this one has {grid.frames} frames of {labels.dtype}."
+        )
     return labels.astype(np.int64), grid
 
 
@@ -128,11 +140,22 @@ def load(path: Path) -> Any:  # noqa: ANN401  (nibabel has no types)
     """
     nibabel = library(path)
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a NIfTI file. Name the files in it.' if path.is_dir() else 'no such NIfTI file.'}")
+        raise InputError(
+            f"{path}: {'a folder, not a NIfTI file. Name the files in it.' if path.is_dir() else 'no such NIfTI file.'}"
+        )
     try:
         return nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{path}: not a NIfTI file that can be read ({describe(error)}). Copy it again, or take it out of the list.") from error
+    except (
+        nibabel.filebasedimages.ImageFileError,
+        nibabel.spatialimages.HeaderDataError,
+        OSError,
+        EOFError,
+        ValueError,
+        zlib.error,
+    ) as error:
+        raise InputError(
+            f"{path}: not a NIfTI file that can be read ({describe(error)}). Copy it again, or take it out of the list."
+        ) from error
 
 
 def grid_of(path: Path, image: Any) -> Grid:  # noqa: ANN401
@@ -147,7 +170,9 @@ def grid_of(path: Path, image: Any) -> Grid:  # noqa: ANN401
         raise InputError(f"{path}: the array is {'×'.join(map(str, shape))}. It must be (x, y) or (x, y, frame).")
     (width, height), (width_mm, height_mm) = shape[:2], map(float, zooms[:2])
     if not (0 < width_mm < np.inf and 0 < height_mm < np.inf):
-        raise InputError(f"{path}: the header says pixels of {width_mm:g}×{height_mm:g} mm. They must be larger than 0.")
+        raise InputError(
+            f"{path}: the header says pixels of {width_mm:g}×{height_mm:g} mm. They must be larger than 0."
+        )
     edge = max(width_mm, height_mm)
     if edge / min(width_mm, height_mm) <= 1 + SQUARE:
         edge_w, edge_h = width_mm, height_mm
@@ -165,7 +190,9 @@ def values(path: Path, image: Any, grid: Grid) -> np.ndarray:  # noqa: ANN401
     """
     try:
         if path.suffix.lower() == ".gz":
-            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))  # compares the checksum, which nibabel never reaches
+            image = type(image).from_bytes(
+                gzip.decompress(path.read_bytes())
+            )  # compares the checksum, which nibabel never reaches
         array = np.asanyarray(image.dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{path}: the frames cannot be read ({describe(error)}). Copy the file again.") from error

@@ -47,7 +47,9 @@ TOUCH = 0.05
 """Share of the left atrium in a blurred mask above which the outline touches it: within about 1.6 pixels of a straight edge."""
 
 
-def polygon_landmarks(polygon: Float[np.ndarray, "M 2"], middle: Float[np.ndarray, " 2"] | None = None) -> Float64[np.ndarray, "42 2"]:
+def polygon_landmarks(
+    polygon: Float[np.ndarray, "M 2"], middle: Float[np.ndarray, " 2"] | None = None
+) -> Float64[np.ndarray, "42 2"]:
     """The landmarks of a closed outline, in the same unit, which must be as long in x as in y.
 
     Args:
@@ -198,7 +200,9 @@ def mask_outline(mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "M 2"]:
     return np.asarray(pixels + step / np.maximum(np.hypot(*step.T), 1.0)[:, None])
 
 
-def touching_ends(outline: Float[np.ndarray, "M 2"], atrium: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "2 2"] | None:
+def touching_ends(
+    outline: Float[np.ndarray, "M 2"], atrium: Bool[np.ndarray, "H W"]
+) -> Float64[np.ndarray, "2 2"] | None:
     """The ends of the mitral plane: of the places where the outline of the cavity touches the left atrium, the two that are farthest apart.
 
     None where fewer than two do.

@@ -16,7 +16,9 @@ Thing = TypeVar("Thing")
 Result = TypeVar("Result")
 
 
-def each(task: Callable[[Thing], Result], things: Sequence[Thing], jobs: int, title: str) -> Iterator[tuple[Thing, Result]]:
+def each(
+    task: Callable[[Thing], Result], things: Sequence[Thing], jobs: int, title: str
+) -> Iterator[tuple[Thing, Result]]:
     """Run a task for each thing; yields each thing with its result as they are done, in any order.
 
     Args:

@@ -24,7 +24,9 @@ def use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def remap(picture: np.ndarray, x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"], mirror: bool = False) -> np.ndarray:
+def remap(
+    picture: np.ndarray, x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"], mirror: bool = False
+) -> np.ndarray:
     """Sample a picture at (x, y), bilinearly.
 
     Args:
@@ -54,11 +56,17 @@ def resize_cubic(picture: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def blur(picture: np.ndarray, sigma_x: float, sigma_y: float) -> np.ndarray:
     """Gaussian blur with standard deviations in pixels; the border is mirrored."""
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REFLECT_101))
+    return np.asarray(
+        cv2.GaussianBlur(picture, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REFLECT_101)
+    )
 
 
 def draw_curve(
-    picture: np.ndarray, points: Float32[np.ndarray, "N 2"], value: float | tuple[float, float, float], thickness: int = 1, closed: bool = False
+    picture: np.ndarray,
+    points: Float32[np.ndarray, "N 2"],
+    value: float | tuple[float, float, float],
+    thickness: int = 1,
+    closed: bool = False,
 ) -> None:
     """Draw a smooth-edged poly-line into a uint8 picture, in place.
 
@@ -129,7 +137,9 @@ def corners(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
     return np.asarray(cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))[:, 0], np.float64)
 
 
-def write_text(picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float) -> None:
+def write_text(
+    picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float
+) -> None:
     """Write one line of text into a colour picture, in place; (x, y) is the left end of the base line."""
     cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, value, 1, cv2.LINE_AA)
 
@@ -203,7 +213,9 @@ def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality:
     height, width = frames.shape[1:]
     # OpenCV's own encoder: the one that honours the quality (by set(), not as an option), and the same bytes whatever codecs the machine has.
     whole_rate = max(1, round(fps))  # all that this encoder knows
-    writer = cv2.VideoWriter(str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), whole_rate, (width, height), True)
+    writer = cv2.VideoWriter(
+        str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), whole_rate, (width, height), True
+    )
     if not writer.isOpened() or not writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality):
         raise OSError("OpenCV cannot open a motion-JPEG file there")
     try:

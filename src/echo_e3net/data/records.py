@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from echo_e3net import geometry
-from echo_e3net.data.defects import Finding
+from echo_e3net.checks.findings import Finding
 from echo_e3net.types import BORDERS, PHASES
 
 SPLITS = ("train", "val", "test")

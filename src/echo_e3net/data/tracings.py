@@ -48,7 +48,11 @@ def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42
     ends = segments.reshape(-1, SEGMENTS, 2, 2)
     each, axis_row = torch.arange(len(ends)), find_long_axis(ends)
     axis, along = ends[each, axis_row], ends[each, axis_row].diff(dim=1)[:, 0]
-    others = torch.arange(SEGMENTS)[None].expand(len(ends), -1)[torch.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, DISCS)
+    others = (
+        torch.arange(SEGMENTS)[None]
+        .expand(len(ends), -1)[torch.arange(SEGMENTS) != axis_row[:, None]]
+        .reshape(-1, DISCS)
+    )
     chords = ends[each[:, None], others]
     order = ((chords.mean(2) - axis[:, :1]) * along[:, None]).sum(-1).argsort(dim=1, stable=True)
     chords = chords[each[:, None], order]

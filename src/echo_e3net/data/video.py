@@ -34,7 +34,9 @@ def count_frames(path: Path) -> int:
     return len(_open(path))
 
 
-def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> UInt8[np.ndarray, "T H W"]:
+def read_frames(
+    path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
+) -> UInt8[np.ndarray, "T H W"]:
     """Grey frames of a video.
 
     Colour is turned to luma (ITU-R BT.601, integer arithmetic), so that three equal channels give their own value.
@@ -61,7 +63,9 @@ def read_frames(path: Path, index: Int[np.ndarray, " T"] | None = None, listed: 
         frames = reader.get_batch(decoded.tolist()).asnumpy()
     except Exception as error:
         pass_on(error)
-        raise InputError(f"{path}: frames {wanted.min()}…{wanted.max()} cannot be decoded ({_first_line(error)}). Copy the file again.") from error
+        raise InputError(
+            f"{path}: frames {wanted.min()}…{wanted.max()} cannot be decoded ({_first_line(error)}). Copy the file again."
+        ) from error
     return luma(frames[np.searchsorted(decoded, wanted)])
 
 
@@ -93,7 +97,9 @@ def read_colour(path: Path, look: Callable[[int, int, int], None]) -> tuple[UInt
         raise
     except Exception as error:
         pass_on(error)
-        raise InputError(f"{path}: not all of its frames can be decoded ({_first_line(error)}). Copy the file again.") from error
+        raise InputError(
+            f"{path}: not all of its frames can be decoded ({_first_line(error)}). Copy the file again."
+        ) from error
 
 
 def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:
@@ -122,12 +128,16 @@ def pass_on(error: Exception) -> None:
 
 def _open(path: Path) -> Any:  # noqa: ANN401  (decord has no types)
     if not path.is_file():
-        raise InputError(f"{path}: {'a folder, not a video file. Name the files in it.' if path.is_dir() else 'no such video file.'}")
+        raise InputError(
+            f"{path}: {'a folder, not a video file. Name the files in it.' if path.is_dir() else 'no such video file.'}"
+        )
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
     except Exception as error:
         pass_on(error)
-        raise InputError(f"{path}: not a video that can be decoded ({_first_line(error)}). Copy it again, or take it out of the list.") from error
+        raise InputError(
+            f"{path}: not a video that can be decoded ({_first_line(error)}). Copy it again, or take it out of the list."
+        ) from error
     if len(reader) == 0:
         raise InputError(f"{path}: the video holds no frame. Copy it again, or take it out of the list.")
     return reader

@@ -27,7 +27,9 @@ class Watch:
         self.read = read
         self.slots = RawArray("c", ROOM * max(1, workers))
 
-    def __call__(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> UInt8[np.ndarray, "T H W"]:
+    def __call__(
+        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
+    ) -> UInt8[np.ndarray, "T H W"]:
         """As :func:`echo_e3net.data.frames.read_frames`."""
         worker = get_worker_info()
         start = ROOM * (worker.id if worker else 0)
@@ -41,5 +43,9 @@ class Watch:
     def reading(self) -> list[str]:
         """The files that are being read now, or were when their worker died."""
         slots = self.slots.raw
-        found = [slots[start : start + ROOM].rstrip(b"\0").decode(errors="replace") for start in range(0, len(slots), ROOM) if slots[start]]
+        found = [
+            slots[start : start + ROOM].rstrip(b"\0").decode(errors="replace")
+            for start in range(0, len(slots), ROOM)
+            if slots[start]
+        ]
         return list(dict.fromkeys(found))

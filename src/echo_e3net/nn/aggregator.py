@@ -104,7 +104,9 @@ class FeatureAggregator(nn.Module):
         super().__init__()
         require_heads("aggregator", "dim", dim, heads)
         if not 0 <= level < len(channels):
-            raise InputError(f"aggregator: level is {level}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}.")
+            raise InputError(
+                f"aggregator: level is {level}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}."
+            )
         self.level = level
         self.statistics = statistics()
         self.embed_statistics = nn.ModuleList(Mlp(self.statistics.count * c, dim, dim) for c in channels[level:])
@@ -132,7 +134,10 @@ class FeatureAggregator(nn.Module):
     ) -> Float[Tensor, " B"]:
         """EF as a fraction; ``landmarks`` are the cues' positions in pixels, ``ef_mean`` is the training split's."""
         with torch.autocast(maps[0].device.type, enabled=False):
-            tokens = [mlp(self.statistics(m.float(), frame_mask)) for mlp, m in zip(self.embed_statistics, maps[self.level :], strict=True)]
+            tokens = [
+                mlp(self.statistics(m.float(), frame_mask))
+                for mlp, m in zip(self.embed_statistics, maps[self.level :], strict=True)
+            ]
             start = ef_mean.logit()
             if landmarks is not None and self.shape_change is not None:
                 change = shape_change(landmarks)

@@ -32,18 +32,29 @@ class LargeKernelAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        local_kernel, dilated_kernel, dilation = (5, 7, 3) if channels <= 32 else (5, 5, 3) if channels <= 64 else (3, 3, 2)
+        local_kernel, dilated_kernel, dilation = (
+            (5, 7, 3) if channels <= 32 else (5, 5, 3) if channels <= 64 else (3, 3, 2)
+        )
         self.project = nn.Conv3d(channels, channels, 1)
         self.depthwise = nn.Sequential(
             nn.Conv3d(channels, channels, local_kernel, padding=local_kernel // 2, groups=channels),
-            nn.Conv3d(channels, channels, dilated_kernel, padding=dilation * (dilated_kernel // 2), dilation=dilation, groups=channels),
+            nn.Conv3d(
+                channels,
+                channels,
+                dilated_kernel,
+                padding=dilation * (dilated_kernel // 2),
+                dilation=dilation,
+                groups=channels,
+            ),
         )
         self.mix = nn.Conv3d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Gate a feature map; the size stays."""
         p = F.gelu(self.project(x))
-        with torch.autocast(x.device.type, enabled=False):  # on a CPU, depthwise gradients are three times faster in this layout and type
+        with torch.autocast(
+            x.device.type, enabled=False
+        ):  # on a CPU, depthwise gradients are three times faster in this layout and type
             gate = self.depthwise(p.float().contiguous(memory_format=torch.channels_last_3d))
         return p * self.mix(gate)  # type: ignore[no-any-return]
 
@@ -120,7 +131,9 @@ class ChannelAttention(nn.Module):
         """Mix channels by content; the size stays."""
         size = x.shape[2:]
         tokens = self.norm(rearrange(x + self.position(x), "b c t h w -> b (t h w) c"))
-        query, key, value = rearrange(self.query_key_value(tokens), "b n (three m d) -> three b m d n", three=3, m=self.heads)
+        query, key, value = rearrange(
+            self.query_key_value(tokens), "b n (three m d) -> three b m d n", three=3, m=self.heads
+        )
         weights = (F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT * self.temperature).softmax(-1)
         mixed = self.out(rearrange(weights.to(value.dtype) @ value, "b m d n -> b n (m d)"))
         return unflatten_cells(mixed, size)

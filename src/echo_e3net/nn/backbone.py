@@ -67,7 +67,9 @@ class LHUNetEncoder(nn.Module):
         if not self.channels:
             raise InputError("backbone: cnn_channels [] and hybrid_channels [] leave no stage: give at least one.")
         if len(temporal_strides) != len(self.channels) or not set(temporal_strides) <= {1, 2}:
-            raise InputError(f"backbone: temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages.")
+            raise InputError(
+                f"backbone: temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages."
+            )
         self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
         self.stages = nn.ModuleList()
         before = (stem_channels, *self.channels)
@@ -75,7 +77,9 @@ class LHUNetEncoder(nn.Module):
             attention = None
             if i >= len(cnn_channels):
                 tokens = spatial_attention if i < len(cnn_channels) + SPATIAL_STAGES else channel_attention
-                attention = HybridAttention(channels, large_kernel and large_kernel(channels), tokens and tokens(channels))
+                attention = HybridAttention(
+                    channels, large_kernel and large_kernel(channels), tokens and tokens(channels)
+                )
             self.stages.append(Stage(before[i], channels, stride, attention))
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> list[Float[Tensor, "B _ _ _ _"]]:

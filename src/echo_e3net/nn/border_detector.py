@@ -94,7 +94,9 @@ class BorderDetector(nn.Module):
         require_heads("detector", "dim", dim, heads)
         for name, value in {"level": level, "timing_level": timing_level}.items():
             if not 0 <= value < len(channels):
-                raise InputError(f"detector: {name} is {value}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}.")
+                raise InputError(
+                    f"detector: {name} is {value}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}."
+                )
         self.dim, self.level, self.timing_level, self.borders = dim, level, timing_level, borders
         self.timing = PhaseTiming(channels[timing_level:], dim)
         self.phase_maps = PhaseMaps(channels[level:], dim)
@@ -161,7 +163,9 @@ class PhaseTiming(nn.Module):
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv3d(c, dim, 1) for c in channels)
         self.norm = nn.LayerNorm(dim)
-        self.series = nn.Sequential(nn.Conv1d(dim, dim, reach, padding=reach // 2), nn.GELU(), nn.Conv1d(dim, len(PHASES), 1))
+        self.series = nn.Sequential(
+            nn.Conv1d(dim, dim, reach, padding=reach // 2), nn.GELU(), nn.Conv1d(dim, len(PHASES), 1)
+        )
 
     def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B P T"]:
         """Logits over the clip's frames, minus infinity on padded frames."""

@@ -24,7 +24,9 @@ def require_positive(part: str, sizes: Mapping[str, int | Sequence[int]]) -> Non
     """
     for name, size in sizes.items():
         if min(size if isinstance(size, Sequence) else [size], default=1) < 1:
-            raise InputError(f"{part}: {name} is {size}: give {'numbers' if isinstance(size, Sequence) else 'a number'} of at least 1.")
+            raise InputError(
+                f"{part}: {name} is {size}: give {'numbers' if isinstance(size, Sequence) else 'a number'} of at least 1."
+            )
 
 
 def require_heads(part: str, name: str, width: int, heads: int) -> None:
@@ -165,7 +167,9 @@ def frame_weights(frame_mask: Bool[Tensor, "B T"], feature: Float[Tensor, "B C U
     return pool_frames(frame_mask[:, None].float(), feature, F.max_pool1d)
 
 
-def pool_frames(series: Float[Tensor, "B P T"], feature: Float[Tensor, "B C U H W"], pool: Callable[..., Tensor]) -> Float[Tensor, "B P U"]:
+def pool_frames(
+    series: Float[Tensor, "B P T"], feature: Float[Tensor, "B C U H W"], pool: Callable[..., Tensor]
+) -> Float[Tensor, "B P U"]:
     """A series over the frames, over a feature map's temporal cells: halved, rounding up, as often as the backbone halved T."""
     while series.shape[2] > feature.shape[2]:
         series = pool(series, 2, ceil_mode=True)

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.contours import Contour, TracedFrames, Tracings, drop_unusable, label_records
-from echo_e3net.data.defects import Defect, Findings
 from echo_e3net.data.formats.listing import Limits, Row, check_number, usable
 from echo_e3net.data.nifti import Grid, library, read_grid, read_labels
 from echo_e3net.data.outline import mask_outline, mitral_ends, polygon_landmarks, touching_ends
@@ -66,9 +66,21 @@ class Camus(DataFormat):
         seed: int = 0,
     ) -> None:
         if not (test_fraction >= 0 and val_fraction >= 0 and test_fraction + val_fraction <= 1):
-            raise InputError(f"test_fraction {test_fraction}, val_fraction {val_fraction}: shares from 0 to 1, not more than 1 together.")
-        self.view, self.official, self.test_fraction, self.val_fraction, self.seed = view, official, test_fraction, val_fraction, seed
-        self.listed_in = f"{SPLIT_FOLDER}, or the shuffle (test_fraction, val_fraction)," if official else "the shuffle (test_fraction, val_fraction)"
+            raise InputError(
+                f"test_fraction {test_fraction}, val_fraction {val_fraction}: shares from 0 to 1, not more than 1 together."
+            )
+        self.view, self.official, self.test_fraction, self.val_fraction, self.seed = (
+            view,
+            official,
+            test_fraction,
+            val_fraction,
+            seed,
+        )
+        self.listed_in = (
+            f"{SPLIT_FOLDER}, or the shuffle (test_fraction, val_fraction),"
+            if official
+            else "the shuffle (test_fraction, val_fraction)"
+        )
 
     def read(self, root: Path) -> Reading:
         """The patients that can be used, by name, and all findings. Reads every mask: some 10 s for 500 patients.
@@ -78,14 +90,22 @@ class Camus(DataFormat):
         """
         library(root)
         if not root.is_dir():
-            raise InputError(f"{root}: no such folder. Set --data.root to the folder that holds {IMAGES} or the patients' folders.")
+            raise InputError(
+                f"{root}: no such folder. Set --data.root to the folder that holds {IMAGES} or the patients' folders."
+            )
         images = root / IMAGES if (root / IMAGES).is_dir() else root
         patients = sorted(path.name for path in images.glob("patient*") if path.is_dir())
         if not patients:
-            raise InputError(f"{images}: no folder of a patient (patient0001, …). Set --data.root to the folder that holds {IMAGES}.")
+            raise InputError(
+                f"{images}: no folder of a patient (patient0001, …). Set --data.root to the folder that holds {IMAGES}."
+            )
         findings = Findings()
         lists = next((folder for folder in (root / SPLIT_FOLDER, root.parent / SPLIT_FOLDER) if folder.is_dir()), None)
-        splits = self.shuffled(patients) if lists is None or not self.official else read_subgroups(lists, patients, self.view, findings)
+        splits = (
+            self.shuffled(patients)
+            if lists is None or not self.official
+            else read_subgroups(lists, patients, self.view, findings)
+        )
         records: list[VideoRecord] = []
         places: dict[str, str] = {}
         traced: dict[str, Tracings] = {"endo": {}, "epi": {}}
@@ -103,7 +123,10 @@ class Camus(DataFormat):
         """The split of each patient by (seed, patient)."""
         order = sorted(patients, key=lambda patient: hashlib.blake2b(f"{self.seed} {patient}".encode()).digest())
         test, val = (round(len(order) * fraction) for fraction in (self.test_fraction, self.val_fraction))
-        return {patient: "test" if place < test else "val" if place < test + val else "train" for place, patient in enumerate(order)}
+        return {
+            patient: "test" if place < test else "val" if place < test + val else "train"
+            for place, patient in enumerate(order)
+        }
 
 
 def read_subgroups(folder: Path, patients: Sequence[str], view: str, findings: Findings) -> dict[str, str]:
@@ -116,7 +139,9 @@ def read_subgroups(folder: Path, patients: Sequence[str], view: str, findings: F
     for split, name in SUBGROUPS.items():
         path = folder / name
         if not path.is_file():
-            raise InputError(f"{path}: no such file. Put the official lists there, or split otherwise (--data.format.official false).")
+            raise InputError(
+                f"{path}: no such file. Put the official lists there, or split otherwise (--data.format.official false)."
+            )
         for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
             patient = line.strip()
             where = f"{path} row {number} ({patient})"
@@ -125,7 +150,12 @@ def read_subgroups(folder: Path, patients: Sequence[str], view: str, findings: F
                 problem = f"{patient} is listed twice{', in another split' if leak else ''}. Keep one row."
                 findings.add(Defect.TWO_SPLITS if leak else Defect.TWICE, video_of(patient, view), where, problem)
             elif patient and patient not in patients:
-                findings.add(Defect.ABSENT, video_of(patient, view), where, f"there is no folder {patient}. Put it there or remove the row.")
+                findings.add(
+                    Defect.ABSENT,
+                    video_of(patient, view),
+                    where,
+                    f"there is no folder {patient}. Put it there or remove the row.",
+                )
             elif patient:
                 splits[patient] = split
     for patient in patients:
@@ -140,7 +170,9 @@ def video_of(patient: str, view: str) -> str:
     return f"{patient}_{view}"
 
 
-def read_patient(folder: Path, view: str, split: str, findings: Findings) -> tuple[VideoRecord, str, dict[str, TracedFrames]]:
+def read_patient(
+    folder: Path, view: str, split: str, findings: Findings
+) -> tuple[VideoRecord, str, dict[str, TracedFrames]]:
     """A patient's record without landmarks, its place for messages, and its contours by border and frame."""
     name = video_of(folder.name, view)
     path = folder / f"{name}_half_sequence.nii.gz"
@@ -172,9 +204,18 @@ def read_patient(folder: Path, view: str, split: str, findings: Findings) -> tup
 def read_info(path: Path, name: str, findings: Findings) -> Row | None:
     """The keys and values of a patient's Info file; None, with a finding, where there is none."""
     if not path.is_file():
-        findings.add(Defect.ABSENT, name, str(path), "no such file: nothing says EF, ED and ES. Put it there or take the folder out.")
+        findings.add(
+            Defect.ABSENT,
+            name,
+            str(path),
+            "no such file: nothing says EF, ED and ES. Put it there or take the folder out.",
+        )
         return None
-    pairs = (line.split(":", 1) for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines() if ":" in line)
+    pairs = (
+        line.split(":", 1)
+        for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+        if ":" in line
+    )
     return Row(name, str(path), {key.strip(): value.strip() for key, value in pairs})
 
 
@@ -190,7 +231,10 @@ def read_sequence(path: Path, name: str, listed: float, findings: Findings) -> G
         return None
     if grid.frames < listed:
         findings.add(
-            Defect.SHORT, name, str(path), f"the sequence has {grid.frames} frames, NbFrame is {listed:g}. Copy the file again or correct it."
+            Defect.SHORT,
+            name,
+            str(path),
+            f"the sequence has {grid.frames} frames, NbFrame is {listed:g}. Copy the file again or correct it.",
         )
     return grid
 
@@ -199,10 +243,20 @@ def read_phase(row: Row, phase: str, frames: int, findings: Findings) -> int | N
     """The traced frame of a phase, from 0; None, with a finding, where there is no such frame."""
     number, text = row.number(phase), row.values.get(phase, "")
     if not (math.isfinite(number) and number == round(number)):
-        findings.add(Defect.VALUE, row.name, row.where, f"{phase} is {text!r}. It must be a whole number from 1 to {frames}; correct it.")
+        findings.add(
+            Defect.VALUE,
+            row.name,
+            row.where,
+            f"{phase} is {text!r}. It must be a whole number from 1 to {frames}; correct it.",
+        )
         return None
     if not 1 <= number <= frames:
-        findings.add(Defect.BEYOND, row.name, row.where, f"{phase} is {text}, but the sequence has {frames} frames. They count from 1; correct it.")
+        findings.add(
+            Defect.BEYOND,
+            row.name,
+            row.where,
+            f"{phase} is {text}, but the sequence has {frames} frames. They count from 1; correct it.",
+        )
         return None
     return int(number) - 1
 
@@ -217,13 +271,19 @@ def read_mask(path: Path, name: str, grid: Grid, findings: Findings) -> tuple[Co
     strange = sorted(set(np.unique(labels).tolist()) - {0, CAVITY, MYOCARDIUM, ATRIUM})
     if own.stored != grid.stored or strange:
         size = "×".join(map(str, own.stored)), "×".join(map(str, grid.stored))
-        problem = f"it has labels {strange}, known are 0 to 3" if strange else f"it is {size[0]}, the sequence {size[1]} (height × width)"
+        problem = (
+            f"it has labels {strange}, known are 0 to 3"
+            if strange
+            else f"it is {size[0]}, the sequence {size[1]} (height × width)"
+        )
         findings.add(Defect.MASK, name, str(path), f"{problem}: it is not used.")
         return None, None
     try:
         endo, middle = endocardium(labels == CAVITY, labels == ATRIUM, grid)
         if not (labels == MYOCARDIUM).any():
-            findings.add(Defect.DEGENERATE, name, str(path), f"no pixel has label {MYOCARDIUM}: the epicardium is not used.")
+            findings.add(
+                Defect.DEGENERATE, name, str(path), f"no pixel has label {MYOCARDIUM}: the epicardium is not used."
+            )
             return contour(endo, path), None
         epi = polygon_landmarks(grid.to_read(mask_outline((labels == CAVITY) | (labels == MYOCARDIUM))), middle)
     except ValueError as error:

@@ -13,9 +13,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.contours import Contour, Tracings, drop_unusable, label_records, report_outside
-from echo_e3net.data.defects import Defect, Findings
-from echo_e3net.data.formats.listing import FILE_LIST, Limits, Row, check_number, locate, read_list, report_unlisted, usable
+from echo_e3net.data.formats.listing import (
+    FILE_LIST,
+    Limits,
+    Row,
+    check_number,
+    locate,
+    read_list,
+    report_unlisted,
+    usable,
+)
 from echo_e3net.data.formats.tracing_table import read_traced
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.data.tracings import SEGMENTS, canonical_contours
@@ -25,7 +34,11 @@ COLUMNS = ("FileName", "EF", "NumberOfFrames", "Split")
 TRACING_COLUMNS = ("X1", "Y1", "X2", "Y2")
 EF_LIMITS = Limits(0, 100, 5, 98, " %")
 FRAME_LIMITS = Limits(1, 1e6, 24, 1100, " frames")
-ODD = {"EDV": Limits(0, 1e4, 10, 700, " mL"), "ESV": Limits(0, 1e4, 3, 600, " mL"), "FPS": Limits(0, 1e4, 15, 150, " a second")}
+ODD = {
+    "EDV": Limits(0, 1e4, 10, 700, " mL"),
+    "ESV": Limits(0, 1e4, 3, 600, " mL"),
+    "FPS": Limits(0, 1e4, 15, 150, " a second"),
+}
 """Columns that may be absent and are not used, with what is usual in them."""
 VOLUME_TOLERANCE = 1.0
 """EF points that the label may be away from 100 (EDV - ESV) / EDV."""
@@ -47,7 +60,9 @@ class EchoNetDynamic(DataFormat):
             InputError: a folder, table or column is missing.
         """
         findings = Findings()
-        rows = {row.name: row for row in read_list(root, COLUMNS, findings, lambda row: row.values["Split"].strip().lower())}
+        rows = {
+            row.name: row for row in read_list(root, COLUMNS, findings, lambda row: row.values["Split"].strip().lower())
+        }
         records = [listed_record(root, row, findings) for row in rows.values()]
         lengths = {record.name: record.frames for record in records if record.frames}
         sizes = {record.name: record.size for record in records if record.size}
@@ -117,7 +132,12 @@ def read_contours(path: Path, names: Collection[str], lengths: Mapping[str, int]
     contours = canonical_contours(torch.from_numpy(segments.astype("float32")))
     for frame, landmarks, bad in zip(whole, contours, contours.isnan().flatten(1).any(1).tolist(), strict=True):
         if bad:
-            findings.add(Defect.DEGENERATE, frame.name, frame.where, "the long axis of the tracing has no length: it is not used.")
+            findings.add(
+                Defect.DEGENERATE,
+                frame.name,
+                frame.where,
+                "the long axis of the tracing has no length: it is not used.",
+            )
         else:
             traced[frame.name][frame.frame] = Contour(landmarks, frame.where)
     return traced

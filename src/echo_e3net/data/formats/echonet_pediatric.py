@@ -17,9 +17,18 @@ from typing import Literal
 
 import torch
 
+from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.contours import Contour, Tracings, drop_unusable, label_records, polygon_crosses
-from echo_e3net.data.defects import Defect, Findings
-from echo_e3net.data.formats.listing import FILE_LIST, Limits, Row, check_number, locate, read_list, report_unlisted, usable
+from echo_e3net.data.formats.listing import (
+    FILE_LIST,
+    Limits,
+    Row,
+    check_number,
+    locate,
+    read_list,
+    report_unlisted,
+    usable,
+)
 from echo_e3net.data.formats.tracing_table import TracedRows, read_traced
 from echo_e3net.data.frames import count_frames
 from echo_e3net.data.outline import polygon_landmarks
@@ -29,7 +38,11 @@ from echo_e3net.errors import InputError
 VOLUME_TRACINGS = "VolumeTracings.csv"
 COLUMNS = ("FileName", "EF", "Split")
 EF_LIMITS = Limits(0, 100, 5, 98, " %")
-ODD = {"Age": Limits(0, 120, 0, 18, " years"), "Weight": Limits(0, 500, 0.5, 150, " kg"), "Height": Limits(0, 300, 30, 210, " cm")}
+ODD = {
+    "Age": Limits(0, 120, 0, 18, " years"),
+    "Weight": Limits(0, 500, 0.5, 150, " kg"),
+    "Height": Limits(0, 300, 30, 210, " cm"),
+}
 """Columns that may be absent or empty and are not used, with what is usual in them."""
 FOLDS = range(10)
 UNTRACED = ("No Systolic", "No Diastolic")
@@ -51,9 +64,16 @@ class EchoNetPediatric(DataFormat):
 
     listed_in = FILE_LIST
 
-    def __init__(self, view: Literal["A4C", "PSAX"] = "A4C", validation_folds: Sequence[int] = (8,), test_folds: Sequence[int] = (9,)) -> None:
+    def __init__(
+        self,
+        view: Literal["A4C", "PSAX"] = "A4C",
+        validation_folds: Sequence[int] = (8,),
+        test_folds: Sequence[int] = (9,),
+    ) -> None:
         if set(validation_folds) & set(test_folds) or not set(FOLDS).issuperset({*validation_folds, *test_folds}):
-            raise InputError(f"validation_folds {list(validation_folds)}, test_folds {list(test_folds)}: folds are 0 to 9, and none may be in both.")
+            raise InputError(
+                f"validation_folds {list(validation_folds)}, test_folds {list(test_folds)}: folds are 0 to 9, and none may be in both."
+            )
         self.view, self.validation_folds, self.test_folds = view, tuple(validation_folds), tuple(test_folds)
 
     def read(self, root: Path) -> Reading:
@@ -126,6 +146,11 @@ def read_polygon(traced: TracedRows, findings: Findings) -> Contour | None:
     try:
         landmarks = polygon_landmarks(traced.points)
     except ValueError as error:
-        findings.add(Defect.DEGENERATE, traced.name, traced.where, f"the {len(traced.points)} points make no ventricle ({error}): they are not used.")
+        findings.add(
+            Defect.DEGENERATE,
+            traced.name,
+            traced.where,
+            f"the {len(traced.points)} points make no ventricle ({error}): they are not used.",
+        )
         return None
     return Contour(torch.from_numpy(landmarks.astype("float32")), traced.where)

@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from echo_e3net.data.defects import Defect, Findings
+from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.records import Reading, VideoRecord
-from echo_e3net.data.tables import FIRST_ROW, read_rows
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash
+from echo_e3net.tables import FIRST_ROW, read_rows
 
 FILE_LIST, VIDEOS, SUFFIX = "FileList.csv", "Videos", ".avi"
 NAN = math.nan
@@ -64,7 +64,9 @@ def read_list(root: Path, columns: Sequence[str], findings: Findings, split_of: 
         InputError: folder, file or a column is missing.
     """
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder. Set --data.root to the folder of the data set; `echo-e3net data phantom` makes one.")
+        raise InputError(
+            f"{root}: no such folder. Set --data.root to the folder of the data set; `echo-e3net data phantom` makes one."
+        )
     path = root / FILE_LIST
     rows: dict[str, Row] = {}
     again: dict[str, list[Row]] = {}
@@ -82,7 +84,9 @@ def read_list(root: Path, columns: Sequence[str], findings: Findings, split_of: 
         leak = len({split_of(row) for row in repeated}) > 1
         for row in repeated[1:]:
             first = repeated[0].where.split(" row ")[1].split(" ")[0]
-            problem = f"video {name!r} is listed twice, first in row {first}" + (", in another split. " if leak else ". ")
+            problem = f"video {name!r} is listed twice, first in row {first}" + (
+                ", in another split. " if leak else ". "
+            )
             findings.add(Defect.TWO_SPLITS if leak else Defect.TWICE, name, row.where, problem + "Keep one row.")
     return list(rows.values())
 
@@ -100,7 +104,9 @@ def locate(root: Path, row: Row, findings: Findings) -> Path:
     folder = root / VIDEOS
     path = folder / f"{row.name}{SUFFIX}"
     if not path.is_file():
-        findings.add(Defect.ABSENT, row.name, row.where, f"{path} does not exist. Put the video there or remove the row.")
+        findings.add(
+            Defect.ABSENT, row.name, row.where, f"{path} does not exist. Put the video there or remove the row."
+        )
     elif path.is_symlink() and path.resolve().parent != folder.resolve():
         problem = f"{path} is a link to {path.resolve()}, outside {folder}. Put the file itself there (linking the whole folder is fine)."
         findings.add(Defect.OUTSIDE, row.name, row.where, problem)
@@ -134,7 +140,12 @@ def report_unlisted(root: Path, names: Iterable[str], findings: Findings) -> Non
     folder = root / VIDEOS
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name not in listed and not path.name.startswith("."):
-            findings.add(Defect.UNLISTED, path.stem, str(path), f"{FILE_LIST} does not list it: it is left out. Add a row or remove the file.")
+            findings.add(
+                Defect.UNLISTED,
+                path.stem,
+                str(path),
+                f"{FILE_LIST} does not list it: it is left out. Add a row or remove the file.",
+            )
 
 
 def usable(records: Sequence[VideoRecord], findings: Findings) -> Reading:
@@ -161,5 +172,7 @@ def report_copies(records: Sequence[VideoRecord], findings: Findings) -> None:
         for record in others:
             leak = record.split != first.split
             where = f"{first.path.name} (split {first.split or 'none'})"
-            problem = f"the same bytes as {where}" + (", in another split. Remove one of the two." if leak else ". Is it the same patient?")
+            problem = f"the same bytes as {where}" + (
+                ", in another split. Remove one of the two." if leak else ". Is it the same patient?"
+            )
             findings.add(Defect.COPY_SPLITS if leak else Defect.COPY, record.name, str(record.path), problem)

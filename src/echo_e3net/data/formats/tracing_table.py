@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from echo_e3net.data.defects import Defect, Findings
+from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.formats.listing import FILE_LIST, stem
-from echo_e3net.data.tables import NumberRows, group_rows, read_numbers
+from echo_e3net.tables import NumberRows, group_rows, read_numbers
 
 
 class TracedRows(NamedTuple):
@@ -66,7 +66,12 @@ def read_traced(
         wrong, beyond = rows[meant[rows] & ~number[rows]], rows[meant[rows] & ~inside[rows]]
         if name not in names:
             where = f"{path} row {table.rows[rows[0]]} ({name})"
-            findings.add(Defect.UNLISTED_TRACING, name, where, f"{FILE_LIST} does not list the video: its {len(rows)} rows are left out.")
+            findings.add(
+                Defect.UNLISTED_TRACING,
+                name,
+                where,
+                f"{FILE_LIST} does not list the video: its {len(rows)} rows are left out.",
+            )
         elif len(wrong):
             report_bad_number(path, table, columns, int(wrong[0]), name, findings)
         elif len(beyond):
@@ -82,11 +87,17 @@ def grouped(path: Path, table: NumberRows, owners: Sequence[str], places: Int[np
     traced = []
     for (name, frame), members in group_rows((owners[place], int(frames[place])) for place in places.tolist()).items():
         rows = places[members]
-        traced.append(TracedRows(name, frame, f"{path} row {table.rows[rows[0]]} ({name}, frame {frame})", table.values[rows, :-1]))
+        traced.append(
+            TracedRows(
+                name, frame, f"{path} row {table.rows[rows[0]]} ({name}, frame {frame})", table.values[rows, :-1]
+            )
+        )
     return traced
 
 
-def report_bad_number(path: Path, table: NumberRows, columns: Sequence[str], row: int, name: str, findings: Findings) -> None:
+def report_bad_number(
+    path: Path, table: NumberRows, columns: Sequence[str], row: int, name: str, findings: Findings
+) -> None:
     """A finding for a row with a value that is no number, or a frame that is no whole one."""
     finite = np.isfinite(table.values[row])
     column = "Frame" if finite.all() else columns[int(np.argmin(finite))]

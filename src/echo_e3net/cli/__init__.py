@@ -1,0 +1,1 @@
+"""The command line: its entry, Lightning's subcommands, and one module per command."""

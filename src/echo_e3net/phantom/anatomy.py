@@ -1,0 +1,202 @@
+r"""The left ventricle's shape over time, exactly, in centimetres.
+
+The cavity is a bullet around a bent mid-line. With t = 0 at the apex and 1 at the mitral plane, half the chord is R f(t):
+
+.. math:: f(t) = \sqrt{1 - (1 - t)^2} \, \bigl(1 - (1 - q) t^6\bigr), \qquad V = \pi R^2 L \int_0^1 f^2 dt
+
+Only the mid-line bends, so chords and volume stay what they are. From V(t) follow the long axis L (V/V_ED)^α and the radius; the wall thickens as an
+incompressible shell must. Heart coordinates are (u, z): z along the long axis, 0 at the ED apex, positive towards the base; u across, positive to the
+viewer's right. Probe coordinates are (x, depth).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from echo_e3net.geometry import DISCS
+from echo_e3net.phantom.prior import Heart, Scan
+
+_APEX_WALL = 0.7
+"""Wall at the apex over wall at the side."""
+
+_APEX_CREEP = 0.1
+"""How much of the long axis' shortening the outer apex follows."""
+
+_EDGE_RAD = math.radians(1.5)
+"""Least angle between the cavity and the sector's edge."""
+
+_EPICARDIUM_RAD = math.radians(4)
+"""How much farther out the epicardium may lie."""
+
+
+def bullet(t: np.ndarray, base_width: float) -> np.ndarray:
+    """Half chord over R at t, 0 outside the bullet's tip; below the mitral plane the last chord goes on."""
+    t = np.clip(t, 0, 1)
+    return np.asarray(np.sqrt(t * (2 - t)) * (1 - (1 - base_width) * np.square(t * t * t)))
+
+
+def bullet_moment(base_width: float) -> float:
+    """∫ f² dt from apex to base, in closed form: with p = 1 - q, f² = (2t - t²)(1 - 2p t⁶ + p² t¹²)."""
+    p = 1 - base_width
+    return (1 - 1 / 3) - 2 * p * (2 / 8 - 1 / 9) + p**2 * (2 / 14 - 1 / 15)
+
+
+@dataclass(frozen=True)
+class Ventricle:
+    """The ventricle at T moments; every array is (T,), in cm.
+
+    Attributes:
+        apex: z of the cavity's apex.
+        length: seen long axis of the cavity.
+        radius: largest half chord of the cavity.
+        wall: thickness at the side.
+        bend: bow of the mid-line in its middle.
+        base_width: q.
+    """
+
+    apex: Float[np.ndarray, " T"]
+    length: Float[np.ndarray, " T"]
+    radius: Float[np.ndarray, " T"]
+    wall: Float[np.ndarray, " T"]
+    bend: Float[np.ndarray, " T"]
+    base_width: float
+
+    @property
+    def base(self) -> Float[np.ndarray, " T"]:
+        """Z of the mitral plane."""
+        return np.asarray(self.apex + self.length)
+
+    @property
+    def outer_apex(self) -> Float[np.ndarray, " T"]:
+        """Z of the epicardium's apex."""
+        return self.apex - _APEX_WALL * self.wall
+
+    def at(self, moment: int) -> Ventricle:
+        """One moment, for pictures: its arrays are (1,), which broadcast, in single precision."""
+        apex, length, radius, wall, bend = (
+            part[moment : moment + 1].astype(np.float32)
+            for part in (self.apex, self.length, self.radius, self.wall, self.bend)
+        )
+        return Ventricle(apex, length, radius, wall, bend, self.base_width)
+
+    def inner_half_width(self, z: np.ndarray) -> np.ndarray:
+        """Half chord of the cavity at height z."""
+        return np.asarray(self.radius * bullet((z - self.apex) / self.length, self.base_width))
+
+    def outer_half_width(self, z: np.ndarray) -> np.ndarray:
+        """Half chord of the epicardium at height z."""
+        return np.asarray(
+            (self.radius + self.wall) * bullet((z - self.outer_apex) / (self.base - self.outer_apex), self.base_width)
+        )
+
+    def midline(self, z: np.ndarray) -> np.ndarray:
+        """U of the mid-line at height z: a half sine between apex and mitral plane."""
+        return np.asarray(self.bend * np.sin(np.pi * np.clip((z - self.apex) / self.length, 0, 1)))
+
+
+def ventricle(heart: Heart, volume_ml: Float[np.ndarray, " T"]) -> Ventricle:
+    """The ventricle that holds V(t); the average ED is the shape at rest."""
+    moment = bullet_moment(heart.base_width)
+    radius_ed = (heart.edv_ml / (2 * math.pi * heart.elongation * moment)) ** (1 / 3)
+    length_ed = 2 * heart.elongation * radius_ed
+    ratio = volume_ml / heart.edv_ml
+    length = length_ed * ratio**heart.shortening
+    radius = radius_ed * np.sqrt(ratio * length_ed / length)
+    wall = _wall(heart.wall_cm, radius_ed, length_ed, radius, length)
+    seen = heart.apparent_length
+    outer_apex = -_APEX_WALL * heart.wall_cm + _APEX_CREEP * seen * (length_ed - length)
+    return Ventricle(
+        outer_apex + _APEX_WALL * wall,
+        seen * length,
+        radius,
+        wall,
+        heart.bend_cm * length / length_ed,
+        heart.base_width,
+    )
+
+
+def _wall(
+    wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray
+) -> Float[np.ndarray, " T"]:
+    """Thickness that keeps the wall's volume: (R + w)² (L + c w) - R² L is that of ED; by Newton's steps."""
+    shell = (radius_ed + wall_ed) ** 2 * (length_ed + _APEX_WALL * wall_ed) - radius_ed**2 * length_ed
+    wall = np.full_like(radius, wall_ed)
+    for _ in range(8):
+        outer, tall = radius + wall, length + _APEX_WALL * wall
+        excess = outer**2 * tall - radius**2 * length - shell
+        wall = wall - excess / (2 * outer * tall + _APEX_WALL * outer**2)
+    return wall
+
+
+def to_probe(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray, "*B 2"]:
+    """Heart (u, z) → probe (x, depth), cm; without drift."""
+    tilt = math.radians(scan.tilt_deg)
+    u, z, (x, depth) = points[..., 0], points[..., 1], scan.apex_cm
+    return np.stack(
+        [x + u * math.cos(tilt) + z * math.sin(tilt), depth - u * math.sin(tilt) + z * math.cos(tilt)], axis=-1
+    )
+
+
+def to_heart(x: np.ndarray, depth: np.ndarray, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+    """Probe (x, depth) → heart (u, z), cm; without drift."""
+    tilt = math.radians(scan.tilt_deg)
+    x, depth = x - scan.apex_cm[0], depth - scan.apex_cm[1]
+    return x * math.cos(tilt) - depth * math.sin(tilt), x * math.sin(tilt) + depth * math.cos(tilt)
+
+
+def to_pixels(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray, "*B 2"]:
+    """Probe (x, depth) in cm → frame (x, y) in pixels."""
+    return np.asarray(points / scan.pixel_cm + np.array(scan.origin_px))
+
+
+def aim(scan: Scan, rest: Ventricle) -> Scan:
+    """Turn and lower the probe's view, as a sonographer would, until the cavity at rest lies within the sector.
+
+    Args:
+        scan: as drawn; it is returned as it is where the cavity is inside.
+        rest: the ventricle at rest, one moment.
+    """
+    limit = math.radians(scan.opening_deg / 2) - _EDGE_RAD
+    for share in np.linspace(0, 1, 11):
+        depth = scan.apex_cm[1] + 0.6 * share
+        turned = replace(
+            scan, tilt_deg=(1 - share) * scan.tilt_deg + share * 3.0, apex_cm=((1 - share) * scan.apex_cm[0], depth)
+        )
+        inner, outer = (
+            _widest_angle(landmarks(rest, turned, np.zeros((1, 2)), outside)[0], scan) for outside in (False, True)
+        )
+        if inner <= limit and outer <= limit + _EPICARDIUM_RAD:
+            return turned
+    return turned
+
+
+def _widest_angle(border: Float[np.ndarray, "42 2"], scan: Scan) -> float:
+    """Largest angle of a border against the sector's middle, radians."""
+    x, depth = (border - np.array(scan.origin_px)).T
+    return float(np.abs(np.arctan2(x, depth)).max())
+
+
+def landmarks(
+    shape: Ventricle, scan: Scan, drift_cm: Float[np.ndarray, "T 2"], outer: bool = False
+) -> Float[np.ndarray, "T 42 2"]:
+    """The border as landmarks in pixels: apex, middle of the mitral plane, then left and right ends of the discs at their mid-heights.
+
+    Args:
+        shape: the ventricle at T moments.
+        scan: where the probe looks.
+        drift_cm: shift of the whole heart at each moment, (x, depth).
+        outer: the epicardial instead of the endocardial border.
+    """
+    top = shape.outer_apex if outer else shape.apex
+    t = (np.arange(DISCS) + 0.5) / DISCS
+    z = top + t[:, None] * (shape.base - top)
+    half = shape.outer_half_width(z) if outer else shape.inner_half_width(z)
+    middle = shape.midline(z)
+    zero = np.zeros_like(top)[None]
+    u = np.concatenate([zero, zero, middle - half, middle + half])
+    heart_points = np.stack([u, np.concatenate([top[None], shape.base[None], z, z])], axis=-1).swapaxes(0, 1)
+    return to_pixels(to_probe(heart_points, scan) + drift_cm[:, None], scan)

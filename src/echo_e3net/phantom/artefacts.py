@@ -1,0 +1,106 @@
+"""What goes wrong between heart and picture, each with its own probability and none of it knowing EF.
+
+Two maps on the polar grid hold still with the probe: a gain in decibels (attenuation, dropout, shadow) and haze that lies over everything (clutter,
+near field, reverberation). Drift and trembling shift the whole heart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from echo_e3net.phantom.look import Look
+from echo_e3net.phantom.prior import Scan, draw_between, stream
+from echo_e3net.phantom.sector import Sector
+from echo_e3net.phantom.tissue import smooth_noise
+
+_TIP_CM, _TIP_DB = 1.2, 12.0
+"""The probe's own dead zone: how deep, and how much darker at its face."""
+
+
+@dataclass(frozen=True)
+class Artefacts:
+    """The artefacts of one video.
+
+    Attributes:
+        gain_db: (R, A), added to the picture.
+        haze_db: (R, A), echoes that do not move with the heart, relative to the wall.
+        quality: JPEG quality of the file.
+    """
+
+    gain_db: Float32[np.ndarray, "R A"]
+    haze_db: Float32[np.ndarray, "R A"]
+    quality: int
+
+
+def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefacts:
+    """Draw all that holds still with the probe; every number is drawn whether or not its artefact occurs."""
+    rng = stream(seed, index, "artefacts")
+    distance, angle = sector.grid()
+    turn = angle / sector.half_angle
+    gain = (
+        draw_between(rng, look.gain_db, peak=0.5) - rng.uniform(*look.attenuation_db_cm) * (distance - 8.0) + 0 * turn
+    )
+    gain = gain + _dropout(rng, look, turn) * _below(distance, 3.0) + _shadow(rng, look, turn)
+    gain = gain - _TIP_DB * (1 - np.clip(distance / _TIP_CM, 0, 1)) - 9.0 * np.abs(turn) ** rng.uniform(3.0, 7.0)
+    haze = rng.uniform(*look.clutter_db) + 3.0 * smooth_noise(rng, (8, 6))
+    haze = np.maximum(haze, _near_field(rng, look, distance) + 2.0 * smooth_noise(rng, (10, 6)))
+    haze = np.maximum(haze, _reverberation(rng, look, distance, turn))
+    quality = round(rng.uniform(*look.quality))
+    return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
+
+
+def draw_drift(
+    seed: int, index: int, look: Look, scan: Scan, time_s: Float[np.ndarray, " T"]
+) -> Float[np.ndarray, "T 2"]:
+    """Shift of the heart at each time, (x, depth) in cm: breathing and a trembling hand."""
+    rng = stream(seed, index, "artefacts").spawn(1)[0]
+    breathes, trembles = rng.random(2) < (look.drift, look.jitter)
+    size, period, phase, heading = rng.uniform(
+        [look.drift_px[0], 3.0, 0.0, -0.6], [look.drift_px[1], 5.5, 2 * np.pi, 0.6]
+    )
+    wave = 0.5 * size * np.sin(2 * np.pi * time_s / period + phase)
+    drift = breathes * wave[:, None] * np.array([np.sin(heading), np.cos(heading)])
+    beats, starts, sizes = rng.uniform(3.0, 7.0, (4, 2)), rng.uniform(0, 2 * np.pi, (4, 2)), rng.normal(0, 0.16, (4, 2))
+    tremble = (sizes * np.sin(2 * np.pi * beats * time_s[:, None, None] + starts)).sum(1)
+    return np.asarray((drift + trembles * tremble) * scan.pixel_cm)
+
+
+def _dropout(rng: np.random.Generator, look: Look, turn: np.ndarray) -> np.ndarray:
+    happens, depth, centre, width = (
+        rng.random() < look.dropout,
+        rng.uniform(*look.dropout_db),
+        rng.uniform(0.35, 0.8),
+        rng.uniform(0.12, 0.25),
+    )
+    return np.asarray(-happens * depth * np.exp(-(((turn - centre) / width) ** 2)))
+
+
+def _shadow(rng: np.random.Generator, look: Look, turn: np.ndarray) -> np.ndarray:
+    happens, depth, reach, side = (
+        rng.random() < look.rib_shadow,
+        rng.uniform(20, 40),
+        rng.uniform(0.1, 0.35),
+        rng.choice([-1.0, 1.0]),
+    )
+    edge = np.clip((side * turn - (1 - reach)) / 0.12 + 0.5, 0, 1)
+    return np.asarray(-happens * depth * edge)
+
+
+def _near_field(rng: np.random.Generator, look: Look, distance: np.ndarray) -> np.ndarray:
+    strong, level, reach = rng.random() < look.near_field, rng.uniform(-8, 0), rng.uniform(1.8, 3.2)
+    return np.asarray((level if strong else -14.0) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5)
+
+
+def _reverberation(rng: np.random.Generator, look: Look, distance: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    happens, level, spacing = rng.random() < look.reverberation, rng.uniform(-18, -10), rng.uniform(1.0, 1.8)
+    centre, width = rng.uniform(-0.5, 0.5), rng.uniform(0.2, 0.5)
+    arcs = np.exp(-((((distance / spacing) % 1 - 0.5) / 0.07) ** 2))
+    strength = level - 1.6 * distance - 8.0 * ((turn - centre) / width) ** 2
+    return np.asarray(np.where(happens, strength + 20 * np.log10(arcs + 1e-3), -200.0))
+
+
+def _below(distance: np.ndarray, start: float) -> np.ndarray:
+    return np.clip((distance - start) / 1.5, 0, 1)

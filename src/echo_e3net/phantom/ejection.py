@@ -1,0 +1,196 @@
+r"""The volume of the ventricle over time, and which beat is traced.
+
+One beat falls from its end-diastolic to its end-systolic volume and rises to the next beat's end-diastolic volume:
+
+.. math:: V(t) = ESV + (EDV - ESV) \, a(t)
+
+with a = 1 at ED, 0 at ES, then early filling (70…75 %), a plateau, and the atrial kick (20…25 %). Beats differ a little in length and volume; in
+irregular rhythms a lot, without atrial kick. The labels are the extrema of V *at the frames*, of one beat, ES after ED.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from echo_e3net.phantom.prior import Heart, Scan, stream
+
+_MARGIN = 4
+"""Frames that a clip holds beyond its traced systole, at least."""
+
+
+@dataclass(frozen=True)
+class Rhythm:
+    """The beats of one video.
+
+    Attributes:
+        start_s: time of each ED; one more than there are beats.
+        systole_s: from each ED to its ES.
+        edv_excess: end-diastolic volume of each beat above the average, in average stroke volumes; one more than there are beats.
+        esv_excess: the same of the end-systolic volume.
+        early: share of the volume that fills early.
+        kick: share of the volume that the atrium adds.
+    """
+
+    start_s: Float[np.ndarray, " E"]
+    systole_s: Float[np.ndarray, " N"]
+    edv_excess: Float[np.ndarray, " E"]
+    esv_excess: Float[np.ndarray, " N"]
+    early: float
+    kick: float
+
+
+@dataclass(frozen=True)
+class Ejection:
+    """V(t) at the frames of one video.
+
+    Attributes:
+        time_s: time of each frame; a duplicated frame has the time of the one before.
+        volume_ml: V at each frame.
+        opening: how far the mitral valve is open at each frame, 0…1.
+        ed: index of the traced end-diastolic frame.
+        es: index of the traced end-systolic frame, of the same beat.
+    """
+
+    time_s: Float[np.ndarray, " T"]
+    volume_ml: Float[np.ndarray, " T"]
+    opening: Float[np.ndarray, " T"]
+    ed: int
+    es: int
+
+    @property
+    def edv_ml(self) -> float:
+        """Volume at the traced ED frame."""
+        return float(self.volume_ml[self.ed])
+
+    @property
+    def esv_ml(self) -> float:
+        """Volume at the traced ES frame."""
+        return float(self.volume_ml[self.es])
+
+    @property
+    def ef_percent(self) -> float:
+        """EF of the traced beat, percent."""
+        return 100 * (self.edv_ml - self.esv_ml) / self.edv_ml
+
+
+def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
+    """Draw beats that fill ``duration_s`` and one beat more on either side."""
+    rng = stream(seed, index, "rhythm")
+    rate = float(np.clip(rng.normal(72, 13), 50, 110))
+    irregular, jitter = rng.random() < 0.08, rng.uniform(0.02, 0.08)
+    early, kick, duty = rng.uniform(0.70, 0.75), rng.uniform(0.20, 0.25), rng.normal(0, 0.012)
+    interval = 60 / rate
+    beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
+    stretch = np.clip(1 + (0.20 if irregular else jitter) * rng.standard_normal(beats), 0.62, 1.5)
+    wobble = rng.standard_normal((2, beats + 1))
+    share = np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty
+    return Rhythm(
+        start_s=np.concatenate([[0.0], np.cumsum(interval * stretch)]),
+        systole_s=share * interval * np.sqrt(stretch),
+        edv_excess=(0.08 if irregular else 0.02) * np.clip(wobble[0], -2, 2),
+        esv_excess=(0.08 if irregular else 0.02) * np.clip(wobble[1, :-1], -2, 2),
+        early=0.97 if irregular else early,
+        kick=0.0 if irregular else kick,
+    )
+
+
+def filling(
+    rhythm: Rhythm, time_s: Float[np.ndarray, " T"]
+) -> tuple[Int[np.ndarray, " T"], Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
+    """Beat, a(t), and the opening of the mitral valve at each time.
+
+    Args:
+        rhythm: the beats.
+        time_s: times within the beats.
+
+    Returns:
+        Index of the beat; a in 0…1; opening in 0…1.
+    """
+    beat = np.clip(np.searchsorted(rhythm.start_s, time_s, side="right") - 1, 0, len(rhythm.systole_s) - 1)
+    since, systole = time_s - rhythm.start_s[beat], rhythm.systole_s[beat]
+    diastole = np.diff(rhythm.start_s)[beat] - systole
+    emptying = 0.5 * (1 + np.cos(np.pi * np.clip(since / systole, 0, 1)))
+    y = np.clip((since - systole) / diastole, 0, 1)
+    early_end, kick_start = np.minimum(0.55, 0.24 / diastole), 1 - np.minimum(0.45, 0.16 / diastole)
+    early, kick = y / early_end, (y - kick_start) / (1 - kick_start)
+    refilled = rhythm.early * _step(early) + rhythm.kick * _step(kick) + (1 - rhythm.early - rhythm.kick) * y
+    opening = np.maximum(np.maximum(_bump(early), (0.75 if rhythm.kick > 0 else 0.0) * _bump(kick)), 0.35 * _bump(y))
+    diastolic = since >= systole
+    return beat, np.where(diastolic, refilled, emptying), np.where(diastolic, opening, 0.0)
+
+
+def volume(heart: Heart, rhythm: Rhythm, time_s: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+    """V(t) in millilitres."""
+    beat, a, _ = filling(rhythm, time_s)
+    diastolic = time_s - rhythm.start_s[beat] >= rhythm.systole_s[beat]
+    stroke = heart.edv_ml * heart.ef_percent / 100
+    low = heart.edv_ml - stroke + stroke * rhythm.esv_excess[beat]
+    high = heart.edv_ml + stroke * rhythm.edv_excess[beat + diastolic]
+    return np.asarray(low + (high - low) * a)
+
+
+def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: float) -> Ejection:
+    """Draw the beats, the moment the recording starts, and the beat that is traced.
+
+    Args:
+        seed: of the data set.
+        index: of the video.
+        heart: volumes.
+        scan: frames and frame rate.
+        duplicates: probability that one or two frames are duplicated.
+    """
+    rng = stream(seed, index, "motion")
+    rhythm = draw_rhythm(seed, index, scan.frames / scan.fps)
+    frames = max(scan.frames, int(np.ceil(rhythm.systole_s[1:3].max() * scan.fps)) + 2 * _MARGIN)
+    clock = _frame_clock(rng, frames, duplicates) / scan.fps
+    phase, choice = rng.random(), rng.random()
+    start = _start_time(rhythm, clock[-1], phase, _MARGIN / scan.fps)
+    time_s = start + clock
+    traced = np.flatnonzero((rhythm.start_s[:-1] >= start) & (rhythm.start_s[:-1] + rhythm.systole_s <= time_s[-1]))
+    beat = int(traced[int(choice * len(traced))])
+    volume_ml = volume(heart, rhythm, time_s)
+    ed, es = _extrema(volume_ml, time_s, rhythm.start_s[beat], rhythm.systole_s[beat])
+    return Ejection(time_s - start, volume_ml, filling(rhythm, time_s)[2], ed, es)
+
+
+def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Float[np.ndarray, " T"]:
+    """Frame numbers 0…T-1, in which a duplicated frame repeats the number before it."""
+    duplicated, count, where = rng.random() < probability, rng.integers(1, 3), rng.integers(1, frames, 2)
+    clock = np.arange(frames, dtype=np.float64)
+    if duplicated:
+        clock[where[:count]] = clock[where[:count] - 1]
+    return clock
+
+
+def _start_time(rhythm: Rhythm, duration_s: float, phase: float, margin_s: float) -> float:
+    """A start at a random phase of the second beat, such that a whole systole lies within the recording."""
+    start = rhythm.start_s[1] + phase * (rhythm.start_s[2] - rhythm.start_s[1])
+    whole = (rhythm.start_s[:-1] >= start) & (rhythm.start_s[:-1] + rhythm.systole_s <= start + duration_s)
+    if whole.any():
+        return float(start)
+    return float(rhythm.start_s[2] - phase * max(duration_s - rhythm.systole_s[2] - margin_s, 0.0))
+
+
+def _extrema(
+    volume_ml: Float[np.ndarray, " T"], time_s: Float[np.ndarray, " T"], start_s: float, systole_s: float
+) -> tuple[int, int]:
+    """Frames of the largest V around a beat's start and of the smallest V around its end of systole."""
+    near_ed = np.flatnonzero(np.abs(time_s - start_s) <= 0.25 * systole_s)
+    ed = int(near_ed[np.argmax(volume_ml[near_ed])])
+    near_es = np.flatnonzero(np.abs(time_s - start_s - systole_s) <= 0.25 * systole_s)
+    near_es = near_es[near_es > ed]
+    return ed, int(near_es[np.argmin(volume_ml[near_es])])
+
+
+def _step(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+    """Smooth step from 0 at 0 to 1 at 1."""
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))
+
+
+def _bump(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+    """Smooth hill from 0 at 0 over 1 to 0 at 1."""
+    return np.asarray(np.sin(np.pi * np.clip(x, 0, 1)) ** 0.7)

@@ -1,0 +1,171 @@
+"""What is drawn for one video, and from which stream of random numbers.
+
+Every group of draws has its own stream, keyed by (seed, index, group). So a video does not depend on how many are made or by how many processes, and
+no draw of rhythm, picture or artefact can depend on EF: with another EF the same seed gives the same gain, heart rate, zoom and artefacts.
+
+EF is a mixture 0.82 N(60.5, 6.8) + 0.18 N(34, 10.5) in percent, within 7…90; ln EDV is N(4.40, 0.474) in millilitres; a Gaussian copula with
+correlation -0.6 ties the two. The moments are those of the released data set: EF 55.7 ± 12.7, EDV 91 ± 46.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from echo_e3net.phantom.look import Look, Range
+
+STREAMS = ("name", "heart", "rhythm", "scan", "picture", "artefacts", "motion", "anatomy", "speckle")
+"""Order fixes the streams: append, never reorder."""
+
+EF_RANGE = (7.0, 90.0)
+EDV_RANGE_ML = (25.0, 320.0)
+FRAME_RANGE = (28, 300)
+_EF_MIXTURE = ((0.82, NormalDist(60.5, 6.8)), (0.18, NormalDist(34.0, 10.5)))
+_LOG_EDV = NormalDist(4.40, 0.474)
+_COPULA = -0.6
+
+
+@dataclass(frozen=True)
+class Heart:
+    """One ventricle.
+
+    Attributes:
+        ef_percent: ejection fraction of an average beat, percent.
+        edv_ml: end-diastolic volume of an average beat.
+        elongation: long axis over short axis, L / 2R, at ED.
+        shortening: exponent α of the long axis, L(t) = L_ED (V / V_ED)^α.
+        wall_cm: wall at ED.
+        bend_cm: sideways bow of the mid-line at ED, positive to the viewer's right.
+        base_width: radius at the mitral plane over the largest, q.
+        right_scale: size of the other chambers, about 1.
+        apparent_length: seen over true long axis; below 1 where the plane foreshortens.
+    """
+
+    ef_percent: float
+    edv_ml: float
+    elongation: float
+    shortening: float
+    wall_cm: float
+    bend_cm: float
+    base_width: float
+    right_scale: float
+    apparent_length: float
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Where the probe looks and what it stores.
+
+    Attributes:
+        fps: frames a second, a whole number.
+        frames: length of the video; the video is longer where a whole systole would not fit.
+        pixel_cm: edge of a pixel.
+        opening_deg: full angle of the sector.
+        tilt_deg: long axis against the vertical.
+        apex_cm: (x, depth) of the ventricle's apex at ED, from the probe.
+        origin_px: (x, y) of the probe in the frame.
+    """
+
+    fps: int
+    frames: int
+    pixel_cm: float
+    opening_deg: float
+    tilt_deg: float
+    apex_cm: tuple[float, float]
+    origin_px: tuple[float, float]
+
+
+def stream(seed: int, index: int, group: str) -> np.random.Generator:
+    """The random numbers of one group of draws of one video."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, STREAMS.index(group))))
+
+
+def draw_name(seed: int, index: int) -> str:
+    """A stem like those of the released data set: 0X and 16 hexadecimal digits."""
+    return "0X" + stream(seed, index, "name").bytes(8).hex().upper()
+
+
+def draw_heart(seed: int, index: int, look: Look, ef_percent: float | None = None) -> Heart:
+    """Draw one ventricle.
+
+    Args:
+        seed: of the data set.
+        index: of the video.
+        look: for the probability of foreshortening.
+        ef_percent: use this EF and leave every other draw as it is.
+    """
+    rng = stream(seed, index, "heart")
+    z_ef, z_other = rng.standard_normal(2)
+    z_edv = _COPULA * z_ef + math.sqrt(1 - _COPULA**2) * z_other
+    edv = float(np.clip(math.exp(_LOG_EDV.mean + _LOG_EDV.stdev * z_edv), *EDV_RANGE_ML))
+    elongation, shortening, wall, bend, base_width = rng.uniform(
+        [1.5, 0.18, 0.7, -0.15, 0.83], [2.2, 0.30, 1.1, 0.45, 0.89]
+    )
+    right_scale = float(np.clip(rng.normal(1.0, 0.10), 0.8, 1.25))
+    foreshortened, apparent = rng.random() < look.foreshortening, rng.uniform(0.82, 0.95)
+    return Heart(
+        ef_percent=_ef_quantile(NormalDist().cdf(z_ef)) if ef_percent is None else ef_percent,
+        edv_ml=edv,
+        elongation=elongation,
+        shortening=shortening,
+        wall_cm=wall,
+        bend_cm=bend,
+        base_width=base_width,
+        right_scale=right_scale * (edv / 91) ** (1 / 6),
+        apparent_length=apparent if foreshortened else 1.0,
+    )
+
+
+def draw_scan(seed: int, index: int, look: Look, long_axis_cm: float, max_frames: int) -> Scan:
+    """Draw what the probe sees.
+
+    Args:
+        seed: of the data set.
+        index: of the video.
+        look: ranges.
+        long_axis_cm: long axis at ED; the picture is made deep enough for it, as a sonographer would.
+        max_frames: longest video.
+    """
+    rng = stream(seed, index, "scan")
+    fps = int(np.clip(round(rng.normal(50.4, 6.8)), 30, 75))
+    frames = int(np.clip(round(rng.normal(175, 57)), FRAME_RANGE[0], max_frames))
+    opening = rng.uniform(*look.opening_deg)
+    tilt = draw_between(rng, look.tilt_deg, peak=0.45)
+    depth = draw_between(rng, look.apex_depth_cm, peak=0.4)
+    x = rng.normal(0.1, 0.35) - 0.035 * (tilt - 8)
+    needed, usual = depth + long_axis_cm + 3.6, rng.normal(15.3, 0.9)
+    pixel = float(np.clip(max(0.4 * needed + 0.6 * usual, needed - 0.8) / 109, *look.pixel_cm))
+    origin = (55.5 + rng.normal(0, 1.2), rng.uniform(-1.0, 3.0))
+    return Scan(fps, frames, pixel, opening, tilt, (x, depth), origin)
+
+
+def draw_between(rng: np.random.Generator, limits: Range, peak: float) -> float:
+    """Draw within limits, most often near ``peak`` (0 the lowest, 1 the highest)."""
+    low, high = limits
+    return float(rng.triangular(low, low + peak * (high - low), high))
+
+
+def split_of(seed: int, index: int, val_fraction: float, test_fraction: float) -> str:
+    """TRAIN, VAL or TEST of one video, a function of (seed, index) alone.
+
+    Multiples of the golden ratio, modulo 1, spread evenly: every run of videos, from the first four on, holds the splits in about their shares, and a
+    data set that grows keeps the splits it has. The draws of a video are independent of its index, so an even spread is a fair one.
+    """
+    offset = 0.04 + 0.1 * np.random.default_rng(seed).random()
+    place = (offset + index * (math.sqrt(5) - 1) / 2) % 1
+    if place >= 1 - test_fraction:
+        return "TEST"
+    return "VAL" if place >= 1 - test_fraction - val_fraction else "TRAIN"
+
+
+def _ef_quantile(probability: float) -> float:
+    """The EF (percent) below which the mixture has this probability, by bisection."""
+    low, high = EF_RANGE
+    for _ in range(50):
+        middle = (low + high) / 2
+        below = sum(weight * part.cdf(middle) for weight, part in _EF_MIXTURE)
+        low, high = (middle, high) if below < probability else (low, middle)
+    return (low + high) / 2

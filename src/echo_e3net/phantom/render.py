@@ -1,0 +1,171 @@
+"""One video: from (seed, index) to frames and tracings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Float32, UInt8
+
+from echo_e3net.data.raster import remap
+from echo_e3net.phantom.anatomy import Ventricle, aim, landmarks, ventricle
+from echo_e3net.phantom.artefacts import Artefacts, draw_artefacts, draw_drift
+from echo_e3net.phantom.ejection import Ejection, draw_ejection
+from echo_e3net.phantom.look import ADULT_CART, Look
+from echo_e3net.phantom.motion import material_map
+from echo_e3net.phantom.prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
+from echo_e3net.phantom.sector import SIZE, Sector, scan_converter, sector_of
+from echo_e3net.phantom.speckle import (
+    Field,
+    Scanner,
+    amplitude,
+    compress,
+    draw_scanner,
+    fading,
+    point_spread,
+    point_spread_gain,
+    scatterers,
+    wandering,
+)
+from echo_e3net.phantom.tissue import Chambers, draw_chambers, paint, smooth_noise
+from echo_e3net.phantom.valves import draw_leaflets, leaflets
+
+_BLOOD_WANDER = 0.95
+"""Share of the blood's texture that does not follow the wall: it flows."""
+
+_HAZE_WANDER = 0.2
+"""The same share of the haze, which otherwise stands still."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is known of a video before a pixel is made; cheap.
+
+    Attributes:
+        seed: of the data set.
+        index: of the video.
+        name: stem of its file.
+        look: appearance ranges.
+        heart: the ventricle's draws.
+        scan: the probe's draws.
+        ejection: volume at each frame and the traced frames.
+        drift_cm: (T, 2), shift of the heart, (x, depth).
+    """
+
+    seed: int
+    index: int
+    name: str
+    look: Look
+    heart: Heart
+    scan: Scan
+    ejection: Ejection
+    drift_cm: Float[np.ndarray, "T 2"]
+
+    @property
+    def shape(self) -> Ventricle:
+        """The ventricle at each frame."""
+        return ventricle(self.heart, self.ejection.volume_ml)
+
+    @property
+    def rest(self) -> Ventricle:
+        """The ventricle that is painted: the average ED, one moment."""
+        return ventricle(self.heart, np.array([self.heart.edv_ml])).at(0)
+
+    def borders(self, outer: bool = False) -> Float[np.ndarray, "T 42 2"]:
+        """Endocardial (or outer, epicardial) landmarks at each frame, pixels."""
+        return landmarks(self.shape, self.scan, self.drift_cm, outer)
+
+
+def plan_video(
+    seed: int, index: int, max_frames: int = FRAME_RANGE[1], look: Look = ADULT_CART, ef_percent: float | None = None
+) -> Plan:
+    """Draw one video.
+
+    Args:
+        seed: of the data set.
+        index: of the video.
+        max_frames: longest video.
+        look: appearance ranges.
+        ef_percent: use this EF and leave every other draw as it is.
+    """
+    heart = draw_heart(seed, index, look, ef_percent)
+    rest = ventricle(heart, np.array([heart.edv_ml]))
+    scan = aim(draw_scan(seed, index, look, float(rest.length[0]), max_frames), rest)
+    ejection = draw_ejection(seed, index, heart, scan, look.duplicates)
+    drift = draw_drift(seed, index, look, scan, ejection.time_s)
+    return Plan(seed, index, draw_name(seed, index), look, heart, scan, ejection, drift)
+
+
+def jpeg_quality(plan: Plan) -> int:
+    """JPEG quality of the video's file."""
+    return draw_artefacts(plan.seed, plan.index, plan.look, sector_of(plan.scan)).quality
+
+
+def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndarray, "T 112 112"]:
+    """The frames of one video.
+
+    Part of a video shows the same heart at the same moments as the whole, with other speckle: the texture's history starts at the first frame.
+
+    Args:
+        plan: from :func:`plan_video`.
+        first: first frame to render.
+        last: frame behind the last one; the video's end by default.
+    """
+    sector = sector_of(plan.scan)
+    scanner = draw_scanner(plan.seed, plan.index, plan.look, sector)
+    artefacts = draw_artefacts(plan.seed, plan.index, plan.look, sector)
+    convert, time_s = scan_converter(sector, scanner.smoothing_px), plan.ejection.time_s
+    moments = range(first, len(time_s) if last is None else last)
+    frames = np.empty((len(moments), SIZE, SIZE), np.uint8)
+    for place, (t, field) in enumerate(zip(moments, echoes(plan, sector, scanner, artefacts, moments), strict=True)):
+        duplicate = place > 0 and time_s[t] == time_s[t - 1]
+        frames[place] = frames[place - 1] if duplicate else convert(compress(field, artefacts.gain_db, scanner))
+    return frames
+
+
+def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, moments: range) -> Iterator[Field]:
+    """The complex field that the probe receives at each moment, on the polar grid.
+
+    Tissue carries its scatterers along; a share of the texture, the blood and the noise do not follow it; leaflets and haze lie on top.
+    """
+    rng, rest, shape = stream(plan.seed, plan.index, "speckle").spawn(1)[0], plan.rest, plan.shape
+    chambers = draw_chambers(plan.seed, plan.index, plan.heart, rest)
+    painted = _painted(rng, plan, chambers, sector, scanner)
+    where, parts = material_map(sector, rest), leaflets(chambers, rest)
+    haze = amplitude(artefacts.haze_db)[..., None]
+    still = np.sqrt(1 - np.float32(_HAZE_WANDER)) * haze * scatterers(rng)
+    valve, noise = amplitude(np.array(rng.uniform(*plan.look.valve_db))), amplitude(np.array(scanner.noise_db))
+    scale, drifting = np.float32(point_spread_gain(scanner)), wandering(rng, scanner, plan.scan.fps)
+    plane = fading(rng, scanner, plan.scan.fps, len(plan.drift_cm))
+    for t, (wander, innovation) in zip(moments, drifting, strict=False):
+        now, drift = shape.at(t), plan.drift_cm[t].astype(np.float32)
+        seen = remap(painted, *where(now, drift), mirror=True)
+        seen = seen[..., :3] * np.exp(plane[t] * seen[..., 3:])
+        thin = (
+            valve
+            / 255
+            * draw_leaflets(parts, now, rest, float(plan.ejection.opening[t]), drift, sector)[..., None].astype(
+                np.float32
+            )
+        )
+        restless = seen[..., 2:] + np.sqrt(np.float32(_HAZE_WANDER)) * haze + 0.5 * thin
+        field = seen[..., :2] + restless * wander + noise * innovation + still + 0.7 * thin
+        yield scale * point_spread(field, scanner)
+
+
+def _painted(
+    rng: np.random.Generator, plan: Plan, chambers: Chambers, sector: Sector, scanner: Scanner
+) -> Float32[np.ndarray, "R A 4"]:
+    """What moves with the tissue, at rest.
+
+    Its four parts: the complex field of the scatterers, the strength of the texture that wanders over it, and how its brightness (log amplitude)
+    changes through the plane.
+    """
+    strength_db, blood = paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector)
+    strength = amplitude(strength_db)[..., None]
+    wander = np.where(blood, _BLOOD_WANDER, scanner.wander.size).astype(np.float32)[..., None]
+    through_plane = np.log(amplitude(scanner.fading.size * ~blood * smooth_noise(rng, (36, 28))))[..., None]
+    return np.concatenate(
+        [strength * np.sqrt(1 - wander) * scatterers(rng), strength * np.sqrt(wander), through_plane], axis=-1
+    )

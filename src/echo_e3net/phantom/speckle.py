@@ -1,0 +1,170 @@
+r"""From echo strength to grey values.
+
+The field that a beam receives is complex noise (many unresolved scatterers) times the echo strength, seen through the point-spread function. The
+scatterers belong to the tissue, up to a share that wanders: an AR(1) field, :math:`A_t = ρ A_{t-1} + \sqrt{1-ρ²} W_t`, for motion out of the plane.
+The scanner shows the envelope's logarithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+from jaxtyping import Float32
+
+from echo_e3net.data.raster import blur
+from echo_e3net.phantom.look import Look
+from echo_e3net.phantom.prior import draw_between, stream
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+
+_WIDTH_TO_SIGMA = 1 / 2.3548
+_REST_SIGMA = 0.6
+"""Samples by which the scatterers are smoothed before they are moved, so that moving them between samples costs no power."""
+
+_FARTHEST = 1.6
+"""Limit of the motion through the plane, in its standard deviations."""
+
+Field = Float32[np.ndarray, "R A 2"]
+"""Complex field, real and imaginary part last."""
+
+
+@dataclass(frozen=True)
+class Wander:
+    """A random change over time, AR(1).
+
+    Attributes:
+        size: share or standard deviation.
+        decay_s: time in which its correlation decays to 1/e.
+    """
+
+    size: float
+    decay_s: float
+
+    def memory(self, fps: float) -> float:
+        """Correlation of one frame with the next."""
+        return float(np.exp(-1 / (fps * self.decay_s)))
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """One scanner's settings for one video.
+
+    Attributes:
+        axial: standard deviation of the point-spread function, rows.
+        lateral: the same in beams.
+        smoothing_px: standard deviation of the blur in the frame.
+        dynamic_range_db: amplitudes between black and white.
+        black_db: amplitude shown as black.
+        gamma: exponent of the grey curve.
+        noise_db: receiver noise.
+        wander: scatterers that do not follow the tissue; its size is their share of the power.
+        fading: brightness that changes as tissue passes through the plane; its size is in dB.
+    """
+
+    axial: float
+    lateral: float
+    smoothing_px: float
+    dynamic_range_db: float
+    black_db: float
+    gamma: float
+    noise_db: float
+    wander: Wander
+    fading: Wander
+
+
+def draw_scanner(seed: int, index: int, look: Look, sector: Sector) -> Scanner:
+    """Draw the settings of one video."""
+    rng = stream(seed, index, "speckle")
+    axial, lateral = (
+        rng.uniform(*look.axial_mm) / 10 / sector.step_cm,
+        np.deg2rad(rng.uniform(*look.lateral_deg)) / sector.step_rad,
+    )
+    dynamic_range = draw_between(rng, look.dynamic_range_db, peak=0.2)
+    limits = (
+        look.smoothing_px,
+        look.black_db,
+        look.gamma,
+        look.noise_db,
+        look.wander,
+        look.wander_s,
+        look.fading_db,
+        look.fading_s,
+    )
+    smoothing, black, gamma, noise, share, share_s, fading, fading_s = (float(rng.uniform(*limit)) for limit in limits)
+    return Scanner(
+        axial=axial * _WIDTH_TO_SIGMA,
+        lateral=lateral * _WIDTH_TO_SIGMA,
+        smoothing_px=smoothing,
+        dynamic_range_db=dynamic_range,
+        black_db=black,
+        gamma=gamma,
+        noise_db=noise,
+        wander=Wander(share, share_s),
+        fading=Wander(fading, fading_s),
+    )
+
+
+def _kept_power(sigma: float) -> float:
+    """Share of white noise's power that a Gaussian blur of this width keeps, in one direction."""
+    offsets = np.arange(-8, 9)
+    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
+    return float(np.square(kernel / kernel.sum()).sum())
+
+
+_REST_GAIN = (0.5 / _kept_power(_REST_SIGMA) ** 2) ** 0.5
+"""Gives the blurred noise unit power again, half of it in each part."""
+
+
+def scatterers(rng: np.random.Generator) -> Field:
+    """Complex field of unit power, smooth enough to be looked up between samples."""
+    white = rng.standard_normal((DEPTHS, BEAMS, 2), dtype=np.float32)
+    return np.asarray(np.float32(_REST_GAIN) * blur(white, _REST_SIGMA, _REST_SIGMA))
+
+
+def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterator[tuple[Field, Field]]:
+    """The AR(1) field and its innovation, frame by frame; both like :func:`scatterers`."""
+    memory = np.float32(scanner.wander.memory(fps))
+    fresh = np.sqrt(1 - memory**2)
+    field = scatterers(rng)
+    while True:
+        innovation = scatterers(rng)
+        field = memory * field + fresh * innovation
+        yield field, innovation
+
+
+def fading(rng: np.random.Generator, scanner: Scanner, fps: float, frames: int) -> Float32[np.ndarray, " T"]:
+    """How far the plane is from where it was painted at each frame, about -1…1: AR(1), held within limits."""
+    memory = scanner.fading.memory(fps)
+    steps = rng.standard_normal(frames) * np.sqrt(1 - memory**2)
+    steps[0] = rng.standard_normal()
+    walk = np.array(list(accumulate(steps, lambda before, step: memory * before + step)))
+    return np.asarray(_FARTHEST * np.tanh(walk / _FARTHEST), np.float32)
+
+
+def point_spread(field: Field, scanner: Scanner) -> Field:
+    """See a field that is already smooth by the scatterers' own width through the point-spread function."""
+    return blur(field, _remaining(scanner.lateral), _remaining(scanner.axial))
+
+
+def point_spread_gain(scanner: Scanner) -> float:
+    """Factor that gives scatterers of unit power unit power again behind the point-spread function."""
+    probe = scatterers(np.random.default_rng(0))
+    return float(1 / np.sqrt(2 * np.mean(np.square(point_spread(probe, scanner)))))
+
+
+def compress(field: Field, gain_db: Float32[np.ndarray, "R A"], scanner: Scanner) -> Float32[np.ndarray, "R A"]:
+    """Envelope → logarithm → grey 0…255."""
+    power = np.square(field[..., 0]) + np.square(field[..., 1]) + np.float32(1e-9)
+    shown = (10 * np.log10(power) + gain_db - scanner.black_db) / scanner.dynamic_range_db
+    return np.asarray(255 * np.clip(shown, 0, 1) ** np.float32(scanner.gamma), np.float32)
+
+
+def amplitude(db: np.ndarray) -> np.ndarray:
+    """Decibels → amplitude."""
+    return np.asarray(10 ** (db / 20), np.float32)
+
+
+def _remaining(sigma: float) -> float:
+    return float(np.sqrt(max(sigma**2 - _REST_SIGMA**2, 0.15**2)))

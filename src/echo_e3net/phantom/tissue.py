@@ -1,0 +1,197 @@
+"""What echoes how strongly: the four chambers painted in decibels on the heart at rest.
+
+Order is depth of the brush: surroundings, right heart, atria, ventricular wall, bright lines. All lengths are cm in heart coordinates (u, z), see
+:mod:`.anatomy`; decibels are of amplitude relative to the wall.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32
+
+from echo_e3net.data.raster import blur, resize_linear
+from echo_e3net.phantom.anatomy import Ventricle, to_heart
+from echo_e3net.phantom.look import Look
+from echo_e3net.phantom.prior import Heart, draw_between, stream
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+
+
+@dataclass(frozen=True)
+class Chambers:
+    """Sizes of the chambers beside the left ventricle, cm, at rest.
+
+    Attributes:
+        right_top: z where the right ventricle begins.
+        right_base: z of the tricuspid plane.
+        right_width: right ventricle at its base.
+        free_wall: thickness of its free wall.
+        left_atrium: half axes (u, z).
+        right_atrium: half axes (u, z).
+    """
+
+    right_top: float
+    right_base: float
+    right_width: float
+    free_wall: float
+    left_atrium: tuple[float, float]
+    right_atrium: tuple[float, float]
+
+
+class Canvas:
+    """A picture in the making, on the polar grid.
+
+    Attributes:
+        u: distance from the mid-line, cm, positive to the viewer's right.
+        z: height along the long axis, cm.
+        strength_db: echo strength.
+        blood: where there is blood.
+        patches: slow variation of brightness within tissue, dB.
+    """
+
+    def __init__(self, u: np.ndarray, z: np.ndarray, strength_db: np.ndarray, patches: np.ndarray) -> None:
+        self.u, self.z, self.patches = u, z, patches
+        self.strength_db: Float[np.ndarray, "R A"] = strength_db
+        self.blood: Bool[np.ndarray, "R A"] = np.zeros(u.shape, bool)
+
+    def cover(self, where: np.ndarray, level_db: float | np.ndarray, blood: bool = False) -> None:
+        """Paint over what is there: tissue with all of its patchiness, blood with half of it."""
+        self.strength_db = np.where(where, level_db + (0.5 if blood else 1.0) * self.patches, self.strength_db)
+        self.blood = np.where(where, blood, self.blood)
+
+    def brighten(self, by_db: np.ndarray) -> None:
+        """Add to what is there."""
+        self.strength_db = self.strength_db + by_db
+
+
+def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chambers:
+    """Draw the other chambers' sizes for a ventricle at rest."""
+    rng = stream(seed, index, "anatomy")
+    length, annulus = float(rest.length[0]), float(rest.radius[0] * rest.base_width)
+    width, top, plane, wall = rng.uniform([2.9, 0.10, 0.93, 0.30], [3.9, 0.24, 0.99, 0.45])
+    left, left_tall, right, right_tall = rng.uniform([1.0, 2.1, 1.7, 1.9], [1.25, 2.7, 2.2, 2.4])
+    scale = heart.right_scale
+    return Chambers(
+        right_top=top * length,
+        right_base=plane * length,
+        right_width=width * scale,
+        free_wall=wall,
+        left_atrium=(annulus * left + 0.15, left_tall * scale),
+        right_atrium=(right * scale, right_tall * scale),
+    )
+
+
+def right_faces(chambers: Chambers, rest: Ventricle, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of the septum's right face and of the right free wall from the left ventricle's mid-line, at height z."""
+    s = np.clip((z - chambers.right_top) / (chambers.right_base - chambers.right_top), 0, 1)
+    septum = rest.outer_half_width(z) - 0.12
+    return septum, septum + chambers.right_width * np.sin(0.5 * np.pi * s**0.9) ** 0.85
+
+
+def paint(
+    seed: int, index: int, look: Look, chambers: Chambers, rest: Ventricle, sector: Sector
+) -> tuple[Float32[np.ndarray, "R A"], Bool[np.ndarray, "R A"]]:
+    """Echo strength on the polar grid in dB, and where there is blood."""
+    rng = stream(seed, index, "picture")
+    u, z = to_heart(*sector.points(), sector.scan)
+    distance = sector.grid()[0] + 0 * u
+    blood, pericardium = draw_between(rng, look.blood_db, peak=0.1), rng.uniform(*look.pericardium_db)
+    patches = rng.uniform(*look.patchiness_db) * (0.8 * smooth_noise(rng, (10, 8)) + 0.6 * smooth_noise(rng, (22, 16)))
+    streaks = 2.0 * smooth_noise(rng, (60, 16)) + 2.0 * smooth_noise(rng, (30, 40))
+    surroundings = _surroundings(rng.uniform(*look.surroundings_db), distance, u, z, rest)
+    canvas = Canvas(u - rest.midline(z), z, surroundings + 1.6 * patches, patches)
+    _paint_right_ventricle(canvas, chambers, rest, blood)
+    _paint_pericardium(canvas, rest, pericardium)
+    _paint_atria(canvas, chambers, rest, blood, pericardium)
+    _paint_left_ventricle(canvas, rest, blood, streaks)
+    return blur(canvas.strength_db.astype(np.float32), 0.5, 0.7), canvas.blood
+
+
+def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Float32[np.ndarray, "R A"]:
+    """A random field of unit variance that varies over (rows, beams) / cells."""
+    small = rng.standard_normal(cells, dtype=np.float32)
+    field = resize_linear(blur(small, 0.6, 0.6), DEPTHS, BEAMS)
+    return np.asarray((field - field.mean()) / field.std())
+
+
+def _ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
+    """0 before ``start``, 1 after ``end``, smooth between."""
+    y = np.clip((x - start) / (end - start), 0, 1)
+    return np.asarray(y * y * (3 - 2 * y))
+
+
+def _surroundings(
+    level: float, distance: np.ndarray, u: np.ndarray, z: np.ndarray, rest: Ventricle
+) -> Float[np.ndarray, "R A"]:
+    """Chest wall above the heart, fading lung beside it."""
+    lung = level - 3.5 * np.maximum(np.abs(u + 1.5) - rest.radius - 4.0, 0)
+    chest = -4.0 - 7.0 * _ramp(distance, 0.8, 2.8)
+    return np.asarray(lung + (np.maximum(chest, lung) - lung) * (1 - _ramp(z, -1.2, 1.2)))
+
+
+def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float) -> None:
+    septum, wall = right_faces(chambers, rest, canvas.z)
+    left, z, outside = -canvas.u, canvas.z, wall + chambers.free_wall
+    beside = (z > chambers.right_top) & (z < chambers.right_base + 0.1)
+    canvas.cover(
+        (z > chambers.right_top - 0.9) & (z < chambers.right_base - 0.1) & (left > septum - 0.1) & (left < outside),
+        -7.0,
+    )
+    canvas.cover(beside & (left > outside) & (left < outside + 0.18), -4.0)
+    s = (z - chambers.right_top) / (chambers.right_base - chambers.right_top)
+    trabeculae = 8.0 * (1 - _ramp(s, 0.15, 0.6))
+    canvas.cover(beside & (left > septum) & (left < wall), blood + trabeculae, blood=True)
+
+
+def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float, pericardium: float) -> None:
+    base = float(rest.base[0])
+    septum = -float(rest.outer_half_width(rest.base)[0]) + 0.30
+    (left_u, left_z), (right_u, right_z) = chambers.left_atrium, chambers.right_atrium
+    left = _egg(canvas, septum + 0.12 + left_u, base - 0.15 + left_z, left_u, left_z)
+    right = _egg(canvas, septum - 0.12 - right_u, chambers.right_base - 0.15 + right_z, right_u, right_z)
+    both, below = np.minimum(left, right), canvas.z > base - 0.1
+    behind = _ramp(canvas.z, base + 0.9 * left_z, base + 1.9 * left_z) * (1 - _ramp(both, 1.3, 2.3))
+    canvas.cover(both < 2.3, np.maximum(canvas.strength_db - canvas.patches, -26.0 + (20.0 + pericardium) * behind))
+    facing = np.maximum(
+        _ramp(canvas.z, base + 0.9 * left_z, base + 1.9 * left_z), 1 - _ramp(canvas.z, base, base + 0.8)
+    )
+    beside = np.where(canvas.u > septum, 0.5 * pericardium, 0.0)
+    canvas.cover(below & (both < 1.26), np.maximum(canvas.strength_db - canvas.patches, -12.0 + beside + 9.0 * facing))
+    canvas.cover(below & (both < 1.0), blood, blood=True)
+    fossa = -9.0 * np.exp(-(((canvas.z - base - 1.6) / 0.6) ** 2))
+    canvas.cover(
+        below & (np.abs(canvas.u - septum) < 0.13) & (canvas.z < base + 1.7 * min(left_z, right_z)), -2.0 + fossa
+    )
+
+
+def _egg(canvas: Canvas, centre_u: float, centre_z: float, half_u: float, half_z: float) -> np.ndarray:
+    """Below 1 inside a rounded box; grows like the distance in half axes outside."""
+    return np.asarray(
+        (np.abs((canvas.u - centre_u) / half_u) ** 2.3 + np.abs((canvas.z - centre_z) / half_z) ** 2.3) ** (1 / 2.3)
+    )
+
+
+def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> None:
+    """The bright line beside the lateral wall, and the lung's haze behind it."""
+    z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z)
+    top, base = float(rest.outer_apex[0]), float(rest.base[0])
+    s = (z - top) / (base - top)
+    beside = (z > top - 0.2) & (z < base + 0.3) & (canvas.u > 0)
+    lung = -6.0 - 9.0 * np.maximum(beyond, 0) - 12.0 * _ramp(z, base - 0.5, base + 2.5)
+    canvas.cover(
+        (z > top - 0.2) & (canvas.u > 0) & (beyond >= 0), np.maximum(canvas.strength_db - canvas.patches, lung)
+    )
+    line = pericardium * _ramp(s, 0.25, 0.7) - 6.0 * (1 - _ramp(s, 0.0, 0.3))
+    canvas.cover(beside & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
+
+
+def _paint_left_ventricle(canvas: Canvas, rest: Ventricle, blood: float, streaks: np.ndarray) -> None:
+    z, distance = canvas.z, np.abs(canvas.u)
+    inner, outer, base = rest.inner_half_width(z), rest.outer_half_width(z), float(rest.base[0])
+    muscle = (z > rest.outer_apex) & (z < base) & (distance < outer)
+    canvas.cover(muscle, np.where(canvas.u < 0, 1.0, 0.0) + streaks)
+    canvas.brighten(3.0 * np.exp(-(((distance - inner) / 0.10) ** 2)) * muscle)
+    canvas.cover((z > rest.apex) & (z < base + 0.1) & (distance < inner), blood, blood=True)
+    crux = np.exp(-(((distance - inner - 0.3) / 0.35) ** 2 + ((z - base) / 0.3) ** 2))
+    canvas.brighten(7.0 * crux * (distance > inner))

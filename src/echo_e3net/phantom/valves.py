@@ -1,0 +1,103 @@
+"""The mitral and tricuspid leaflets, moving with the annulus.
+
+A leaflet is a curve of a few points from its hinge, turned between a closed and an open angle by how far the valve is open. Leaflets are drawn into the
+polar grid frame by frame, since they do not move with the tissue around them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+
+from echo_e3net.data.raster import draw_curve
+from echo_e3net.phantom.anatomy import Ventricle, to_probe
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.tissue import Chambers, right_faces
+
+_POINTS = 6
+_GRAZING = 0.25
+"""Amplitude of a leaflet along the beam over that of one across it."""
+
+
+@dataclass(frozen=True)
+class Leaflet:
+    """One leaflet in heart coordinates.
+
+    Attributes:
+        hinge_u: u of the hinge at rest, cm.
+        hinge_z: z of the hinge above the mitral plane (negative: apical of it), cm.
+        side: +1 when the leaflet points to positive u, else -1.
+        length: cm.
+        closed: angle against the annulus' plane, radians, towards the apex, when closed.
+        opened: the same when open.
+        mitral: hinge follows the mitral annulus' width; otherwise it keeps its distance from the septum.
+    """
+
+    hinge_u: float
+    hinge_z: float
+    side: float
+    length: float
+    closed: float
+    opened: float
+    mitral: bool
+
+    @property
+    def strength(self) -> float:
+        """Amplitude over that of the mitral leaflets: the right heart is thinner."""
+        return 1.0 if self.mitral else 0.6
+
+    def curve(self, now: Ventricle, rest: Ventricle, opening: float) -> Float[np.ndarray, "N 2"]:
+        """Points (u, z) from hinge to tip."""
+        narrowing = float(now.radius[0] / rest.radius[0])
+        edge = float(now.outer_half_width(now.base)[0] - rest.outer_half_width(rest.base)[0])
+        hinge = self.hinge_u * narrowing if self.mitral else self.hinge_u - edge
+        length = self.length * (0.6 + 0.4 * narrowing)
+        along = np.linspace(0, 1, _POINTS)
+        angle = self.closed + (self.opened - self.closed) * opening * (0.55 + 0.45 * np.sqrt(along))
+        angle = angle + 0.25 * (0.5 - along) * (1 - opening)
+        step = np.concatenate([[0.0], np.full(_POINTS - 1, length / (_POINTS - 1))])
+        u = hinge + self.side * np.cumsum(step * np.cos(angle))
+        z = float(now.base[0]) + self.hinge_z - np.cumsum(step * np.sin(angle))
+        return np.stack([u, z], axis=-1)
+
+
+def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
+    """Anterior and posterior mitral, septal and anterior tricuspid leaflet."""
+    annulus = float(rest.radius[0] * rest.base_width)
+    septum, wall = right_faces(chambers, rest, np.array([chambers.right_base]))
+    septum_u, wall_u = -float(septum[0]), -float(wall[0])
+    width, lift = septum_u - wall_u, chambers.right_base - float(rest.base[0])
+    tent, wide = math.radians(14), math.radians(78)
+    return (
+        Leaflet(-annulus, 0.0, 1.0, 1.22 * annulus, tent, wide, True),
+        Leaflet(annulus, 0.0, -1.0, 0.88 * annulus, tent, math.radians(85), True),
+        Leaflet(septum_u, lift, -1.0, 0.46 * width, tent, math.radians(70), False),
+        Leaflet(wall_u, lift, 1.0, 0.60 * width, tent, wide, False),
+    )
+
+
+def _facing(place: Float[np.ndarray, "N 2"]) -> float:
+    """Grey value 0…255 of a leaflet: strongest where it lies across the beam."""
+    along, beam = place[-1] - place[0], place.mean(0)
+    across = abs(along[0] * beam[1] - along[1] * beam[0]) / float(np.linalg.norm(along) * np.linalg.norm(beam))
+    return 255 * (_GRAZING + (1 - _GRAZING) * float(across))
+
+
+def draw_leaflets(
+    parts: tuple[Leaflet, ...],
+    now: Ventricle,
+    rest: Ventricle,
+    opening: float,
+    drift_cm: Float[np.ndarray, " 2"],
+    sector: Sector,
+) -> UInt8[np.ndarray, "R A"]:
+    """Leaflets on the polar grid, 0…255."""
+    picture = np.zeros((DEPTHS, BEAMS), np.uint8)
+    for part in parts:
+        place = to_probe(part.curve(now, rest, opening), sector.scan) + drift_cm
+        beam, row = sector.to_grid(place[:, 0], place[:, 1])
+        draw_curve(picture, np.stack([beam, row], axis=-1).astype(np.float32), part.strength * _facing(place))
+    return picture

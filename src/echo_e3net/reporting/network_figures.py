@@ -1,0 +1,162 @@
+"""The network: its parts with the shapes of their tensors, and where its border detector looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyBboxPatch
+from torch import Tensor
+
+from echo_e3net.reporting.canvas import save
+from echo_e3net.reporting.result_figures import BorderPicture, draw_borders
+
+SHOWN_QUERIES = {"apex": 0, "mitral plane": 1, "left, disc 10": 11, "right, disc 10": 31}
+"""Endocardial landmarks whose attention is drawn one by one."""
+FULL_COLOUR = 20.0
+BOX_WIDTH = 0.66
+FACES, EDGES = ("#dbe7ff", "#ffe3b3", "#f6d3e4"), ("#3d5a99", "#b37400", "#a03f72")
+
+
+class AttentionPicture(NamedTuple):
+    """Where the border detector looks in one clip: its ED and ES frame, landmarks in their pixels, attention on its grid, timing over the clip.
+
+    ``traced`` holds the clip positions of the labelled ED and ES, NaN where they are not known.
+    """
+
+    title: str
+    frames: UInt8[np.ndarray, "P H W"]
+    landmarks: Float[Tensor, "P S K 2"]
+    attention: Float[Tensor, "P S K h w"]
+    timing: Float[Tensor, "P T"]
+    traced: Sequence[float]
+
+
+def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture]) -> None:
+    """A row a clip: borders at ED and ES, the attention of all endocardial queries at ED and ES, of single ones at ED, and the timing.
+
+    Args:
+        path: the PNG to write.
+        title: headline.
+        pictures: at least one clip.
+    """
+    figure = plt.figure(figsize=(2.1 * 9.4, 0.6 + 2.35 * len(pictures)), layout="constrained")
+    figure.suptitle(title)
+    grid = figure.subplots(len(pictures), 9, squeeze=False, width_ratios=[1] * 8 + [1.4])
+    for row, picture in zip(grid, pictures, strict=True):
+        for p, phase in enumerate(("ED", "ES")):
+            borders = dict(zip(("endo", "epi"), picture.landmarks[p], strict=False))
+            draw_borders(row[p], BorderPicture(picture.frames[p], "", borders, {}))
+            row[p].set_title(f"{picture.title}\n{phase}" if not p else phase, fontsize=8, loc="left")
+            draw_heat(row[2 + p], picture.frames[p], picture.attention[p, 0].mean(0), f"{phase}, all endo")
+        for axes, (name, k) in zip(row[4:8], SHOWN_QUERIES.items(), strict=True):
+            draw_heat(axes, picture.frames[0], picture.attention[0, 0, k], f"ED, {name}")
+            axes.plot(*picture.landmarks[0, 0, k].numpy(), "+", color="white", ms=8)
+        for axes in row[:8]:
+            axes.set(xticks=[], yticks=[])
+        for curve, phase, traced, colour in zip(
+            picture.timing.numpy(), ("ED", "ES"), picture.traced, ("#785ef0", "#009e73"), strict=True
+        ):
+            row[8].plot(curve, label=f"{phase} at {curve.argmax()}", color=colour)
+            if np.isfinite(traced):
+                row[8].axvline(traced, color=colour, ls=":", label=f"{phase} traced")
+        row[8].set(xlabel="clip frame", ylabel="weight", ylim=(0, None))
+        row[8].set_title("timing", fontsize=8)
+        row[8].legend(fontsize=6)
+    save(figure, path)
+
+
+def draw_heat(axes: Axes, frame: UInt8[np.ndarray, "H W"], heat: Float[Tensor, "h w"], title: str) -> None:
+    """A frame with an attention map over it: clear where a cell gets no more than an even share, full colour at ``FULL_COLOUR`` times that.
+
+    The title says how many times an even share the most attended cell gets.
+    """
+    axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
+    times = (heat * heat.numel()).numpy()
+    shown = np.clip((times - 1) / (FULL_COLOUR - 1), 0, 1)
+    extent = (-0.5, frame.shape[1] - 0.5, frame.shape[0] - 0.5, -0.5)
+    axes.imshow(
+        shown, cmap="inferno", alpha=0.8 * np.sqrt(shown), extent=extent, interpolation="nearest", vmin=0, vmax=1
+    )
+    axes.set_title(f"{title} (×{times.max():.0f})", fontsize=8)
+
+
+class Box(NamedTuple):
+    """A part of the network: its name, its class or kind, the shape of what it gives, and its parameters."""
+
+    name: str
+    kind: str
+    shape: str
+    parameters: int
+
+
+def draw_architecture(
+    path: Path, title: str, columns: Mapping[str, Sequence[Box]], arrows: Sequence[tuple[str, str]]
+) -> None:
+    """The parts in columns from top to bottom, with arrows for what is handed on, coloured by the part that takes it; dotted past another column.
+
+    Args:
+        path: the PNG to write.
+        title: headline.
+        columns: the boxes of each column, from top to bottom, by its title.
+        arrows: pairs of box names, from and to.
+    """
+    tallest = max(map(len, columns.values()))
+    figure = plt.figure(figsize=(3.7 * len(columns), 0.85 * tallest + 1.0), layout="constrained")
+    figure.suptitle(title, fontsize=9)
+    axes = figure.subplots()
+    places: dict[str, tuple[int, float]] = {}
+    for x, (part, column) in enumerate(columns.items()):
+        axes.text(x, -0.15, part, ha="center", fontsize=11, fontweight="bold")
+        for i, box in enumerate(column):
+            y = (i + 0.5) * tallest / len(column)
+            places[box.name] = (x, y)
+            shape, rounding = (x - BOX_WIDTH / 2, y - 0.3), "round,pad=0,rounding_size=0.04"
+            patch = FancyBboxPatch(
+                shape,
+                BOX_WIDTH,
+                0.6,
+                rounding,
+                mutation_aspect=2,
+                facecolor=FACES[x % 3],
+                edgecolor=EDGES[x % 3],
+                zorder=3,
+            )
+            axes.add_patch(patch)
+            parameters = f", {box.parameters:,} parameters" if box.parameters else ""
+            axes.text(
+                x,
+                y,
+                f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}",
+                ha="center",
+                va="center",
+                fontsize=7.5,
+                zorder=4,
+            )
+    for start, end in arrows:
+        (x0, y0), (x1, y1) = places[start], places[end]
+        style = {
+            "arrowstyle": "-|>",
+            "color": EDGES[x1 % 3],
+            "lw": 1.1,
+            "shrinkA": 0,
+            "shrinkB": 0,
+            "ls": ":" if x1 - x0 > 1 else "-",
+        }
+        following = x0 == x1 and y1 - y0 < 1.5 * tallest / len(columns[list(columns)[x0]])
+        side = BOX_WIDTH / 2
+        ends = (
+            ((x0, y0 + 0.3), (x1, y1 - 0.3))
+            if following
+            else ((x0 + side, y0), (x1 + (side if x0 == x1 else -side), y1))
+        )
+        bend = "arc3,rad=-0.35" if x0 == x1 and not following else "arc3"
+        axes.annotate("", ends[1], ends[0], arrowprops=style | {"connectionstyle": bend}, zorder=2)
+    axes.set(xlim=(-0.5, len(columns) - 0.4), ylim=(tallest, -0.5))
+    axes.axis("off")
+    save(figure, path)

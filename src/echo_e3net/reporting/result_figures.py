@@ -1,0 +1,149 @@
+"""A run's results: agreement, difference and learning curve; borders on frames; curves of a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from matplotlib.axes import Axes
+from torch import Tensor
+
+from echo_e3net import geometry
+from echo_e3net.reporting.canvas import COLOURS, save
+
+HFREF, HFPEF = 40, 50
+"""EF bounds of reduced and preserved ejection fraction, percent."""
+
+
+class BorderPicture(NamedTuple):
+    """One frame with borders drawn on it: the picture, its title, predicted borders by name and labelled ones."""
+
+    frame: UInt8[np.ndarray, "H W"]
+    title: str
+    predicted: dict[str, Float[Tensor, "K 2"]]
+    labelled: dict[str, Float[Tensor, "K 2"]]
+
+
+def draw_scores(
+    path: Path,
+    title: str,
+    prediction: Sequence[float],
+    target: Sequence[float],
+    curve: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+) -> None:
+    """Predicted against labelled EF, their difference, and the learning curve, side by side.
+
+    Args:
+        path: the PNG to write.
+        title: headline.
+        prediction: EF of each video, percent.
+        target: label of each video, percent.
+        curve: epochs and values of each curve by name.
+    """
+    figure = plt.figure(figsize=(12, 4.2), layout="constrained")
+    figure.suptitle(title)
+    left, middle, right = figure.subplots(1, 3)
+    draw_agreement(left, prediction, target)
+    draw_difference(middle, prediction, target)
+    for name, (epochs, values) in curve.items():
+        right.plot(epochs, values, marker=".", label=name)
+    right.set(xlabel="epoch", ylabel="EF points", title="validation", ylim=(0, None))
+    if curve:
+        right.legend()
+    save(figure, path)
+
+
+def draw_agreement(axes: Axes, prediction: Sequence[float], target: Sequence[float]) -> None:
+    """Predicted against labelled EF, with the line of identity and the clinical bounds."""
+    axes.axvspan(0, HFREF, color="#dc267f", alpha=0.08)
+    axes.axvspan(HFREF, HFPEF, color="#ffb000", alpha=0.08)
+    axes.plot([0, 100], [0, 100], color="0.6", lw=1)
+    axes.scatter(target, prediction, s=14, alpha=0.7)
+    axes.set(
+        xlim=(0, 95),
+        ylim=(0, 95),
+        xlabel="labelled EF (%)",
+        ylabel="predicted EF (%)",
+        title="agreement",
+        aspect="equal",
+    )
+
+
+def draw_difference(axes: Axes, prediction: Sequence[float], target: Sequence[float]) -> None:
+    """Bland and Altman's plot: difference against mean, with bias and limits of agreement."""
+    mean, difference = (np.add(prediction, target) / 2, np.subtract(prediction, target))
+    bias, spread = difference.mean(), 1.96 * difference.std()
+    axes.scatter(mean, difference, s=14, alpha=0.7)
+    for level, style in ((bias, "-"), (bias - spread, "--"), (bias + spread, "--")):
+        axes.axhline(level, color="0.4", ls=style, lw=1)
+        axes.annotate(
+            f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
+        )
+    axes.set(xlabel="mean of label and prediction (%)", ylabel="prediction - label (points)", title="difference")
+
+
+def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: int = 6) -> None:
+    """Frames with their borders, tiled.
+
+    Args:
+        path: the PNG to write.
+        pictures: frames with borders, at least one.
+        columns: pictures a row.
+    """
+    rows = -(-len(pictures) // columns)
+    figure = plt.figure(figsize=(2.2 * columns, 2.35 * rows), layout="constrained", facecolor="black")
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.axis("off")
+    for axes, picture in zip(grid.flat, pictures, strict=False):
+        draw_borders(axes, picture)
+    save(figure, path)
+
+
+def draw_borders(axes: Axes, picture: BorderPicture) -> None:
+    """A frame with its predicted borders in colour and the labelled ones in white."""
+    axes.imshow(picture.frame, cmap="gray", vmin=0, vmax=255)
+    axes.set_title(picture.title, fontsize=8, color="white")
+    for landmarks in picture.labelled.values():
+        axes.plot(*outline(landmarks), color=COLOURS["label"], lw=0.9, ls=":")
+    for border, landmarks in picture.predicted.items():
+        axes.plot(*outline(landmarks), color=COLOURS[border], lw=1.3)
+        if border == "endo":
+            axes.plot(*landmarks[: geometry.BASE + 1].T.numpy(), color=COLOURS[border], lw=0.7)
+    axes.set(xlim=(-0.5, picture.frame.shape[1] - 0.5), ylim=(picture.frame.shape[0] - 0.5, -0.5))
+
+
+def outline(landmarks: Float[Tensor, "K 2"]) -> tuple[np.ndarray, np.ndarray]:
+    """The border as a line from one end of the mitral plane over the apex to the other: x and y."""
+    left, right = landmarks[geometry.LEFT].flip(0), landmarks[geometry.RIGHT]
+    points = torch.cat([left, landmarks[None, geometry.APEX], right]).numpy()
+    return points[:, 0], points[:, 1]
+
+
+def draw_curves(
+    path: Path, quantity: str, panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
+) -> None:
+    """Curves of one quantity over several things, a panel each, from zero on one scale.
+
+    Args:
+        path: the PNG to write.
+        quantity: what all curves show, with its unit.
+        panels: for each axis label, the curves by name.
+    """
+    figure = plt.figure(figsize=(10, 3.4), layout="constrained")
+    top = 1.2 * max(max(values) for curves in panels.values() for _, values in curves.values())
+    for axes, (label, curves) in zip(
+        figure.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels.items(), strict=True
+    ):
+        for (name, (places, values)), style in zip(curves.items(), ("-", "--", ":", "-."), strict=False):
+            axes.plot(places, values, style, label=name, marker="." if len(values) < 60 else None)
+        axes.set(xlabel=label, ylim=(0, top), xlim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower right")
+    figure.axes[0].set_ylabel(quantity)
+    save(figure, path)

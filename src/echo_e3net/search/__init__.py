@@ -1,0 +1,1 @@
+"""Studies and sweeps: many trainings, planned, run and compared."""
