@@ -16,6 +16,8 @@ from torch import Tensor
 
 PHASES = ("ED", "ES")
 BORDERS = ("endo", "epi")
+MIN_FRAMES, MIN_SIZE = 8, 64
+"""Smallest clip that the network accepts: frames, and pixels per side."""
 
 
 class EchoClip(NamedTuple):

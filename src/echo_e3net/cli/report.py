@@ -19,7 +19,7 @@ from echo_e3net.data.tracings import canonical_landmarks
 from echo_e3net.errors import InputError
 from echo_e3net.reporting import BorderPicture, draw_border_sheet, draw_scores
 from echo_e3net.tables import read_rows
-from echo_e3net.training.results import (
+from echo_e3net.training.run_folder import (
     METRICS,
     PREDICTED_TRACINGS,
     PREDICTIONS,

@@ -20,11 +20,12 @@ from rich.console import Console
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
-from echo_e3net.search.processes import PREEMPTED, Preempted, Processes, locked
+from echo_e3net.search.processes import Preempted, Processes, locked
 from echo_e3net.search.sweep_engine import FAILURES, LOCK, LOG, WORKERS, Engine
 from echo_e3net.search.sweep_file import read_sweep
 from echo_e3net.search.sweep_live import Screen
 from echo_e3net.search.sweep_search import Search
+from echo_e3net.training.run_folder import STOPPED
 
 CSV, JOURNAL = "trials.csv", "journal.log"
 
@@ -109,7 +110,7 @@ def run_workers(engine: Engine, workers: int) -> None:
             if not isinstance(stop, KeyboardInterrupt):
                 raise
             console.print("stopped. Trials that ran will be begun anew; the same command goes on.", highlight=False)
-            raise SystemExit(PREEMPTED if isinstance(stop, Preempted) else 130) from None
+            raise SystemExit(STOPPED if isinstance(stop, Preempted) else 130) from None
         finally:
             mine.unlink(missing_ok=True)
 

@@ -33,8 +33,6 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.nn.network import E3Net
 from echo_e3net.training.checkpoints import (
-    CHECKPOINTS,
-    LAST,
     Checkpoints,
     LastCheckpoint,
     WholeCheckpoints,
@@ -44,7 +42,8 @@ from echo_e3net.training.checkpoints import (
 )
 from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.results import PredictionWriter, TestReport
-from echo_e3net.training.run_record import CONFIG, ENVIRONMENT, ExclusionRecord, RunRecord
+from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST
+from echo_e3net.training.run_record import ExclusionRecord, RunRecord
 from echo_e3net.training.system import E3System
 
 
@@ -194,7 +193,7 @@ class E3CLI(LightningCLI):
             else Path(wanted)
         )
         if found is None or not found.is_file():
-            place = found or (folder if wanted == "best" else folder / f"{LAST}.ckpt")
+            place = found or (folder if wanted == "best" else folder / LAST)
             raise InputError(
                 f"--ckpt_path {wanted}: {place} is not there. Train the run first (echo-e3net fit), give its --name, or a file."
             )

@@ -25,17 +25,17 @@ from echo_e3net.clinic.prepare import prepare
 from echo_e3net.clinic.private import Entry, new_name, private_path, read_entries, write_entries
 from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data import raster
-from echo_e3net.data.formats.echonet_dynamic import TRACING_COLUMNS, TRACINGS
-from echo_e3net.data.formats.listing import FILE_LIST, SUFFIX, VIDEOS
+from echo_e3net.data.formats.echonet_dynamic import TRACING_COLUMNS
+from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS, VIDEOS
 from echo_e3net.data.parallel import each
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash, require_place, write_text, writing
 from echo_e3net.tables import csv_text, read_rows, write_csv
+from echo_e3net.types import MIN_SIZE
 
 COLUMNS = ["FileName", *Label._fields[:3], "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split", "PixelMm"]
 QUALITY = 95
 """JPEG quality of the videos."""
-MIN_SIZE = 64
 SECONDS_BETWEEN_TABLES = 20.0
 """So much work is lost at most when an import is killed."""
 

@@ -19,6 +19,7 @@ from typing import Literal
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from echo_e3net.data.layout import PHANTOM as MANIFEST
 from echo_e3net.data.raster import use_one_thread, write_mjpeg_avi
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place, write_text, writing
@@ -31,7 +32,7 @@ from echo_e3net.phantom.render import Plan, jpeg_quality, plan_video, render
 VERSION = 1
 """Raised whenever the same seed gives other files."""
 
-MANIFEST = "phantom.json"
+
 VIDEOS = "Videos"
 
 

@@ -21,11 +21,8 @@ from types import FrameType
 from typing import IO
 
 from echo_e3net.errors import InputError
+from echo_e3net.training.run_folder import STOP_SIGNALS
 
-PREEMPTED = os.EX_TEMPFAIL
-"""Exit code 75 of what was told to make room and can go on: a cluster is to start it again."""
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""By these clusters say that time is up."""
 TAKEN = {errno.EAGAIN, errno.EACCES}
 """What the system says of a lock that another process holds."""
 
@@ -88,7 +85,7 @@ class Processes:
 
     def __enter__(self) -> None:
         """Take the signals by which clusters say that time is up."""
-        wanted = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        wanted = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
         self.before = {number: signal.signal(number, interrupt) for number in wanted}
 
     def __exit__(self, *error: object) -> None:
@@ -174,7 +171,7 @@ def end_orphan(lock: Path) -> None:
 
 def interrupt(number: int, frame: FrameType | None) -> None:
     """Stop as Ctrl-C does, but to be started again; further signals change nothing, since clusters send several."""
-    for further in SIGNALS:
+    for further in STOP_SIGNALS:
         signal.signal(further, signal.SIG_IGN)
     raise Preempted
 

@@ -13,13 +13,10 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from echo_e3net.data.formats.echonet_dynamic import TRACINGS
-from echo_e3net.data.formats.listing import FILE_LIST
+from echo_e3net.data.layout import FILE_LIST, TRACINGS
+from echo_e3net.data.layout import PHANTOM as MANIFEST
 from echo_e3net.errors import InputError
-from echo_e3net.phantom.generate import MANIFEST
-from echo_e3net.training.checkpoints import CHECKPOINTS
-from echo_e3net.training.results import METRICS
-from echo_e3net.training.run_record import ENVIRONMENT
+from echo_e3net.training.run_folder import CHECKPOINTS, ENVIRONMENT, METRICS
 
 PROFILE, FINGERPRINT, LOG, TIMES = "profile.json", "fingerprint.txt", "study.log", "trial.json"
 OWN = "own"

@@ -35,7 +35,7 @@ from echo_e3net.search.study_videos import (
     trial_predictions,
 )
 from echo_e3net.tables import read_columns, write_csv
-from echo_e3net.training.results import METRICS
+from echo_e3net.training.run_folder import METRICS
 
 CSV, TABLE, PICTURE, TEX, SUMMARY, DIFFERENCES = (
     "results.csv",

@@ -14,12 +14,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
-from echo_e3net.search.processes import PREEMPTED, Preempted, Processes, held, last_line, locked
+from echo_e3net.search.processes import Preempted, Processes, held, last_line, locked
 from echo_e3net.search.study_plan import FINGERPRINT, LOG, PROFILE, TIMES, Place, Trial, refuse_changed
 from echo_e3net.search.study_results import trial_rows
-from echo_e3net.training.checkpoints import CHECKPOINTS
 from echo_e3net.training.code_hash import code_hash
-from echo_e3net.training.results import METRICS
+from echo_e3net.training.run_folder import CHECKPOINTS, METRICS, STOPPED
 
 LOCK, TRIAL_LOCK = "study.lock", "trial.lock"
 """Held by a process that works in a folder; held by the study that takes care of a trial, from its first process to its last."""
@@ -57,7 +56,7 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) ->
             for last in (False, True):
                 theirs = []
                 for trial, code in outcomes(left, workers, pool):
-                    if code == PREEMPTED:
+                    if code == STOPPED:
                         raise Preempted
                     if code is None and not last:
                         theirs.append(trial)
@@ -79,7 +78,7 @@ def run_study(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) ->
             console.print(
                 f"stopped: {done} of {len(trials)} trials that were missing are done. The same command goes on."
             )
-            raise SystemExit(PREEMPTED if isinstance(stop, Preempted) else 130) from None
+            raise SystemExit(STOPPED if isinstance(stop, Preempted) else 130) from None
     if failed:
         raise InputError(
             f"{len(failed)} of {len(trials)} trials failed, first {failed[0].folder}: see its {LOG}, then run the study again."

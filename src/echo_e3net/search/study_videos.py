@@ -14,7 +14,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.search.intervals import Errors
 from echo_e3net.search.study_plan import Trial
 from echo_e3net.tables import read_rows, write_csv
-from echo_e3net.training.results import TEST_VIDEOS
+from echo_e3net.training.run_folder import TEST_VIDEOS
 
 VIDEOS = "videos.csv"
 KEYS = ["test", "name", "label_ef_percent"]

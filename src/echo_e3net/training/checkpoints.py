@@ -32,11 +32,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from echo_e3net.errors import InputError
 from echo_e3net.files import whole
 from echo_e3net.training.distributed import any_rank
-
-CHECKPOINTS, LAST, BEFORE_LAST = "checkpoints", "last", "before_last"
-STOPPED = 75
-"""Exit code of a training that was asked to stop and can go on (EX_TEMPFAIL of sysexits.h: try again later)."""
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, LAST, STOP_SIGNALS, STOPPED
 
 
 class Stopped(SystemExit):
@@ -68,8 +64,8 @@ class WholeCheckpoints(TorchCheckpointIO):
                 file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
-            if path.stem == LAST and path.exists():
-                path.replace(path.with_stem(BEFORE_LAST))
+            if path.name == LAST and path.exists():
+                path.replace(path.with_name(BEFORE_LAST))
 
 
 class Checkpoints(ModelCheckpoint):
@@ -122,7 +118,7 @@ class LastCheckpoint(Callback):
             if first and launcher is not None:
                 launcher.kill(number)  # the ranks that this process started
 
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             signal.signal(number, stop)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
@@ -157,7 +153,7 @@ class LastCheckpoint(Callback):
         """Write last.ckpt."""
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
-        trainer.save_checkpoint(Path(trainer.default_root_dir) / CHECKPOINTS / f"{LAST}.ckpt")
+        trainer.save_checkpoint(Path(trainer.default_root_dir) / CHECKPOINTS / LAST)
         self.saved_at = time.monotonic()
 
     def stop(self, trainer: Trainer) -> None:
@@ -186,7 +182,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     Raises:
         InputError: all that there are are damaged.
     """
-    there = [path for path in (folder / f"{LAST}.ckpt", folder / f"{BEFORE_LAST}.ckpt") if path.is_file()]
+    there = [path for path in (folder / LAST, folder / BEFORE_LAST) if path.is_file()]
     for path in there:
         damage = damage_of(path)
         if not damage:

@@ -35,9 +35,8 @@ from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
 from echo_e3net.data.watch import Watch
 from echo_e3net.errors import InputError
-from echo_e3net.types import EchoClip, TrainingStatistics
+from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
-MIN_FRAMES, MIN_SIZE = 8, 64
 USUAL_RATES = (35.0, 70.0)
 """Frames a second that most videos of EchoNet-Dynamic have."""
 

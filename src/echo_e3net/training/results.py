@@ -38,16 +38,17 @@ from echo_e3net.losses import in_traced_beat
 from echo_e3net.metrics import ef_scores, score_intervals
 from echo_e3net.tables import write_csv
 from echo_e3net.training.distributed import gather_rows
+from echo_e3net.training.run_folder import (
+    METRICS,
+    PREDICTED_TRACINGS,
+    PREDICTIONS,
+    TEST_LABELS,
+    TEST_TRACINGS,
+    TEST_VIDEOS,
+)
 from echo_e3net.training.system import E3System, geometry_ef
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 
-METRICS, TEST_VIDEOS, TEST_TRACINGS, TEST_LABELS = (
-    "metrics.json",
-    "test_videos.csv",
-    "test_tracings.csv",
-    "test_labels.csv",
-)
-PREDICTIONS, PREDICTED_TRACINGS = "predictions.csv", "predictions_tracings.csv"
 VIDEO_COLUMNS = [
     "name",
     "ef_percent",

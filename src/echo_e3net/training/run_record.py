@@ -23,8 +23,8 @@ from lightning.pytorch.cli import SaveConfigCallback
 from echo_e3net.files import write_text
 from echo_e3net.tables import write_csv
 from echo_e3net.training.code_hash import code_hash
+from echo_e3net.training.run_folder import CONFIG, ENVIRONMENT, EXCLUDED
 
-CONFIG, ENVIRONMENT, EXCLUDED = "resolved_config.yaml", "environment.json", "excluded.csv"
 PACKAGES = ("echo-e3net", "torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
 
 

@@ -15,21 +15,12 @@ import torch
 
 from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.contours import Contour, Tracings, drop_unusable, label_records, report_outside
-from echo_e3net.data.formats.listing import (
-    FILE_LIST,
-    Limits,
-    Row,
-    check_number,
-    locate,
-    read_list,
-    report_unlisted,
-    usable,
-)
+from echo_e3net.data.formats.listing import Limits, Row, check_number, locate, read_list, report_unlisted, usable
 from echo_e3net.data.formats.tracing_table import read_traced
+from echo_e3net.data.layout import FILE_LIST, TRACINGS
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.data.tracings import SEGMENTS, canonical_contours
 
-TRACINGS = {"endo": "VolumeTracings.csv", "epi": "EpiTracings.csv"}
 COLUMNS = ("FileName", "EF", "NumberOfFrames", "Split")
 TRACING_COLUMNS = ("X1", "Y1", "X2", "Y2")
 EF_LIMITS = Limits(0, 100, 5, 98, " %")

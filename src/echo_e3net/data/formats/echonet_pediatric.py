@@ -19,18 +19,10 @@ import torch
 
 from echo_e3net.checks.findings import Defect, Findings
 from echo_e3net.data.contours import Contour, Tracings, drop_unusable, label_records, polygon_crosses
-from echo_e3net.data.formats.listing import (
-    FILE_LIST,
-    Limits,
-    Row,
-    check_number,
-    locate,
-    read_list,
-    report_unlisted,
-    usable,
-)
+from echo_e3net.data.formats.listing import Limits, Row, check_number, locate, read_list, report_unlisted, usable
 from echo_e3net.data.formats.tracing_table import TracedRows, read_traced
 from echo_e3net.data.frames import count_frames
+from echo_e3net.data.layout import FILE_LIST
 from echo_e3net.data.outline import polygon_landmarks
 from echo_e3net.data.records import DataFormat, Reading, VideoRecord, unlabelled
 from echo_e3net.errors import InputError

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from echo_e3net.checks.findings import Defect, Findings
+from echo_e3net.data.layout import FILE_LIST, SUFFIX, VIDEOS
 from echo_e3net.data.records import Reading, VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash
 from echo_e3net.tables import FIRST_ROW, read_rows
 
-FILE_LIST, VIDEOS, SUFFIX = "FileList.csv", "Videos", ".avi"
 NAN = math.nan
 
 

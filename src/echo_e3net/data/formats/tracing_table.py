@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from echo_e3net.checks.findings import Defect, Findings
-from echo_e3net.data.formats.listing import FILE_LIST, stem
+from echo_e3net.data.formats.listing import stem
+from echo_e3net.data.layout import FILE_LIST
 from echo_e3net.tables import NumberRows, group_rows, read_numbers
 
 
