@@ -1,0 +1,75 @@
+"""Measure the way of one video: the files that one training step and one test video run through.
+
+    python scripts/one_video.py
+
+The script trains one step on a small phantom and tests one video, through the command line and under coverage. A file
+counts, with all of its lines, if the body of one of its functions ran. The network and the mathematics do not count.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import echo_e3net
+
+PACKAGE = Path(echo_e3net.__file__).parent
+BASE = PACKAGE.parents[1] / "experiments" / "e3net.yaml"
+NOT_COUNTED = ("nn/", "geometry.py", "losses.py", "metrics.py")
+COMMAND_LINE = "cli/"
+SMALL = [
+    "--data.clip.size",
+    "64",
+    "--data.clip.frames",
+    "8",
+    "--data.loader.workers",
+    "0",
+    "--data.loader.batch_size",
+    "2",
+]
+TRAINER = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.precision", "32-true"]
+ONE_STEP = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
+
+
+def measure(folder: Path) -> dict[str, int]:
+    """Return the number of lines of every file on the way, by its path in the package.
+
+    Args:
+        folder: an empty folder for the phantom, the run and the coverage data.
+    """
+
+    def echo(*args: str, coverage: bool = True) -> None:
+        program = ["-m", "coverage", "run", "--parallel-mode", f"--source={PACKAGE}"] if coverage else []
+        environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+        command = [sys.executable, *program, "-m", "echo_e3net", *args]
+        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+
+    run = ["--config", str(BASE), "--data.root", "phantom", "--name", "way", *SMALL, *TRAINER]
+    echo("data", "phantom", "--out", "phantom", "--n", "10", "--seed", "0", "--max_frames", "40", coverage=False)
+    echo("fit", *run, *ONE_STEP)
+    echo("test", *run, "--trainer.limit_test_batches", "1")
+    for step in (["combine"], ["json", "-o", "coverage.json"]):
+        subprocess.run([sys.executable, "-m", "coverage", *step], cwd=folder, check=True, capture_output=True)
+    files = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))["files"]
+    found = {}
+    for name, report in files.items():
+        path = (folder / name).resolve()
+        place = path.relative_to(PACKAGE).as_posix()
+        ran = any(part["executed_lines"] for function, part in report["functions"].items() if function)
+        if ran and not place.startswith(NOT_COUNTED):
+            found[place] = len(path.read_text(encoding="utf-8").splitlines())
+    return found
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as temporary:
+        lines = measure(Path(temporary))
+    for place, number in sorted(lines.items()):
+        print(f"{number:6} {place}")
+    for title, chosen in (("command line", True), ("all other files", False)):
+        counts = [number for place, number in lines.items() if place.startswith(COMMAND_LINE) is chosen]
+        print(f"{sum(counts):6} lines in {len(counts)} files: {title}")

@@ -1,0 +1,138 @@
+"""The layout of the package: sizes, names, and the direction of imports."""
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import echo_e3net
+
+PACKAGE = Path(echo_e3net.__file__).parent
+ROOT = "(root)"
+MATHEMATICS = ("types", "errors", "geometry", "losses", "metrics")
+"""Modules at the root that know torch and torchmetrics, but no framework and no files."""
+ALLOWED = {
+    ROOT: set(),
+    "nn": {ROOT},
+    "data": {ROOT},
+    "checks": {ROOT, "data"},
+    "clinic": {ROOT, "data", "checks"},
+    "phantom": {ROOT, "data"},
+    "training": {ROOT, "data", "checks", "nn"},
+    "reporting": {ROOT, "data"},
+    "search": {ROOT, "data", "reporting", "training"},
+    "cli": {ROOT, "nn", "data", "checks", "clinic", "phantom", "training", "reporting", "search"},
+}
+"""Packages that each package may import, besides itself."""
+LIGHT = {"echo_e3net.training.run_folder", "echo_e3net.training.code_hash"}
+"""The only modules of training that search may import: they load neither torch nor Lightning."""
+DOORS = {
+    "decord": "data/",
+    "nibabel": "data/",
+    "pydicom": "clinic/",
+    "cv2": "data/",
+    "pandas": "tables.py",
+    "optuna": "search/",
+    "fvcore": "cli/",
+    "matplotlib": "reporting/",
+}
+"""Third-party libraries and where their one module (for matplotlib: package) lies."""
+
+
+def modules():
+    return {".".join(("echo_e3net", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in PACKAGE.rglob("*.py")}
+
+
+def package_of(module):
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else ROOT
+
+
+def imported(path):
+    """Return the absolute names of everything that a file imports, late imports included."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own_imports(path):
+    """Return the modules of the package that a file imports."""
+    names = modules()
+    found = set()
+    for name in imported(path):
+        candidates = (name, f"{name}.__init__", name.rpartition(".")[0], f"{name.rpartition('.')[0]}.__init__")
+        found |= {next(c for c in candidates if c in names)} if name.startswith("echo_e3net.") else set()
+    return found
+
+
+def test_the_root_is_small():
+    assert len([p for p in PACKAGE.glob("*.py") if not p.name.startswith("__")]) <= 10
+
+
+def test_no_file_name_occurs_twice():
+    count = Counter(p.name for p in PACKAGE.rglob("*.py") if p.name not in ("__init__.py", "__main__.py"))
+    assert not [name for name, number in count.items() if number > 1]
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_go_one_way(package):
+    for name, path in modules().items():
+        if package_of(name) == package and not name.endswith("__main__"):
+            targets = own_imports(path)
+            wrong = {t for t in targets if package_of(t) not in ALLOWED[package] | {package}}
+            assert not wrong, f"{path} imports {wrong}"
+            if package == "search":
+                assert {t for t in targets if package_of(t) == "training"} <= LIGHT, path
+
+
+def test_every_package_has_a_rule():
+    assert {package_of(name) for name in modules()} == set(ALLOWED)
+
+
+def test_there_is_no_cycle():
+    graph = {name: own_imports(path) - {name} for name, path in modules().items()}
+    done, left = set(), set(graph)
+    while left:
+        free = {name for name in left if graph[name] <= done}
+        assert free, f"modules in a cycle: {sorted(left)}"
+        done, left = done | free, left - free
+
+
+def test_mathematics_knows_no_framework():
+    for name in MATHEMATICS:
+        libraries = {n.split(".")[0] for n in imported(PACKAGE / f"{name}.py")} - {"echo_e3net", "__future__"}
+        assert not libraries & {"lightning", "jsonargparse", "pandas", "cv2", "decord", "rich"}, name
+        assert not {n for n in imported(PACKAGE / f"{name}.py") if n.startswith("torch.distributed")}, name
+
+
+def test_only_the_phantom_command_imports_the_phantom():
+    users = {
+        p.relative_to(PACKAGE).as_posix()
+        for n, p in modules().items()
+        if package_of(n) == "cli" and any(package_of(t) == "phantom" for t in own_imports(p))
+    }
+    assert len(users) == 1
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)
+def test_init_files_hold_only_public_names(path):
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        constant = isinstance(node, ast.Assign) and node.targets[0].id in ("__all__", "__version__")
+        assert isinstance(node, ast.Expr | ast.Import | ast.ImportFrom) or constant, f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize("library", DOORS)
+def test_a_library_is_imported_in_one_place(library):
+    users = [
+        p.relative_to(PACKAGE).as_posix()
+        for p in modules().values()
+        if any(n.split(".")[0] == library for n in imported(p))
+    ]
+    assert all(user.startswith(DOORS[library]) for user in users), users
+    assert len(users) == 1 or library == "matplotlib", users
