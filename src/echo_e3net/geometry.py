@@ -44,7 +44,8 @@ def simpson_volume(length: Float[Tensor, "*B"], diameters: Float[Tensor, "*B N"]
     """Return the volume of N discs of equal height along the long axis, in the cubed unit of the arguments.
 
     References:
-        Lang et al., Recommendations for cardiac chamber quantification, J Am Soc Echocardiogr 2015; method of discs, single plane.
+        Lang et al., Recommendations for cardiac chamber quantification, J Am Soc Echocardiogr 2015; method of discs,
+        single plane.
     """
     return math.pi / 4 * length / diameters.shape[-1] * diameters.square().sum(-1)
 
