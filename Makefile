@@ -39,7 +39,7 @@ quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real cine
 	# all results as table and figures
 	$(BIN)/echo-e3net report $(RUN)
 
-study: $(INSTALLED) ## run or continue the ablation study on the phantom (many hours on a CPU; results in runs/study-phantom)
+study: $(INSTALLED) ## run or continue the ablation study on the phantom (many hours; results in runs/study-phantom)
 	$(BIN)/echo-e3net data phantom --out data/study/adult_cart --n 900 --seed 1
 	# another scanner, only for testing
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
