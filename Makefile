@@ -1,4 +1,4 @@
-# Every command of the project in one place; `make` alone lists them.
+# All commands of the project; `make` without a target lists them.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -14,73 +14,73 @@ QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.ya
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "  PYTHON=$(PYTHON) makes the environment, VENV=$(VENV) holds it, JOBS=$(JOBS) trials of a study run at a time"
+	@echo "  PYTHON=$(PYTHON): interpreter; VENV=$(VENV): environment; JOBS=$(JOBS): parallel trials of a study"
 
-install: $(INSTALLED) ## make the environment: the package, editable, with all tools, pinned by constraints.txt
+install: $(INSTALLED) ## create the environment: the package (editable) and all tools, pinned by constraints.txt
 
-# torch first and alone: everything else then settles on the build chosen here (CPU or CUDA, as the package index offers).
+# Install torch first, so that all other packages use the build chosen here (CPU or CUDA, depending on the index).
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv "$(VENV)"
 	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-quickstart: $(INSTALLED) ## from nothing to a report: phantom data, train, test, predict on a real cine (CPU)
-	# 300 synthetic videos with known EF and borders; a second call keeps what is there
+quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real cine, report (minutes on a CPU)
+	# 300 synthetic videos with known EF and borders; existing videos are kept
 	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 100
-	# an earlier quickstart is moved aside, never overwritten
+	# rename an earlier run
 	if [ -e $(RUN) ]; then mv $(RUN) "$(RUN).$$(date +%Y%m%d-%H%M%S)"; fi
 	# train the small configuration
 	$(BIN)/echo-e3net fit $(QUICKSTART)
-	# MAE, RMSE and R² over the test split, next to predicting the training mean
+	# MAE, RMSE and R² of the test split, compared with predicting the training mean
 	$(BIN)/echo-e3net test $(QUICKSTART)
-	# read the EF of a real, unlabelled apical-four-chamber cine: a DICOM file as it comes, out of the installed pydicom package
-	$(BIN)/echo-e3net predict $(QUICKSTART) --data.videos "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
-	# everything in one table and one picture
+	# predict EF of a real apical-four-chamber cine without a label: a DICOM file of the pydicom package
+	$(BIN)/echo-e3net predict $(QUICKSTART) --videos "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
+	# all results as table and figures
 	$(BIN)/echo-e3net report $(RUN)
 
-study: $(INSTALLED) ## the ablation study on the phantom; goes on where it stopped (many hours on a CPU, results in runs/study-phantom)
+study: $(INSTALLED) ## run or continue the ablation study on the phantom (many hours; results in runs/study-phantom)
 	$(BIN)/echo-e3net data phantom --out data/study/adult_cart --n 900 --seed 1
-	# another scanner, for testing alone
+	# another scanner, only for testing
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
-	# OUT=docs/study goes on from the results that are committed there
+	# OUT=docs/study continues from the committed results
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
-test: $(INSTALLED) ## the default tests: minutes, no network, no GPU; shapes are checked while they run
+test: $(INSTALLED) ## run the default tests (minutes, no network, no GPU)
 	$(BIN)/python -m pytest -m 'not slow and not gpu'
 
-test-all: $(INSTALLED) ## the default tests and the slow ones
+test-all: $(INSTALLED) ## run the default and the slow tests
 	$(BIN)/python -m pytest -m 'not gpu'
 
-test-gpu: $(INSTALLED) ## the tests that need a CUDA device
+test-gpu: $(INSTALLED) ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-lint: $(INSTALLED) ## style, format, CITATION.cff, and no data or large file in git
+lint: $(INSTALLED) ## check style, format, CITATION.cff, and that git has no data or large file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/cffconvert --validate
 	$(BIN)/python scripts/guard_files.py
 
-types: $(INSTALLED) ## mypy, strict on src
+types: $(INSTALLED) ## check types with mypy, strict on src
 	$(BIN)/mypy
 
-smoke: $(INSTALLED) ## fit and test for seconds through the real command line, in a temporary folder
+smoke: $(INSTALLED) ## run a short fit and test with the real command line in a temporary folder
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && set -ex && \
 	config="$(QUICKSTART) --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs" && \
 	$(BIN)/echo-e3net data phantom --out "$$tmp/phantom" --n 12 --seed 0 && \
 	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
 	$(BIN)/echo-e3net test $$config
 
-bench: $(INSTALLED) ## how fast clips come, decoded and cached, on this machine
+bench: $(INSTALLED) ## measure the speed of decoded and cached clips on this machine
 	$(BIN)/python experiments/bench_data.py
 
-# One after another, also under -j, and the tests last: their closing line is the verdict.
-ci: ## what continuous integration runs: lint, types, smoke, all tests but the GPU's
+# Sequential also with -j. The tests are last, so that the output ends with their result.
+ci: ## run what CI runs: lint, types, smoke, all tests without a GPU
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory smoke
 	@$(MAKE) --no-print-directory test-all
 
-clean: ## remove what tools left; data/, runs/ and the environment stay
+clean: ## remove caches and builds; data/, runs/ and the environment stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
 	find src tests scripts experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,14 +23,14 @@ def test_ef_of_tubes_by_hand():
     assert geometry.ejection_fraction(tube(40, 20), tube(30, 14)).item() == pytest.approx(1 - 5880 / 16000, abs=1e-5)
 
 
-def test_area_of_a_tube_is_its_rectangle_from_first_to_last_disc_and_the_apex_triangle():
+def test_area_of_a_tube_is_its_rectangle_plus_the_apex_triangle():
     polygon = geometry.border_polygon(tube(40, 20))
     assert polygon.shape == (41, 2)
     assert geometry.polygon_area(polygon).item() == pytest.approx(20 * 38 + 20 * 1 / 2, rel=1e-5)
 
 
 @given(st.floats(-3.1, 3.1), st.floats(-20, 20), st.floats(0.5, 3))
-def test_ef_does_not_change_under_rotation_shift_and_scale(angle, shift, scale):
+def test_ef_is_invariant_to_rotation_shift_and_scale(angle, shift, scale):
     ed, es = bullet(50, 30), bullet(45, 20)
     moved = [turn(x, angle) * scale + shift for x in (ed, es)]
     assert geometry.ejection_fraction(*moved).item() == pytest.approx(
@@ -60,7 +60,8 @@ def test_leading_axes_are_kept():
 
 
 def test_border_distance_by_hand():
-    border = tube(40, 20)  # apex at (50, 20), sides at x 40 and 60 from y 21 to 59, open at the mitral plane
+    # apex at (50, 20), sides at x 40 and 60 from y 21 to 59, open at the mitral plane
+    border = tube(40, 20)
     points = torch.tensor([[40.0, 30], [37, 30], [50, 20], [50, 17], [60, 62], [50, 59]])
     found = geometry.border_distance(points, border)
     torch.testing.assert_close(found, torch.tensor([0.0, 3, 0, 3, 3, 10]), atol=1e-2, rtol=0)

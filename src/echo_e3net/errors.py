@@ -1,14 +1,14 @@
-"""What a user can mend: one exception, one sentence.
+"""The exception for errors in the input of a user.
 
-Every check at the door raises :class:`InputError` with the file, the row and the value in the sentence, and what to do about it. The command line
-prints the sentence without a traceback and exits with 2.
+The message is one line: file, row and value, what was expected, and what to do. The command line prints it without a
+traceback and exits with 2.
 """
 
 from __future__ import annotations
 
 
 class InputError(ValueError):
-    """The user's files, arguments or configuration are not usable; the message says which, where and what to do."""
+    """A file, an argument or a configuration of the user is not usable."""
 
 
 def require_at_least(minimum: float, **values: float | None) -> None:

@@ -1,13 +1,15 @@
-r"""Simpson's method of discs, from landmarks to volume to EF.
+r"""Simpson's method of discs: volume and EF from landmarks.
 
-The single-plane method of discs cuts the left ventricle into N discs across the long axis L:
+The single-plane method of discs divides the left ventricle into N discs along the long axis L:
 
 .. math:: V = \frac{\pi}{4} \, \frac{L}{N} \sum_{i=1}^{N} d_i^2, \qquad EF = 1 - V_{ES} / V_{ED}
 
-with d_i the chord of disc i. The pixel size cancels in EF. One formula serves the network's cue, the loss, the metric and the phantom's own check.
+where d_i is the chord of disc i. The pixel size cancels in EF. The network, the loss, the metrics and the tests of the
+phantom all use this formula.
 
-A contour is K = 2 + 2N landmarks, (x, y), y down: 0 the apex, 1 the middle of the mitral plane, then the left ends of discs 1…N and the right ends of
-discs 1…N, counted from the apex; left is the viewer's left when the apex points up. All functions are differentiable and take any leading axes.
+A contour has K = 2 + 2N landmarks (x, y), y down. Landmark 0 is the apex, 1 the middle of the mitral plane. The left
+ends of discs 1…N and the right ends of discs 1…N follow. Discs are counted from the apex; left is the left of the
+viewer when the apex points up. All functions are differentiable and accept any leading axes.
 """
 
 from __future__ import annotations
@@ -25,78 +27,82 @@ LEFT = slice(2, 2 + DISCS)
 RIGHT = slice(2 + DISCS, LANDMARKS)
 
 _TINY = 1e-6
-"""Floor under squared lengths and volumes, in pixels: far below any visible ventricle, it keeps roots and logarithms finite."""
+"""Added to squared lengths and volumes to keep roots and logarithms finite; far below any visible ventricle."""
 
 
 def long_axis(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
-    """Length of the long axis, apex to the middle of the mitral plane, in the landmarks' unit."""
+    """Return the length from the apex to the middle of the mitral plane, in the unit of the landmarks."""
     return _length(landmarks[..., BASE, :] - landmarks[..., APEX, :])
 
 
 def disc_diameters(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B N"]:
-    """Chord of each disc, apex to base, in the landmarks' unit."""
+    """Return the chord of each disc, from apex to base, in the unit of the landmarks."""
     return _length(landmarks[..., RIGHT, :] - landmarks[..., LEFT, :])
 
 
 def simpson_volume(length: Float[Tensor, "*B"], diameters: Float[Tensor, "*B N"]) -> Float[Tensor, "*B"]:
-    """Volume of N discs of equal height along the long axis, in the cube of the arguments' unit.
+    """Return the volume of N discs of equal height along the long axis, in the cubed unit of the arguments.
 
     References:
-        Lang et al., Recommendations for cardiac chamber quantification, J Am Soc Echocardiogr 2015; method of discs, single plane.
+        Lang et al., Recommendations for cardiac chamber quantification, J Am Soc Echocardiogr 2015; method of discs,
+        single plane.
     """
     return math.pi / 4 * length / diameters.shape[-1] * diameters.square().sum(-1)
 
 
 def contour_volume(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
-    """Volume inside a contour by Simpson's method of discs, in cubic landmark units (pixels → pixel³)."""
+    """Return the volume inside a contour by Simpson's method, in the cubed unit of the landmarks."""
     return simpson_volume(long_axis(landmarks), disc_diameters(landmarks))
 
 
 def volume_ml(landmarks: Float[Tensor, "*B K 2"], pixel_mm: tuple[float, float]) -> Float[Tensor, "*B"]:
-    """Volume inside a contour in millilitres, by Simpson's method of discs in one plane.
+    """Return the volume inside a contour in millilitres, by Simpson's method of discs in one plane.
 
     Args:
         landmarks: pixels.
-        pixel_mm: height and width of a pixel, mm; chords are measured after scaling, so that the two may differ.
+        pixel_mm: height and width of a pixel in mm; they may differ.
     """
     height, width = pixel_mm
     return contour_volume(landmarks * landmarks.new_tensor([width, height])) / 1000
 
 
 def volume_ratio(ed: Float[Tensor, "*B K 2"], es: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
-    """ESV / EDV of two contours of one video; finite even where a contour collapses to a point."""
+    """Return ESV / EDV of two contours of one video; finite even if a contour collapses to a point."""
     return (log_volume(es) - log_volume(ed)).clamp(-_MAX_LOG_RATIO, _MAX_LOG_RATIO).exp()
 
 
 _MAX_LOG_RATIO = math.log(100.0)
-"""Volume ratios are held within 1/100 … 100: a collapsed contour then costs a bounded loss."""
+"""Volume ratios are clamped to 1/100 … 100, so the loss of a collapsed contour is bounded."""
 
 
 def log_volume(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
-    """Natural logarithm of the contour's volume (unit³), with a floor that keeps it finite for a collapsed contour."""
+    """Return the natural logarithm of the volume inside a contour; finite for a collapsed contour."""
     return (contour_volume(landmarks) + _TINY).log()
 
 
 def ejection_fraction(ed: Float[Tensor, "*B K 2"], es: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
-    """EF = 1 - ESV / EDV of two contours, as a fraction; invariant to shift, rotation and scale of the image."""
+    """Return EF = 1 - ESV / EDV as a fraction; invariant to shift, rotation and scale of the image."""
     return 1 - volume_ratio(ed, es)
 
 
 def border_polygon(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B M 2"]:
-    """The closed border as M = 1 + 2N points: apex, down the right side, back up the left."""
+    """Return the closed border as M = 1 + 2N points: apex, down the right side, up the left side."""
     apex = landmarks[..., APEX : APEX + 1, :]
     return torch.cat([apex, landmarks[..., RIGHT, :], landmarks[..., LEFT, :].flip(-2)], dim=-2)
 
 
 def polygon_area(points: Float[Tensor, "*B M 2"]) -> Float[Tensor, "*B"]:
-    """Area inside a closed polygon (shoelace formula), in square units, never negative."""
+    """Return the area inside a closed polygon by the shoelace formula, in squared units, at least 0."""
     following = points.roll(-1, dims=-2)
     cross = points[..., 0] * following[..., 1] - points[..., 1] * following[..., 0]
     return cross.sum(-1).abs() / 2
 
 
 def border_distance(points: Float[Tensor, "*B N 2"], landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B N"]:
-    """Distance of each point from the nearest place on the border that landmarks describe, in their unit; the mitral plane is not border."""
+    """Return the distance of each point from the border, in the unit of the landmarks.
+
+    The border is the line through the landmarks without the mitral plane.
+    """
     line = torch.cat(
         [landmarks[..., LEFT, :].flip(-2), landmarks[..., APEX : APEX + 1, :], landmarks[..., RIGHT, :]], dim=-2
     )

@@ -1,10 +1,10 @@
-"""The named fields that pass between data, network and loss.
+"""Types that data, network and loss exchange.
 
-Shape letters, here and everywhere: B batch, T clip frames, H rows, W columns, P phase (0 ED, 1 ES), S border (0 endocardium, 1 epicardium),
-K landmarks (42), N discs (20), D embedding. Points are (x, y) in pixels, the centre of the first pixel at (0, 0), y down.
-``ef`` is a fraction; whatever is shown to a person is ``ef_percent``.
+Shape letters in the whole package: B batch, T clip frames, H rows, W columns, P phase (0 ED, 1 ES), S border (0
+endocardium, 1 epicardium), K landmarks (42), N discs (20), D embedding. Points are (x, y) in pixels; the centre of the
+first pixel is (0, 0) and y points down. ``ef`` is a fraction; users see ``ef_percent``.
 
-NamedTuples, because the default collate function and Lightning's transfer to a device rebuild them.
+The types are NamedTuples, because the default collate function and the device transfer of Lightning preserve them.
 """
 
 from __future__ import annotations
@@ -17,24 +17,26 @@ from torch import Tensor
 PHASES = ("ED", "ES")
 BORDERS = ("endo", "epi")
 MIN_FRAMES, MIN_SIZE = 8, 64
-"""Smallest clip that the network accepts: frames, and pixels per side."""
+"""Smallest clip that the network accepts: number of frames, and pixels per side."""
 
 
 class EchoClip(NamedTuple):
-    """One clip of one video with what is labelled of it; as a batch, every field has a leading B.
+    """One clip of one video with its labels; in a batch, every field has a leading axis B.
 
     Attributes:
-        video: grey frames, uint8, (1, T, H, W). Frames past the end of a short video are 0 and masked.
-        frame_mask: (T,), True where the frame exists in the video.
-        frame_index: (T,), index into the video of each clip frame; -1 where padded.
-        ef: fraction 0…1, NaN where unlabelled.
-        landmarks: (P, S, K, 2), clip pixels; 0 where unlabelled.
-        landmark_mask: (P, S), True where that border of that phase is labelled and its frame lies in the clip.
-        phase_position: (P,), place of the traced frames in the clip, in clip frames (fractional); NaN where outside or unlabelled.
-        framing: (3,), ``(scale, x0, y0)``, where the clip lies in the video (:class:`echo_e3net.data.transforms.Framing`).
-        video_number: number of the video in its data set; joins the clips of one video.
-        clip_number: number of the clip within its video; -1 for a filler that counts nowhere.
-        name: stem of the video's file.
+        video: grey frames, uint8, (1, T, H, W). Frames after the end of a short video are 0.
+        frame_mask: (T,), False on padded frames.
+        frame_index: (T,), index of each clip frame in the video; -1 if padded.
+        ef: fraction 0…1, NaN if not labelled.
+        landmarks: (P, S, K, 2), clip pixels; 0 if not labelled.
+        landmark_mask: (P, S), True if this border of this phase is labelled and its frame is in the clip.
+        phase_position: (P,), position of the traced frames in the clip, in clip frames (fractional). NaN if outside
+            the clip or not labelled.
+        framing: (3,), ``(scale, x0, y0)``, position of the clip in the video
+            (:class:`echo_e3net.data.transforms.Framing`).
+        video_number: number of the video in its data set, the same for all its clips.
+        clip_number: number of the clip within its video; -1 for a filler clip that no metric uses.
+        name: file name of the video without suffix.
     """
 
     video: UInt8[Tensor, "*B 1 T H W"]
@@ -51,12 +53,13 @@ class EchoClip(NamedTuple):
 
 
 class E3Output(NamedTuple):
-    """What the network says of a batch of clips.
+    """Output of the network for a batch of clips.
 
     Attributes:
         ef: (B,), fraction in (0, 1).
         landmarks: (B, P, S, K, 2), clip pixels, inside the frame; None without a border detector.
-        phase_logits: (B, P, T), how much each clip frame looks like ED and ES; minus infinity on padded frames; None without a border detector.
+        phase_logits: (B, P, T), logits over the clip frames for ED and ES, minus infinity on padded frames; None
+            without a border detector.
     """
 
     ef: Float[Tensor, " B"]
@@ -65,13 +68,13 @@ class E3Output(NamedTuple):
 
 
 class TrainingStatistics(NamedTuple):
-    """What is measured once on the training split and travels in the checkpoint.
+    """Statistics of the training split; the checkpoint contains them.
 
     Attributes:
         grey_mean: mean grey value, 0…255.
-        grey_sd: standard deviation of the grey values, in grey values.
-        ef_mean: mean EF of the training split, fraction.
-        borders: whether the endocardium and the epicardium are labelled in any video of it.
+        grey_sd: standard deviation of the grey values, on the same scale.
+        ef_mean: mean EF, a fraction.
+        borders: whether any video has labels of the endocardium, and of the epicardium.
     """
 
     grey_mean: float

@@ -1,21 +1,25 @@
-r"""E²FA, the Endo-Epi Feature Aggregator: statistics of the feature maps and landmark cues, fused to EF.
+r"""E²FA, the Endo-Epi Feature Aggregator: fuses statistics of the feature maps and landmark cues to EF.
 
-Each map gives five statistics a channel over the frames that exist: mean, maximum and standard deviation over space and time, and of the series of
-spatial means :math:`s_t` its standard deviation and mean step :math:`\overline{|s_{t+1} - s_t|}`. A learned query attends to the statistics of all
-levels, the phase-aware landmark embeddings and what the landmarks say of the ventricle's shape change. Its answer corrects Simpson's EF of the
-predicted landmarks:
+Each map gives five statistics per channel over the real frames. Mean, maximum and standard deviation are over space and
+time. The other two are the standard deviation and the mean step :math:`\overline{|s_{t+1} - s_t|}` of the series of
+spatial means :math:`s_t`. A learned query attends to the statistics of all levels, to the landmark embeddings of both
+phases and to the change of shape from ED to ES. The result corrects Simpson's EF of the predicted landmarks:
 
-.. math:: \mathrm{logit}(EF) = \mathrm{head}(\text{fused}) + \tau \, \mathrm{logit}(EF_S) + (1 - \tau) \, \mathrm{logit}(\overline{EF})
+.. math:: \mathrm{logit}(EF) = \mathrm{head}(\text{fused}) + \tau \, \mathrm{logit}(EF_S)
+    + (1 - \tau) \, \mathrm{logit}(\overline{EF})
 
-with :math:`EF_S` Simpson's EF of the landmarks, :math:`\overline{EF}` the training mean and a learned trust :math:`\tau` that starts at one half;
-without landmarks it is 0. The head starts near 0 and the landmarks start at a ventricle of usual EF, so EF starts at the training mean. EF's error does
-not reach the landmarks through :math:`EF_S` (the volume-ratio term of the loss is for that): while the landmarks are still far off, it would drag
-them away from the borders. It does reach them, more faintly, through the shape change that the query attends to.
+:math:`EF_S` is Simpson's EF of the landmarks and :math:`\overline{EF}` the training mean. The learned trust
+:math:`\tau` starts at one half; without landmarks it is 0. EF starts at the training mean, because the head starts near
+0 and the landmarks start at a ventricle of usual EF.
+
+The gradient of the EF error is stopped at :math:`EF_S`. While the landmarks are far off, this gradient would drag them
+away from the borders; the volume-ratio term of the loss trains them instead. A weaker gradient still reaches the
+landmarks through the change of shape.
 
 References:
     Echo-E³Net, arXiv 2503.17543: statistics of backbone features fused with landmark embeddings.
 
-Departs from the paper: which statistics, from which levels, and how they are fused is ours, and so is the correction of Simpson's EF.
+Departs from the paper: the choice of statistics and levels, their fusion, and the correction of Simpson's EF are ours.
 """
 
 from __future__ import annotations
@@ -27,22 +31,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from echo_e3net import geometry
-from echo_e3net.errors import InputError
 from echo_e3net.nn.border_detector import LandmarkCues
-from echo_e3net.nn.layers import Mlp, frame_weights, require_heads
+from echo_e3net.nn.layers import Mlp, frame_weights, require_heads, require_level
 from echo_e3net.types import BORDERS, PHASES
 
 
 class MapStatistics(nn.Module):
-    """Mean, maximum and SD over space and time, SD and mean step of the series of spatial means; padded frames do not count.
+    """Compute five statistics per channel; padded frames are ignored.
 
-    Departs from the paper: it names statistics of the feature maps, not which; these five are ours.
+    These are mean, maximum and SD over space and time, and SD and mean step of the series of spatial means.
+
+    Departs from the paper: it does not say which statistics of the feature maps it uses; these five are our choice.
     """
 
     count = 5
 
     def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
-        """``count`` figures a channel, F = count · C."""
+        """Return ``count`` statistics per channel, F = count · C."""
         mask = frame_weights(frame_mask, feature)
         count = mask.sum(-1)
         series = feature.mean((3, 4))
@@ -60,36 +65,36 @@ _TINY = 1e-6
 
 
 class MeanPooling(MapStatistics):
-    """The mean over space and time alone; padded frames do not count.
+    """Compute only the mean over space and time; padded frames are ignored.
 
-    Departs from the paper: for the ablation of the statistics.
+    Departs from the paper: only for the ablation of the statistics.
     """
 
     count = 1
 
     def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
-        """One figure a channel."""
+        """Return the mean of each channel."""
         mask = frame_weights(frame_mask, feature)
         return (feature.mean((3, 4)) * mask).sum(-1) / mask.sum(-1)
 
 
 class FeatureAggregator(nn.Module):
-    """Fuses map statistics and landmark cues into EF.
+    """Fuse map statistics and landmark cues to EF.
 
-    Runs in float32 under autocast.
+    The computation is in float32 also under autocast.
 
     E²FA of arXiv 2503.17543. Departs from the paper: see the module.
 
     Args:
-        channels: channels of the backbone's maps, finest first.
-        cue_dim: width of the detector's embeddings, or None without a detector.
+        channels: channels of the maps of the backbone, finest first.
+        cue_dim: width of the embeddings of the detector, or None without a detector.
         dim: width of the fusion, a multiple of ``heads``.
         heads: attention heads.
-        level: the finest map whose statistics are used.
-        statistics: makes what a map is summed up by.
+        level: index of the finest map whose statistics are used.
+        statistics: makes the module that computes the statistics of a map.
 
     Raises:
-        InputError: ``dim``, ``heads`` or ``level`` does not fit.
+        InputError: ``dim``, ``heads`` or ``level`` is outside its range.
     """
 
     def __init__(
@@ -103,10 +108,7 @@ class FeatureAggregator(nn.Module):
     ) -> None:
         super().__init__()
         require_heads("aggregator", "dim", dim, heads)
-        if not 0 <= level < len(channels):
-            raise InputError(
-                f"aggregator: level is {level}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}."
-            )
+        require_level("aggregator", "level", level, channels)
         self.level = level
         self.statistics = statistics()
         self.embed_statistics = nn.ModuleList(Mlp(self.statistics.count * c, dim, dim) for c in channels[level:])
@@ -132,7 +134,15 @@ class FeatureAggregator(nn.Module):
         landmarks: Float[Tensor, "B P S K 2"] | None,
         ef_mean: Float[Tensor, ""],
     ) -> Float[Tensor, " B"]:
-        """EF as a fraction; ``landmarks`` are the cues' positions in pixels, ``ef_mean`` is the training split's."""
+        """Return EF as a fraction.
+
+        Args:
+            maps: feature maps of all stages of the backbone, finest first.
+            frame_mask: False on padded frames.
+            cues: output of the border detector, or None.
+            landmarks: positions of the cues in pixels, or None.
+            ef_mean: mean EF of the training split, a fraction.
+        """
         with torch.autocast(maps[0].device.type, enabled=False):
             tokens = [
                 mlp(self.statistics(m.float(), frame_mask))
@@ -156,7 +166,7 @@ class FeatureAggregator(nn.Module):
 
 
 def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B M"]:
-    """What the endocardial landmarks say of ejection: the logarithms of ES over ED of the N chords, the long axis and the volume."""
+    """Return the log ratios ES / ED of the N chords, the long axis and the volume of the endocardium; M = N + 2."""
     ed, es = landmarks[:, 0, 0], landmarks[:, 1, 0]
     diameters = (geometry.disc_diameters(es) / geometry.disc_diameters(ed)).log()
     axis = (geometry.long_axis(es) / geometry.long_axis(ed)).log()
@@ -165,5 +175,8 @@ def shape_change(landmarks: Float[Tensor, "B P S K 2"]) -> Float[Tensor, "B M"]:
 
 
 def simpson_logit(change: Float[Tensor, "B M"]) -> Float[Tensor, " B"]:
-    """The logit of Simpson's EF from the shape change, whose last entry is the logarithm of ESV / EDV; EF is held within 0.05…0.95."""
+    """Return the logit of Simpson's EF from the shape change, whose last entry is log(ESV / EDV).
+
+    EF is clamped to 0.05…0.95.
+    """
     return (1 - change[:, -1].exp()).clamp(0.05, 0.95).logit()

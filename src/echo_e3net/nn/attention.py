@@ -1,13 +1,14 @@
 r"""The hybrid attention of the backbone: a large-kernel branch and a token branch.
 
-.. math:: y = x + \delta \cdot \mathrm{LKA}(x) + \gamma \cdot (x \odot \mathrm{ViT}(x)), \qquad z = \mathrm{norm}(y + \mathrm{mixer}(y))
+.. math:: y = x + \delta \cdot \mathrm{LKA}(x) + \gamma \cdot (x \odot \mathrm{ViT}(x)), \qquad
+    z = \mathrm{norm}(y + \mathrm{mixer}(y))
 
-with :math:`\delta` and :math:`\gamma` a number a channel that starts at 1. ViT is :class:`SpatialAttention` where the map is large and
-:class:`ChannelAttention` where it is small. Either branch may be None.
+:math:`\delta` and :math:`\gamma` are learned, one number per channel, and start at 1. ViT is
+:class:`SpatialAttention` for large maps and :class:`ChannelAttention` for small maps. Either branch may be None.
 
 References:
-    Sadegheih et al., LHU-Net, arXiv 2404.05102 (the encoder that Echo-E³Net builds on); large-kernel attention: Guo et al., Visual Attention Network,
-    arXiv 2202.09741.
+    Sadegheih et al., LHU-Net, arXiv 2404.05102 (the encoder that Echo-E³Net builds on); large-kernel attention: Guo et
+    al., Visual Attention Network, arXiv 2202.09741.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from echo_e3net.nn.layers import ResidualBlock, group_norm, require_heads, requi
 
 
 class LargeKernelAttention(nn.Module):
-    """A gate with a large receptive field from two depthwise convolutions: ``p = GELU(conv1(x)); y = p * mix(depthwise(p))``.
+    """Gate a map with two depthwise convolutions that have a large receptive field.
 
-    Departs from the paper: the variant with a deformable 3-D convolution is not used; it has no CPU implementation and cannot be exported.
+    ``p = GELU(conv1(x)); y = p * mix(depthwise(p))``
+
+    Departs from the paper: the variant with a deformable 3-D convolution is not used, because it has no CPU
+    implementation and cannot be exported.
 
     Args:
-        channels: channels in and out; wide (late, small) maps get smaller kernels.
+        channels: input and output channels. Maps with more channels are smaller and get smaller kernels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -50,37 +54,37 @@ class LargeKernelAttention(nn.Module):
         self.mix = nn.Conv3d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Gate a feature map; the size stays."""
+        """Return the gated feature map, of the same size."""
         p = F.gelu(self.project(x))
-        with torch.autocast(
-            x.device.type, enabled=False
-        ):  # on a CPU, depthwise gradients are three times faster in this layout and type
+        # on a CPU, depthwise gradients are three times faster in float32 and channels-last
+        with torch.autocast(x.device.type, enabled=False):
             gate = self.depthwise(p.float().contiguous(memory_format=torch.channels_last_3d))
         return p * self.mix(gate)  # type: ignore[no-any-return]
 
 
 class SpatialAttention(nn.Module):
-    """Every cell attends to a coarse grid of the same map.
+    """Let every cell attend to a coarse grid of the same map.
 
-    Queries are all N = T·H·W cells, L2-normalised; keys and values come from the map averaged onto ``grid`` cells, so that the cost is N·P, not N².
-    The temperature of each head is learned.
+    Queries are all N = T·H·W cells, L2-normalised. Keys and values come from the map averaged onto a grid of P cells,
+    so the cost is N·P instead of N². The temperature of each head is learned.
 
-    Departs from the paper: keys and values are averaged onto a grid instead of projected by a learned N x P matrix, and positions come from a depthwise
-    convolution instead of a table: both accept any clip length and size. P is 64 in both stages, where LHU-Net has 64 and 32.
+    Departs from the paper: keys and values are averaged onto a grid; LHU-Net projects them with a learned N x P matrix.
+    Positions come from a depthwise convolution; LHU-Net has a table. Both changes allow any clip length and size. P is
+    64 in both stages; LHU-Net has 64 and 32.
 
     Args:
-        channels: channels in and out, a multiple of ``heads``.
+        channels: input and output channels, a multiple of ``heads``.
         heads: attention heads.
-        grid: cells (t, y, x) that keys and values are averaged onto; their product is P.
+        grid: number of cells (t, y, x) for keys and values; P is their product.
 
     Raises:
-        InputError: an argument is none of those.
+        InputError: an argument is below 1, or ``channels`` is not a multiple of ``heads``.
     """
 
     def __init__(self, channels: int, heads: int = 4, grid: tuple[int, int, int] = (4, 4, 4)) -> None:
         super().__init__()
         require_heads(type(self).__name__, "channels", channels, heads)
-        require_positive(type(self).__name__, {"grid": grid})
+        require_positive(type(self).__name__, grid=grid)
         self.heads = heads
         self.grid = grid
         self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
@@ -91,7 +95,7 @@ class SpatialAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Mix cells by content; the size stays."""
+        """Return the mixed cells as a feature map of the same size."""
         size = x.shape[2:]
         x = x + self.position(x)
         coarse = F.adaptive_avg_pool3d(x, self.grid)
@@ -105,16 +109,19 @@ class SpatialAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Every channel attends to every channel of its head; queries and keys are L2-normalised over the cells.
+    """Let every channel attend to the channels of its head.
 
-    Departs from the paper: positions come from a depthwise convolution instead of a table, so that any clip length and size is accepted.
+    Queries and keys are L2-normalised over the cells.
+
+    Departs from the paper: positions come from a depthwise convolution instead of a table, which allows any clip length
+    and size.
 
     Args:
-        channels: channels in and out, a multiple of ``heads``.
+        channels: input and output channels, a multiple of ``heads``.
         heads: attention heads.
 
     Raises:
-        InputError: an argument is none of those.
+        InputError: an argument is below 1, or ``channels`` is not a multiple of ``heads``.
     """
 
     def __init__(self, channels: int, heads: int = 8) -> None:
@@ -128,7 +135,7 @@ class ChannelAttention(nn.Module):
         self.out = nn.Linear(channels, channels)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Mix channels by content; the size stays."""
+        """Return the mixed channels as a feature map of the same size."""
         size = x.shape[2:]
         tokens = self.norm(rearrange(x + self.position(x), "b c t h w -> b (t h w) c"))
         query, key, value = rearrange(
@@ -140,34 +147,34 @@ class ChannelAttention(nn.Module):
 
 
 def unflatten_cells(tokens: Float[Tensor, "B N C"], size: torch.Size) -> Float[Tensor, "B C T H W"]:
-    """Tokens back to a feature map of the given (T, H, W)."""
+    """Reshape tokens to a feature map of the given (T, H, W)."""
     feature: Tensor = rearrange(tokens, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
     return feature
 
 
 class HybridAttention(nn.Module):
-    """Large-kernel and token attention, weighted a channel, then mixed.
+    """Add large-kernel and token attention with one weight per channel, then mix.
 
-    The hybrid attention of LHU-Net, arXiv 2404.05102; the equation is the module's.
+    The hybrid attention of LHU-Net, arXiv 2404.05102. The module docstring gives the equation.
 
     Args:
-        channels: channels in and out.
-        large_kernel: the large-kernel branch, or None to leave it out.
-        tokens: the token branch (spatial or channel attention), or None to leave it out.
+        channels: input and output channels.
+        large_kernel: the large-kernel branch, or None.
+        tokens: the token branch (spatial or channel attention), or None.
     """
 
     def __init__(self, channels: int, large_kernel: nn.Module | None, tokens: nn.Module | None) -> None:
         super().__init__()
         self.large_kernel = large_kernel
         self.tokens = tokens
-        # a branch that is left out leaves no parameter behind: distributed training refuses those that get no gradient
+        # a missing branch has no weight: distributed training refuses parameters without a gradient
         self.delta = None if large_kernel is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.gamma = None if tokens is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.mixer = nn.Sequential(ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1))
         self.norm = group_norm(channels)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
-        """Attend within a feature map; the size stays."""
+        """Return the attended feature map, of the same size."""
         y = x
         if self.large_kernel is not None:
             y = y + self.delta * self.large_kernel(x)

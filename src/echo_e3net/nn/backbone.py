@@ -1,16 +1,18 @@
 """The spatio-temporal backbone: the encoder of LHU-Net.
 
-A stem of 1x1x1 convolution without downsampling, CNN stages (residual block, max-pooling) and hybrid stages (residual block, max-pooling, hybrid
-attention, residual block). Each stage halves H and W, some halve T; the maps of all stages are handed on.
+The stem is a 1x1x1 convolution without downsampling. A CNN stage is a residual block and max-pooling. A hybrid stage
+adds hybrid attention and a second residual block. Each stage halves H and W, and some stages halve T. The backbone
+returns the feature maps of all stages.
 
     clip 32x112x112 → 56 → 28 │ 14 → 7 → 4        (H = W after CNN stages │ hybrid stages)
 
 References:
-    Sadegheih et al., LHU-Net, arXiv 2404.05102; Echo-E³Net, arXiv 2503.17543, names its encoder as the backbone.
+    Sadegheih et al., LHU-Net, arXiv 2404.05102. Echo-E³Net, arXiv 2503.17543, names its encoder as the backbone.
 
-Departs from the paper: pooling rounds up, so that 112 px pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is accepted. The exact
-widths of Echo-E³Net are not public. Ours: 4 channels in the stem where LHU-Net has 6, since its first block runs at full resolution; 160 in the last
-stage where it has 128; T is halved in the last two stages. So the published totals are met with the parameters in the late stages.
+Departs from the paper: pooling rounds up, so 112 px pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is
+accepted. The exact widths of Echo-E³Net are not public. Ours meet the published totals with most parameters in the
+late stages: the stem has 4 channels instead of 6, because the first block runs at full resolution; the last stage has
+160 channels instead of 128; the last two stages halve T.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from echo_e3net.errors import InputError
+from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
 from echo_e3net.nn.layers import ResidualBlock, group_norm, require_positive
 
 SPATIAL_STAGES = 2
-"""Hybrid stages that attend over space; the maps of later ones are small enough to attend over channels."""
+"""Number of hybrid stages with spatial attention. Later maps are small enough for channel attention."""
 
 
 class LHUNetEncoder(nn.Module):
@@ -38,14 +40,16 @@ class LHUNetEncoder(nn.Module):
         inputs: channels of the input.
         stem_channels: channels of the stem.
         cnn_channels: channels of each CNN stage.
-        hybrid_channels: channels of each hybrid stage; the first two attend over space, later ones over channels.
-        temporal_strides: 1 or 2 for each stage, CNN stages first: whether it halves T.
-        large_kernel: makes the large-kernel branch of a hybrid stage from its channels; null leaves it out.
-        spatial_attention: makes the token branch of the first two hybrid stages from their channels; null leaves it out.
-        channel_attention: makes the token branch of later hybrid stages from their channels; null leaves it out.
+        hybrid_channels: channels of each hybrid stage. The first two use spatial attention, later ones channel
+            attention.
+        temporal_strides: 1 or 2 for each stage, CNN stages first; 2 halves T.
+        large_kernel: makes the large-kernel branch of a hybrid stage from its channels; null removes it.
+        spatial_attention: makes the token branch of the first two hybrid stages from their channels; null removes it.
+        channel_attention: makes the token branch of later hybrid stages from their channels; null removes it.
 
     Raises:
-        InputError: a number of channels is below 1, there is no stage, or ``temporal_strides`` does not give 1 or 2 for each.
+        InputError: a number of channels is below 1, there is no stage, or ``temporal_strides`` does not have one
+            value, 1 or 2, for each stage.
     """
 
     def __init__(
@@ -60,15 +64,16 @@ class LHUNetEncoder(nn.Module):
         channel_attention: Callable[[int], nn.Module] | None = ChannelAttention,
     ) -> None:
         super().__init__()
-        require_positive("backbone", {"inputs": inputs, "stem_channels": stem_channels})
-        require_positive("backbone", {"cnn_channels": cnn_channels, "hybrid_channels": hybrid_channels})
+        require_at_least(1, backbone__inputs=inputs, backbone__stem_channels=stem_channels)
+        require_positive("backbone", cnn_channels=cnn_channels, hybrid_channels=hybrid_channels)
         self.inputs = inputs
         self.channels = (*cnn_channels, *hybrid_channels)
         if not self.channels:
-            raise InputError("backbone: cnn_channels [] and hybrid_channels [] leave no stage: give at least one.")
+            raise InputError("backbone.cnn_channels and backbone.hybrid_channels are []; expected at least one stage.")
         if len(temporal_strides) != len(self.channels) or not set(temporal_strides) <= {1, 2}:
             raise InputError(
-                f"backbone: temporal_strides {list(temporal_strides)} must give 1 or 2 for each of the {len(self.channels)} stages."
+                f"backbone.temporal_strides is {list(temporal_strides)}; "
+                f"expected 1 or 2 for each of the {len(self.channels)} stages."
             )
         self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
         self.stages = nn.ModuleList()
@@ -83,7 +88,7 @@ class LHUNetEncoder(nn.Module):
             self.stages.append(Stage(before[i], channels, stride, attention))
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> list[Float[Tensor, "B _ _ _ _"]]:
-        """The feature map of each stage, finest first."""
+        """Return the feature map of each stage, finest first."""
         x = self.stem(x)
         maps = []
         for stage in self.stages:
@@ -93,14 +98,14 @@ class LHUNetEncoder(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual block and max-pooling; with attention also ``x ← block(x + attention(x))``.
+    """Residual block and max-pooling, then ``x ← block(x + attention(x))`` if there is attention.
 
     A stage of LHU-Net, arXiv 2404.05102. Departs from the paper: pooling rounds up.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
-        temporal_stride: 1 keeps T, 2 halves it (rounding up); H and W are always halved.
+        inputs: input channels.
+        outputs: output channels.
+        temporal_stride: 1 keeps T, 2 halves it, rounding up. H and W are always halved.
         attention: the hybrid attention of the stage, or None for a CNN stage.
     """
 
@@ -112,9 +117,10 @@ class Stage(nn.Module):
         self.refine = ResidualBlock(outputs, outputs) if attention is not None else None
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
-        """The next, smaller feature map."""
+        """Return the smaller feature map of this stage."""
         x = self.block(x)
-        with torch.autocast(x.device.type, enabled=False):  # autocast would pool a float32 copy of the largest map
+        # autocast would pool a float32 copy of the largest map
+        with torch.autocast(x.device.type, enabled=False):
             x = self.pool(x)
         if self.attention is not None and self.refine is not None:
             x = self.refine(x + self.attention(x))

@@ -1,22 +1,24 @@
-r"""E²CBD, the Endo-Epi Cardial Border Detector: where the borders are at end-diastole and end-systole, and when that is.
+r"""E²CBD, the Endo-Epi Cardial Border Detector: finds end-diastole, end-systole and the borders at both.
 
-The timing says how much frame t looks like ED (or ES), and the feature maps f are averaged with its weights to one map a phase,
+The timing gives one weight per frame t for ED and for ES. The feature maps f are averaged over time with these weights,
+which gives one map per phase:
 
 .. math:: m_{y,x} = \sum_t w_t \, f_{t,y,x}, \qquad w = \mathrm{softmax}(\text{timing}).
 
-A learned query stands for each landmark of each border and phase. The queries of a phase attend to the cells of its map,
+Each landmark of each border and phase has a learned query. The queries of a phase attend to the cells of its map:
 
-.. math:: a_{q,(y,x)} = \mathrm{softmax}\left(q \cdot k(m_{y,x}) / \sqrt{d}\right),
+.. math:: a_{q,(y,x)} = \mathrm{softmax}\left(q \cdot k(m_{y,x}) / \sqrt{d}\right).
 
-and a landmark is the expected place of its last attention plus a learned offset from its embedding and from a resting shape, all in the logit of
-the frame, so that it never leaves it:
+A landmark is the mean position under the last attention, plus a learned offset from its embedding and from a resting
+shape. All are added as logits of frame fractions, so landmarks never leave the frame:
 
 .. math:: p_q = \sigma\left(\mathrm{logit}\Big(\sum a_{q,(y,x)} \, (x, y)\Big) + \mathrm{offset}(e_q)\right).
 
 References:
     Echo-E³Net, arXiv 2503.17543: one cross-attention for ED and one for ES, phase-aware landmark embeddings.
 
-Departs from the paper: the number of queries and layers, the timing weights and the soft-argmax are ours; the paper's body is not public to us.
+Departs from the paper: the number of queries and layers, the timing weights and the soft-argmax are our choice; the
+body of the paper is not available to us.
 """
 
 from __future__ import annotations
@@ -30,20 +32,28 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from echo_e3net.errors import InputError
+from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.geometry import DISCS, LANDMARKS
-from echo_e3net.nn.layers import FourierPosition, Mlp, cell_centres, group_norm, pool_frames, require_heads
-from echo_e3net.types import BORDERS, PHASES
+from echo_e3net.nn.layers import (
+    FourierPosition,
+    Mlp,
+    cell_centres,
+    group_norm,
+    pool_frames,
+    require_heads,
+    require_level,
+)
+from echo_e3net.types import PHASES
 
 
 class LandmarkCues(NamedTuple):
-    """What the border detector hands to the feature aggregator and to the loss.
+    """Output of the border detector, used by the feature aggregator and the loss.
 
     Attributes:
-        positions: (B, P, S, K, 2), (x, y) as fractions 0…1 of the frame's width and height.
+        positions: (B, P, S, K, 2), (x, y) as fractions 0…1 of the width and height of the frame.
         embeddings: (B, P, S, K, D).
         phase_logits: (B, P, T), minus infinity on padded frames.
-        attention: (B, P, S, K, H, W), where each landmark's query looked last, on the grid of cells; sums to 1 over it.
+        attention: (B, P, S, K, H, W), attention of each landmark's query in the last layer; sums to 1 over the cells.
     """
 
     positions: Float[Tensor, "B P S K 2"]
@@ -53,24 +63,25 @@ class LandmarkCues(NamedTuple):
 
 
 class BorderDetector(nn.Module):
-    """Learned landmark queries that cross-attend to the maps of their phase, one attention for ED and one for ES.
+    """Find landmarks with learned queries that cross-attend to the map of their phase.
 
-    Runs in float32 under autocast: bfloat16 has too few digits for a point.
+    ED and ES have one cross-attention each. The computation is in float32 also under autocast, because bfloat16 is too
+    coarse for positions.
 
     E²CBD of arXiv 2503.17543. Departs from the paper: see the module.
 
     Args:
-        channels: channels of the backbone's maps, finest first.
+        channels: channels of the maps of the backbone, finest first.
         dim: width of the embeddings, a multiple of ``heads``.
         heads: attention heads.
-        layers: times that the queries look at the maps.
-        level: the finest map that is read; it sets the grid of cells that a landmark is found on.
-        timing_level: the finest map that the timing reads.
-        borders: 1 for the endocardium alone, 2 for endocardium and epicardium.
-        query_sets: 2 for queries and attention of their own for ED and ES, 1 for one set that serves both phases.
+        layers: number of layers, at least 1.
+        level: index of the finest map that is used; its cells are the grid for landmarks.
+        timing_level: index of the finest map that the timing uses.
+        borders: 1 for the endocardium only, 2 for endocardium and epicardium.
+        query_sets: 2 for separate queries and attention for ED and ES, 1 for one set for both phases.
 
     Raises:
-        InputError: an argument is none of those.
+        InputError: an argument is outside its range.
     """
 
     def __init__(
@@ -85,18 +96,13 @@ class BorderDetector(nn.Module):
         query_sets: int = 2,
     ) -> None:
         super().__init__()
-        if query_sets not in (1, len(PHASES)):
-            raise InputError(f"query_sets is {query_sets}: it must be 1 (shared by ED and ES) or 2 (one a phase).")
-        if borders not in (1, len(BORDERS)):
-            raise InputError(f"borders is {borders}: it must be 1 (endocardium) or 2 (endocardium and epicardium).")
-        if layers < 1:
-            raise InputError(f"layers is {layers}: the queries must look at least once.")
+        for name, value in {"query_sets": query_sets, "borders": borders}.items():
+            if value not in (1, 2):
+                raise InputError(f"detector.{name} is {value}; expected 1 or 2.")
+        require_at_least(1, detector__layers=layers)
         require_heads("detector", "dim", dim, heads)
-        for name, value in {"level": level, "timing_level": timing_level}.items():
-            if not 0 <= value < len(channels):
-                raise InputError(
-                    f"detector: {name} is {value}, but the backbone has {len(channels)} stages, 0 to {len(channels) - 1}."
-                )
+        require_level("detector", "level", level, channels)
+        require_level("detector", "timing_level", timing_level, channels)
         self.dim, self.level, self.timing_level, self.borders = dim, level, timing_level, borders
         self.timing = PhaseTiming(channels[timing_level:], dim)
         self.phase_maps = PhaseMaps(channels[level:], dim)
@@ -104,38 +110,46 @@ class BorderDetector(nn.Module):
         self.queries = nn.Parameter(torch.randn(query_sets, borders * LANDMARKS, dim) * 0.02)
         self.layers = nn.ModuleList(BorderLayer(dim, heads, query_sets) for _ in range(layers))
         self.offset = Mlp(dim, dim, 2)
-        self.rest = nn.Parameter(resting_shape(borders).logit())
+        self.resting_shape = nn.Parameter(resting_shape(borders).logit())
 
     def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> LandmarkCues:
-        """Find the borders of a batch of clips."""
+        """Find timing and borders of a batch of clips.
+
+        Args:
+            maps: feature maps of all stages of the backbone, finest first.
+            frame_mask: False on padded frames.
+        """
         with torch.autocast(maps[0].device.type, enabled=False):
             maps = [m.float() for m in maps[min(self.level, self.timing_level) :]]
             phase_logits = self.timing(maps[-len(self.timing.laterals) :], frame_mask)
-            still = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
-            centres = cell_centres(still[..., 0])
-            embeddings, attention = self.look(still + self.position(centres))
+            phase_map = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
+            centres = cell_centres(phase_map[..., 0])
+            embeddings, attention = self.decode(phase_map + self.position(centres))
             place = attention.flatten(3) @ centres.flatten(0, 1)
-            logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.rest
+            logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.resting_shape
         positions, embeddings, attention = (
             rearrange(x, "b p (s k) ... -> b p s k ...", k=LANDMARKS) for x in (logit.sigmoid(), embeddings, attention)
         )
         return LandmarkCues(positions, embeddings, phase_logits, attention)
 
-    def look(self, still: Float[Tensor, "B P H W D"]) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q H W"]]:
-        """Pass the queries through all layers; return their embeddings and their last attention."""
-        tokens = still.flatten(2, 3)
-        queries = self.queries.expand(len(still), len(PHASES), -1, -1)
+    def decode(
+        self, phase_map: Float[Tensor, "B P H W D"]
+    ) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q H W"]]:
+        """Pass the queries through all layers and return their embeddings and their last attention."""
+        tokens = phase_map.flatten(2, 3)
+        queries = self.queries.expand(len(phase_map), len(PHASES), -1, -1)
         attention = queries.new_zeros(())
         for layer in self.layers:
             queries, attention = layer(queries, tokens)
-        return queries, rearrange(attention, "b p q (h w) -> b p q h w", h=still.shape[2])
+        return queries, rearrange(attention, "b p q (h w) -> b p q h w", h=phase_map.shape[2])
 
 
 def resting_shape(borders: int) -> Float[Tensor, "P Q 2"]:
-    """Where the offsets start: a bullet-shaped ventricle in the middle of the frame at ED and ES, fractions of its width and height.
+    """Return the initial landmarks: a bullet-shaped ventricle in the middle of the frame at ED and ES.
 
-    Of the size that is usual in EchoNet-Dynamic: long axis 0.45 and width 0.25 of the frame at ED; the epicardium is a little larger. At ES the chords
-    are 0.71 and the axis 0.88 of that, so that Simpson's EF starts at 0.56, about a training mean.
+    Positions are fractions 0…1 of the width and height of the frame. At ED the long axis is 0.45 and the width 0.25 of
+    the frame, as is usual in EchoNet-Dynamic. The epicardium is slightly larger. At ES the chords are scaled by 0.71
+    and the axis by 0.88, so Simpson's EF starts at 0.56, close to a typical training mean.
     """
     t = (torch.arange(DISCS) + 0.5) / DISCS
     half = 0.125 * (1 - (1 - t) ** 2).sqrt()
@@ -149,14 +163,14 @@ def resting_shape(borders: int) -> Float[Tensor, "P Q 2"]:
 
 
 class PhaseTiming(nn.Module):
-    """How much each clip frame looks like ED and ES, from the frame's average cell and its neighbours in time.
+    """Score each clip frame as ED and as ES, from spatial means and a temporal convolution.
 
-    Departs from the paper: how it finds ED and ES is not public; this is ours.
+    Departs from the paper: its method to find ED and ES is not public; this one is our choice.
 
     Args:
         channels: channels of the maps, finest first.
         dim: width of the series.
-        reach: frames that the temporal convolution sees, odd.
+        reach: kernel size of the temporal convolution in frames, odd.
     """
 
     def __init__(self, channels: Sequence[int], dim: int, reach: int = 9) -> None:
@@ -168,7 +182,7 @@ class PhaseTiming(nn.Module):
         )
 
     def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B P T"]:
-        """Logits over the clip's frames, minus infinity on padded frames."""
+        """Return logits over the frames of the clip, minus infinity on padded frames."""
         frames = frame_mask.shape[1]
         levels = [F.gelu(lateral(m)).mean((3, 4)) for lateral, m in zip(self.laterals, maps, strict=True)]
         series = torch.stack([F.interpolate(level, frames, mode="linear") for level in levels]).sum(0)
@@ -177,13 +191,13 @@ class PhaseTiming(nn.Module):
 
 
 class PhaseMaps(nn.Module):
-    """The feature maps as they are at ED and at ES: each level is averaged over time with the phase's weights, then all are fused on the finest grid.
+    """Average each level over time with the weights of a phase, then fuse all levels on the finest grid.
 
-    Departs from the paper: one map a phase is ours.
+    Departs from the paper: one map per phase is our choice.
 
     Args:
         channels: channels of the maps, finest first.
-        dim: channels that come out.
+        dim: output channels.
     """
 
     def __init__(self, channels: Sequence[int], dim: int) -> None:
@@ -193,48 +207,59 @@ class PhaseMaps(nn.Module):
         self.norm = nn.LayerNorm(dim)
 
     def forward(self, maps: list[Tensor], weights: Float[Tensor, "B P T"]) -> Float[Tensor, "B P H W D"]:
-        """One map a phase on the finest grid, channels last; ``weights`` sum to 1 over the clip's frames."""
+        """Return one map per phase on the finest grid, channels last.
+
+        Args:
+            maps: feature maps, finest first.
+            weights: weight of each frame for each phase; they sum to 1 over the frames.
+        """
         size = maps[0].shape[3:]
         fused = maps[0].new_zeros(())
         for lateral, m in zip(self.laterals, maps, strict=True):
             share = pool_frames(weights, m, F.avg_pool1d)
-            still = torch.einsum("bcthw,bpt->bpchw", m, share / share.sum(-1, keepdim=True)).flatten(0, 1)
-            fused = fused + F.interpolate(lateral(still), size, mode="bilinear")
+            average = torch.einsum("bcthw,bpt->bpchw", m, share / share.sum(-1, keepdim=True)).flatten(0, 1)
+            fused = fused + F.interpolate(lateral(average), size, mode="bilinear")
         fused = self.norm(rearrange(fused + self.smooth(fused), "n d h w -> n h w d"))
         return rearrange(fused, "(b p) h w d -> b p h w d", p=len(PHASES))  # type: ignore[no-any-return]
 
 
 class BorderLayer(nn.Module):
-    """Queries look at the maps (one attention a phase), then at each other across phases and borders, then think.
+    """Cross-attention to the map of each phase, self-attention between all queries, and an MLP.
 
-    Departs from the paper: it names one cross-attention for ED and one for ES; the exchange between the queries is ours.
+    Departs from the paper: it names one cross-attention for ED and one for ES. The self-attention across phases and
+    borders is our choice.
 
     Args:
         dim: width of the embeddings.
         heads: attention heads.
-        query_sets: 2 for an attention a phase, 1 for one that serves both.
+        query_sets: 2 for one cross-attention per phase, 1 for one for both phases.
     """
 
     def __init__(self, dim: int, heads: int, query_sets: int) -> None:
         super().__init__()
-        self.look = nn.ModuleList(PhaseAttention(dim, heads) for _ in range(query_sets))
+        self.cross_attention = nn.ModuleList(PhaseAttention(dim, heads) for _ in range(query_sets))
         self.norm = nn.LayerNorm(dim)
-        self.agree = nn.MultiheadAttention(dim, heads, batch_first=True)
-        self.think = Mlp(dim, 2 * dim, dim)
+        self.self_attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.mlp = Mlp(dim, 2 * dim, dim)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Update queries (B, P, Q, D) from tokens (B, P, N, D); also their attention (B, P, Q, N)."""
-        looks = [self.look[p % len(self.look)](queries[:, p], tokens[:, p]) for p in range(len(PHASES))]
-        queries = queries + torch.stack([update for update, _ in looks], 1)
+        """Update queries (B, P, Q, D) from tokens (B, P, N, D).
+
+        Returns:
+            The queries (B, P, Q, D) and their cross-attention (B, P, Q, N).
+        """
+        attend = self.cross_attention
+        phases = [attend[p % len(attend)](queries[:, p], tokens[:, p]) for p in range(len(PHASES))]
+        queries = queries + torch.stack([update for update, _ in phases], 1)
         flat = self.norm(queries.flatten(1, 2))
-        queries = queries + self.agree(flat, flat, flat, need_weights=False)[0].view_as(queries)
-        return queries + self.think(queries), torch.stack([attention for _, attention in looks], 1)
+        queries = queries + self.self_attention(flat, flat, flat, need_weights=False)[0].view_as(queries)
+        return queries + self.mlp(queries), torch.stack([attention for _, attention in phases], 1)
 
 
 class PhaseAttention(nn.Module):
-    """The cross-attention of one phase, which also tells where it looked.
+    """Cross-attention for one phase that also returns its weights.
 
-    The paper's cross-attention for ED, or for ES (arXiv 2503.17543).
+    The cross-attention for ED, or for ES, of arXiv 2503.17543.
 
     Args:
         dim: width of queries and tokens.
@@ -250,7 +275,11 @@ class PhaseAttention(nn.Module):
         self.out = nn.Linear(dim, dim)
 
     def forward(self, queries: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Attend with queries (B, Q, D) to tokens (B, N, D); also the mean attention of the heads (B, Q, N)."""
+        """Attend with queries (B, Q, D) to tokens (B, N, D).
+
+        Returns:
+            The update of the queries (B, Q, D) and the attention averaged over heads (B, Q, N).
+        """
         query = rearrange(self.query(self.norm(queries)), "b q (m d) -> b m q d", m=self.heads)
         key, value = rearrange(self.key_value(tokens), "b n (two m d) -> two b m n d", two=2, m=self.heads)
         weights = (query @ key.mT * query.shape[-1] ** -0.5).softmax(-1)

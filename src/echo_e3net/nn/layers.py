@@ -1,51 +1,65 @@
-"""Small blocks that several parts of the network are made of.
+"""Building blocks that several parts of the network share.
 
-Feature maps are (B, C, T, H, W). Convolutions that a norm follows carry no bias.
+Feature maps are (B, C, T, H, W). Convolutions that are followed by a norm have no bias.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from echo_e3net.errors import InputError
+from echo_e3net.errors import InputError, require_at_least
 
 
-def require_positive(part: str, sizes: Mapping[str, int | Sequence[int]]) -> None:
-    """Refuse widths, heads and grids below 1: torch would trip over them far from their name, or compute nothing without a word.
+def require_positive(part: str, **sizes: Sequence[int]) -> None:
+    """Check that every element of every argument is at least 1.
+
+    Args:
+        part: name of the part, shown in the message.
+        sizes: the arguments by name.
 
     Raises:
-        InputError: one of them, by name, is not.
+        InputError: an element is below 1.
     """
-    for name, size in sizes.items():
-        if min(size if isinstance(size, Sequence) else [size], default=1) < 1:
-            raise InputError(
-                f"{part}: {name} is {size}: give {'numbers' if isinstance(size, Sequence) else 'a number'} of at least 1."
-            )
+    for name, values in sizes.items():
+        require_at_least(1, **{f"{part}.{name}[{i}]": value for i, value in enumerate(values)})
 
 
 def require_heads(part: str, name: str, width: int, heads: int) -> None:
-    """Refuse a width that cannot be shared out among attention heads.
+    """Check that a width can be divided among attention heads.
 
     Raises:
-        InputError: either is below 1, or the width is not a multiple of the heads.
+        InputError: ``width`` or ``heads`` is below 1, or ``width`` is not a multiple of ``heads``.
     """
-    require_positive(part, {name: width, "heads": heads})
+    require_at_least(1, **{f"{part}.{name}": width, f"{part}.heads": heads})
     if width % heads:
-        raise InputError(f"{part}: {name} {width} is not a multiple of heads {heads}.")
+        raise InputError(f"{part}.{name} is {width}; expected a multiple of {part}.heads, which is {heads}.")
+
+
+def require_level(part: str, name: str, level: int, channels: Sequence[int]) -> None:
+    """Check that a level is the index of a backbone stage.
+
+    Raises:
+        InputError: ``level`` is not in 0 … number of stages - 1.
+    """
+    if not 0 <= level < len(channels):
+        raise InputError(
+            f"{part}.{name} is {level}; expected 0 to {len(channels) - 1}: the backbone has {len(channels)} stages."
+        )
 
 
 def group_norm(channels: int) -> nn.GroupNorm:
-    """GroupNorm of at most eight groups that divide the channels.
+    """Return a GroupNorm with the largest number of groups, at most eight, that divides ``channels``.
 
-    Departs from the paper: LHU-Net has BatchNorm. Clips are large, so batches are small, and running averages then lag behind the weights: after an
-    epoch of 24 steps of 8 clips, EF was 7 points off with the batch's own statistics and 23 with the running ones (docs/LOG.md). A group's statistics
-    come from the clip alone: training and evaluation agree, whatever the batch or the number of devices.
+    Departs from the paper: LHU-Net has BatchNorm. Clips are large, so batches are small, and running averages lag
+    behind the weights. After one epoch of 24 steps with 8 clips, EF was 7 points off with the statistics of the batch
+    and 23 points off with the running averages (docs/LOG.md). GroupNorm uses the statistics of each clip only.
+    Training and evaluation therefore agree for any batch size and any number of devices.
     """
     return nn.GroupNorm(math.gcd(channels, GROUPS), channels)
 
@@ -54,17 +68,19 @@ GROUPS = 8
 
 
 class Conv3x3x3(nn.Conv3d):
-    """A 3x3x3 convolution that keeps T, H and W, without bias.
+    """A 3x3x3 convolution without bias that keeps T, H and W.
 
-    On a CPU two things differ, and the numbers are the same but for rounding:
+    Two cases are computed differently on a CPU. Results are equal up to rounding.
 
-    * Narrow maps are convolved channels-last: oneDNN's gradient is then two to four times faster, a training step one seventh (docs/LOG.md).
-    * Maps of two frames are convolved in float32 also under autocast: oneDNN's weight gradient in bfloat16 reads memory that it never wrote when T is 2
-      (torch 2.13, a CPU with avx512_bf16 and no AMX; docs/LOG.md), and training then goes on with NaN or with noise.
+    * Narrow maps are convolved in channels-last layout. The gradient of oneDNN is then two to four times faster, and a
+      training step takes one seventh less time (docs/LOG.md).
+    * Maps of two frames are convolved in float32, also under autocast. With T = 2, the bfloat16 weight gradient of
+      oneDNN reads uninitialised memory, and training continues with NaN or noise (torch 2.13, a CPU with avx512_bf16
+      and without AMX; docs/LOG.md).
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
+        inputs: input channels.
+        outputs: output channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -83,18 +99,18 @@ class Conv3x3x3(nn.Conv3d):
 
 
 NARROW = 16
-"""Channels up to which a convolution gains from channels-last on a CPU, the copies there and back included."""
+"""Up to this number of input channels, channels-last is faster on a CPU, including the two copies."""
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3x3 convolutions with norm and a shortcut, as in the CNN stages of LHU-Net.
+    """Two 3x3x3 convolutions with norms and a shortcut, as in the CNN stages of LHU-Net (arXiv 2404.05102).
 
-    ``y = LeakyReLU(norm(conv(LeakyReLU(norm(conv(x))))) + shortcut(x))``; the shortcut is the identity, or a 1x1x1 convolution with norm where the
-    number of channels changes. Keeps T, H and W.
+    ``y = LeakyReLU(norm(conv(LeakyReLU(norm(conv(x))))) + shortcut(x))``. The shortcut is the identity, or a 1x1x1
+    convolution with a norm if the number of channels changes. T, H and W stay the same.
 
     Args:
-        inputs: channels that come in.
-        outputs: channels that go out.
+        inputs: input channels.
+        outputs: output channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -112,17 +128,17 @@ class ResidualBlock(nn.Module):
         self.activation = nn.LeakyReLU(0.01)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:
-        """Transform a feature map; the size stays."""
+        """Return a feature map of the same T, H and W."""
         return self.activation(self.body(x) + self.shortcut(x))  # type: ignore[no-any-return]
 
 
 class Mlp(nn.Sequential):
-    """LayerNorm, one hidden layer with GELU, a linear layer out.
+    """LayerNorm, one hidden layer with GELU, and a linear output layer.
 
     Args:
-        inputs: width that comes in.
+        inputs: input width.
         hidden: width of the hidden layer.
-        outputs: width that goes out.
+        outputs: output width.
     """
 
     def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
@@ -130,16 +146,16 @@ class Mlp(nn.Sequential):
 
 
 class FourierPosition(nn.Module):
-    """Positions (x, y) of a map's cells as embeddings, for any size.
+    """Embed the positions (x, y) of cells with Fourier features.
 
-    Each coordinate is the cell's centre as a fraction of its axis; its sine and cosine at ``bands`` octaves pass through a linear layer. A position
-    is so a place in the picture, not a cell number, and sizes that training never saw mean the same.
+    The sine and cosine of each coordinate at ``bands`` octaves pass through a linear layer. Positions are relative to
+    the frame, so unseen sizes work.
 
-    Departs from the paper: ours, so that any size of clip is accepted.
+    Departs from the paper: this embedding is our choice; it accepts clips of any size.
 
     Args:
         dim: width of the embedding.
-        bands: octaves a coordinate, from half a period over the axis upwards.
+        bands: octaves per coordinate; the lowest has half a period over the axis.
     """
 
     frequencies: Tensor
@@ -150,27 +166,30 @@ class FourierPosition(nn.Module):
         self.project = nn.Linear(2 * 2 * bands, dim)
 
     def forward(self, coordinates: Float[Tensor, "*N 2"]) -> Float[Tensor, "*N D"]:
-        """Embed coordinates (x, y) in 0…1."""
+        """Embed coordinates (x, y), given as fractions 0…1 of the frame."""
         angles = (coordinates[..., None] * self.frequencies).flatten(-2)
         return self.project(torch.cat([angles.sin(), angles.cos()], dim=-1))  # type: ignore[no-any-return]
 
 
 def cell_centres(feature: Float[Tensor, "*B H W"]) -> Float[Tensor, "H W 2"]:
-    """Centres (x, y) of the cells of a map, each as a fraction 0…1 of its axis."""
+    """Return the centres (x, y) of the cells of a map, as fractions 0…1 of its axes."""
     y, x = ((torch.arange(n, device=feature.device) + 0.5) / n for n in feature.shape[-2:])
     rows, columns = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([columns, rows], dim=-1)
 
 
 def frame_weights(frame_mask: Bool[Tensor, "B T"], feature: Float[Tensor, "B C U H W"]) -> Float[Tensor, "B 1 U"]:
-    """1 where any of the frames of a feature map's temporal cell exists, 0 elsewhere."""
+    """Return 1 for each temporal cell of a feature map that contains a real frame, 0 for cells of padding only."""
     return pool_frames(frame_mask[:, None].float(), feature, F.max_pool1d)
 
 
 def pool_frames(
     series: Float[Tensor, "B P T"], feature: Float[Tensor, "B C U H W"], pool: Callable[..., Tensor]
 ) -> Float[Tensor, "B P U"]:
-    """A series over the frames, over a feature map's temporal cells: halved, rounding up, as often as the backbone halved T."""
+    """Pool a series over frames to the temporal cells of a feature map.
+
+    T is halved, rounding up, as often as the backbone halved it.
+    """
     while series.shape[2] > feature.shape[2]:
         series = pool(series, 2, ceil_mode=True)
     return series

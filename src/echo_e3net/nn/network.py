@@ -20,17 +20,19 @@ from echo_e3net.types import BORDERS, E3Output, TrainingStatistics
 
 
 class E3Net(nn.Module):
-    """Reads EF, the borders at ED and ES, and when ED and ES happen, from a clip.
+    """Predict EF, the timing of ED and ES, and the borders at both from a clip.
 
-    Accepts any clip with T ≥ 8 and H, W ≥ 64.
+    Any clip with T ≥ 8 and H, W ≥ 64 is accepted.
 
     Args:
-        backbone: gives one feature map a stage.
-        detector: makes the border detector from the backbone's channels; null leaves it out, and with it landmarks and timing.
-        aggregator: makes the aggregator from the backbone's channels and the width of the detector's embeddings (None without detector).
+        backbone: returns one feature map per stage.
+        detector: makes the border detector from the channels of the backbone. With null there are no landmarks and no
+            timing.
+        aggregator: makes the aggregator from the channels of the backbone and the width of the embeddings of the
+            detector (None without detector).
 
     Raises:
-        InputError: the backbone's ``inputs`` are not the two channels that it is handed.
+        InputError: ``inputs`` of the backbone is not 2.
     """
 
     def __init__(
@@ -41,8 +43,9 @@ class E3Net(nn.Module):
     ) -> None:
         super().__init__()
         if backbone.inputs != GreyNormalisation.channels:
-            given = f"{GreyNormalisation.channels} channels, the frame and its difference from the mean frame"
-            raise InputError(f"backbone: inputs is {backbone.inputs}, but it is handed {given}: leave inputs out.")
+            raise InputError(
+                f"backbone.inputs is {backbone.inputs}; expected {GreyNormalisation.channels}. Remove the argument."
+            )
         self.normalise = GreyNormalisation()
         self.backbone = backbone
         self.detector = None if detector is None else detector(backbone.channels)
@@ -54,7 +57,12 @@ class E3Net(nn.Module):
     borders_labelled: Tensor
 
     def forward(self, video: UInt8[Tensor, "B 1 T H W"], frame_mask: Bool[Tensor, "B T"] | None = None) -> E3Output:
-        """Read a batch of grey clips; ``frame_mask`` is False on padded frames (default: all frames exist)."""
+        """Predict a batch of grey clips.
+
+        Args:
+            video: grey values 0…255.
+            frame_mask: False on padded frames; None if there are none.
+        """
         if frame_mask is None:
             frame_mask = torch.ones(len(video), video.shape[2], dtype=torch.bool, device=video.device)
         maps = self.backbone(self.normalise(video, frame_mask))
@@ -66,7 +74,7 @@ class E3Net(nn.Module):
         return E3Output(ef, landmarks, None if cues is None else cues.phase_logits)
 
     def adopt(self, statistics: TrainingStatistics) -> None:
-        """Take the training split's grey level, mean EF and which borders it labels; from then on they travel in the state dict."""
+        """Store the statistics of the training split in buffers, which are part of the state dict."""
         self.normalise.mean.fill_(statistics.grey_mean)
         self.normalise.sd.fill_(statistics.grey_sd)
         self.ef_mean.fill_(statistics.ef_mean)
@@ -74,11 +82,11 @@ class E3Net(nn.Module):
 
 
 class GreyNormalisation(nn.Module):
-    """Grey values → two channels: the standardised frame, and its difference from the clip's mean frame.
+    """Turn grey values into two channels: the standardised frame and its difference from the mean frame of the clip.
 
-    The second channel shows what moves. Padded frames are 0 (the mean grey) in both.
+    The second channel shows motion. Padded frames are 0 (the mean grey) in both channels.
 
-    Departs from the paper: the difference channel is ours; a network that sees raw frames alone learns motion far more slowly.
+    Departs from the paper: the difference channel is our choice; without it, the network learns motion far more slowly.
     """
 
     channels = 2
@@ -91,8 +99,8 @@ class GreyNormalisation(nn.Module):
         self.register_buffer("sd", torch.tensor(50.0))
 
     def forward(self, video: UInt8[Tensor, "B 1 T H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B 2 T H W"]:
-        """Standardise a batch of clips."""
+        """Normalise a batch of clips; ``frame_mask`` is False on padded frames."""
         mask = frame_mask[:, None, :, None, None]
         frames = (video.float() - self.mean) / self.sd * mask
-        still = frames.sum(2, keepdim=True) / mask.sum(2, keepdim=True)
-        return torch.cat([frames, (frames - still) * mask], 1)
+        mean_frame = frames.sum(2, keepdim=True) / mask.sum(2, keepdim=True)
+        return torch.cat([frames, (frames - mean_frame) * mask], 1)
