@@ -6,11 +6,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 JOBS ?= 1
 OUT ?= runs/study-phantom
+OLDEST := .venv-oldest
+DEFAULT_TESTS := pytest -n auto -m 'not slow and not gpu'
 RUN := runs/quickstart
 QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart study test test-all test-gpu lint types smoke bench ci clean
+.PHONY: help install quickstart study test test-all test-oldest test-gpu lint types smoke bench ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,11 +48,24 @@ study: $(INSTALLED) ## run or continue the ablation study on the phantom (many h
 	# OUT=docs/study continues from the committed results
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
-test: $(INSTALLED) ## run the default tests (minutes, no network, no GPU)
-	$(BIN)/python -m pytest -m 'not slow and not gpu'
+test: $(INSTALLED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores
+	$(BIN)/python -m $(DEFAULT_TESTS)
 
 test-all: $(INSTALLED) ## run the default and the slow tests
-	$(BIN)/python -m pytest -m 'not gpu'
+	$(BIN)/python -m pytest -n auto -m 'not gpu'
+
+# torch is the exception: the pinned version is used, because old CPU builds are not available everywhere.
+test-oldest: $(INSTALLED) ## run the default tests with the oldest allowed version of every dependency but torch
+	mkdir -p build
+	grep '^torch==' constraints.txt > build/torch.txt
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --override build/torch.txt --python $(BIN)/python \
+		--extra dev --output-file build/resolved.txt pyproject.toml
+	# a CPU build of torch needs no CUDA packages
+	grep -vE '^(nvidia|cuda|triton)' build/resolved.txt > build/oldest.txt
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet -r build/torch.txt
+	$(OLDEST)/bin/python -m pip install --quiet -c build/oldest.txt -e '.[dev]'
+	$(OLDEST)/bin/python -m $(DEFAULT_TESTS)
 
 test-gpu: $(INSTALLED) ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
