@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from echo_e3net import geometry
+from echo_e3net.checks.rules import read_data
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.errors import InputError
 from echo_e3net.tables import read_rows, write_csv
@@ -86,13 +87,13 @@ def test_bad_tables_name_file_row_and_value(root, file, change, message):
 
 def test_missing_files(root, tmp_path):
     with pytest.raises(InputError, match="no such folder"):
-        EchoNetDynamic().read(tmp_path / "nowhere")
+        read_data(EchoNetDynamic(), tmp_path / "nowhere")
     (root / "VolumeTracings.csv").unlink()
     with pytest.raises(InputError, match=r"VolumeTracings\.csv: no such file"):
-        EchoNetDynamic().read(root)
+        read_data(EchoNetDynamic(), root)
     (root / "FileList.csv").write_text("")
     with pytest.raises(InputError, match="not a readable CSV"):
-        EchoNetDynamic().read(root)
+        read_data(EchoNetDynamic(), root)
 
 
 def test_what_is_not_labelled_is_masked_not_refused(root):
@@ -105,7 +106,7 @@ def test_what_is_not_labelled_is_masked_not_refused(root):
     edit(root / "VolumeTracings.csv", drop)
     edit(root / "FileList.csv", lambda t: t.assign(Split=t["Split"].str.lower(), FileName=t["FileName"] + ".avi"))
     (root / "EpiTracings.csv").unlink()
-    first, *others = EchoNetDynamic().read(root).records
+    first, *others = read_data(EchoNetDynamic(), root).records
     assert first.traced is None
     assert not first.landmark_mask.any()
     assert all(r.landmark_mask[:, 0].all() and not r.landmark_mask[:, 1].any() for r in others)
@@ -113,7 +114,7 @@ def test_what_is_not_labelled_is_masked_not_refused(root):
 
 def test_a_frame_with_other_than_21_segments_masks_the_video(root):
     edit(root / "VolumeTracings.csv", lambda t: t.iloc[1:])
-    masked = [r for r in EchoNetDynamic().read(root).records if r.traced is None]
+    masked = [r for r in read_data(EchoNetDynamic(), root).records if r.traced is None]
     assert len(masked) == 1
     assert not masked[0].landmark_mask.any()
 
@@ -193,4 +194,4 @@ def test_no_bytes_make_the_reader_fail_otherwise(phantom_root, tmp_path_factory,
     for start in (b"", b"FileName,EF,NumberOfFrames,Split\n"):
         (root / "FileList.csv").write_bytes(start + content)
         with contextlib.suppress(InputError):
-            assert EchoNetDynamic().read(root).records == []
+            assert read_data(EchoNetDynamic(), root).records == []
