@@ -10,11 +10,11 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, SupportsIndex
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
@@ -24,31 +24,11 @@ FIRST_ROW = 2
 
 
 class NumberRows(NamedTuple):
-    """Rows of a long table of numbers with a text key.
+    """Rows of a long table of numbers: keys (R,), numbers (R, C) with NaN for other text, and the fields themselves."""
 
-    Attributes:
-        path: the file.
-        keys: the distinct keys, in the order of first occurrence.
-        codes: (R,), index of each row's key in ``keys``.
-        values: (R, C), float64; NaN where the text is not a number.
-        fields: (R, C), the same fields as they are; text in columns with any text.
-    """
-
-    path: Path
-    keys: list[str]
-    codes: Int[np.ndarray, " R"]
+    keys: Shaped[np.ndarray, " R"]
     values: Float[np.ndarray, "R C"]
     fields: Shaped[np.ndarray, "R C"]
-
-    def place(self, row: SupportsIndex) -> tuple[str, str]:
-        """Return the key of a row, and file and row for messages."""
-        key = self.keys[self.codes[row]]
-        return key, f"{self.path}, row {int(row) + FIRST_ROW} ({key})"
-
-    def first(self, chosen: Bool[np.ndarray, " R"]) -> list[int]:
-        """Return the first chosen row of each key."""
-        rows = np.flatnonzero(chosen)
-        return [int(row) for row in rows[np.unique(self.codes[rows], return_index=True)[1]]]
 
 
 def read_columns(path: Path, columns: Iterable[str], text: str | None = None) -> pd.DataFrame:
@@ -70,13 +50,9 @@ def read_columns(path: Path, columns: Iterable[str], text: str | None = None) ->
         with warnings.catch_warnings():
             # pandas would shift or drop values of rows that are longer than the header.
             warnings.simplefilter("error", pd.errors.ParserWarning)
+            types = {text: str} if text else str
             table = pd.read_csv(
-                path,
-                dtype={text: str} if text else str,
-                keep_default_na=False,
-                encoding="utf-8-sig",
-                index_col=False,
-                low_memory=False,
+                path, dtype=types, keep_default_na=False, encoding="utf-8-sig", index_col=False, low_memory=False
             )
     # UnicodeDecodeError and pandas' EmptyDataError and ParserError are ValueErrors.
     except (ValueError, pd.errors.ParserWarning, csv.Error) as error:
@@ -104,20 +80,17 @@ def read_numbers(path: Path, key: str, columns: Sequence[str], clean: Callable[[
         path: the table.
         key: column of the key.
         columns: columns of numbers.
-        clean: called with each distinct key; rows with equal results belong together.
+        clean: function that is applied to the keys.
     """
     table = read_columns(path, (key, *columns), text=key)
-    codes, keys = pd.factorize(table[key].map({text: clean(text) for text in table[key].unique()}))
-    fields = table[list(columns)]
+    keys, fields = table[key].map({text: clean(text) for text in table[key].unique()}), table[list(columns)]
     values = fields.apply(pd.to_numeric, errors="coerce").to_numpy("float64")
-    return NumberRows(path, [str(text) for text in keys], codes, values, fields.to_numpy(object))
+    return NumberRows(keys.to_numpy(object), values, fields.to_numpy(object))
 
 
-def group_rows(keys: Shaped[np.ndarray, "R C"]) -> list[Int[np.ndarray, " M"]]:
-    """Return the indices of equal rows of ``keys``, one array per distinct row, sorted by key."""
-    order = np.lexsort(keys.T[::-1])
-    starts = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(1)) + 1
-    return np.split(order, starts) if len(order) else []
+def group_rows(*keys: Shaped[np.ndarray, " R"]) -> list[Int[np.ndarray, " M"]]:
+    """Return the indices of the rows with equal keys, one array per combination of keys."""
+    return list(pd.DataFrame(dict(enumerate(keys))).groupby(list(range(len(keys)))).indices.values())
 
 
 def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:

@@ -87,7 +87,7 @@ def test_pediatric_root_may_be_the_views_folder_and_short_axis_has_no_landmarks(
     short_axis = check(EchoNetPediatric(view="PSAX"), pediatric)
     assert short_axis.findings == []
     assert all(record.traced is None and record.ef > 0 for record in short_axis.records)
-    with pytest.raises(InputError, match=r"A4C: no such folder"):
+    with pytest.raises(InputError, match="A4C"):
         check(EchoNetPediatric(), pediatric)
 
 
@@ -95,9 +95,9 @@ def test_pediatric_folds_are_arguments(pediatric_root):
     folds = pd.read_csv(pediatric_root / "A4C" / LIST).set_index("FileName")["Split"]
     for record in check(EchoNetPediatric(validation_folds=[0], test_folds=[8, 9]), pediatric_root).records:
         assert record.split == {0: "val", 8: "test", 9: "test"}.get(folds[f"{record.name}.avi"], "train")
-    with pytest.raises(InputError, match=r"folds are 0 to 9, and none may be in both"):
+    with pytest.raises(InputError, match=r"validation_folds is \[8\], test_folds is \[8, 9\]"):
         EchoNetPediatric(validation_folds=[8], test_folds=[8, 9])
-    with pytest.raises(InputError, match=r"folds are 0 to 9"):
+    with pytest.raises(InputError, match=r"test_folds is \[10\]"):
         EchoNetPediatric(test_folds=[10])
 
 
@@ -147,7 +147,7 @@ def test_camus_splits(camus_root, tmp_path):
     ]
     assert shuffled[0] == shuffled[1] != shuffled[2]
     assert sorted(shuffled[0].values()) == ["test"] * 3 + ["train"] * 6 + ["val"] * 3
-    with pytest.raises(InputError, match="not more than 1 together"):
+    with pytest.raises(InputError, match=r"test_fraction is 0\.8, val_fraction is 0\.4"):
         Camus(test_fraction=0.8, val_fraction=0.4)
 
 
@@ -429,9 +429,7 @@ def test_a_message_names_the_formats_own_list(camus):
     data = data_module(camus, frames=8, period=1, format=Camus(official=False, test_fraction=1, val_fraction=0))
     data.setup("test")
     data.records = {}
-    with pytest.raises(
-        InputError, match=r"the shuffle \(test_fraction, val_fraction\) lists no video of split TRAIN, which fit needs"
-    ):
+    with pytest.raises(InputError, match=r"(?s)test_fraction, val_fraction.*TRAIN"):
         data.setup("fit")
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
-
 from echo_e3net import geometry
 from echo_e3net.checks.findings import Defect, Finding
-from echo_e3net.checks.rules import POSSIBLE, Rule
+from echo_e3net.checks.rules import POSSIBLE, VideoRule, apply
 from echo_e3net.data.layout import FILE_LIST, USUAL_EF_PERCENT, VIDEOS
 from echo_e3net.data.records import DataSet, ListedVideo
 from echo_e3net.tables import number
@@ -44,42 +42,59 @@ USUAL_ML = ((10, 700), (3, 600))
 
 def advise(dataset: DataSet) -> list[Finding]:
     """Return the findings that refuse nothing and mask nothing."""
-    return [finding for rule in ADVICE for finding in rule(dataset)]
+    return [*apply(VIDEO_RULES, dataset), *outside(dataset), *unlisted(dataset)]
 
 
-def unusual_values(dataset: DataSet) -> Iterator[Finding]:
+def unusual_values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find unusual values."""
-    for video in dataset.videos:
-        for column, (low, high, unit) in USUAL.items():
-            text = video.values.get(column, "")
-            expected = column in video.values and not (column in MAY_BE_EMPTY or video.unlabelled)
-            refused = column in POSSIBLE and number(text, *POSSIBLE[column]) != number(text)
-            if (text.strip() or expected) and not refused and not low <= number(text) <= high:
-                detail = f"{column} is {text!r}; usual is {low:g} to {high:g} {unit}. Check the row."
-                yield Finding(Defect.RANGE, video.record.name, video.where, detail)
-        quality = video.values.get("ImageQuality")
-        if quality is not None and quality not in QUALITIES:
-            detail = f"ImageQuality is {quality!r}; usual is {', '.join(QUALITIES)}. Check the file."
-            yield Finding(Defect.RANGE, video.record.name, video.where, detail)
+    for column, (low, high, unit) in USUAL.items():
+        text = video.values.get(column, "")
+        expected = column in video.values and not (column in MAY_BE_EMPTY or video.unlabelled)
+        refused = column in POSSIBLE and number(text, *POSSIBLE[column]) != number(text)
+        if (text.strip() or expected) and not refused and not low <= number(text) <= high:
+            yield Defect.RANGE, f"{column} is {text!r}; usual is {low:g} to {high:g} {unit}. Check the row."
+    quality = video.values.get("ImageQuality", QUALITIES[0])
+    if quality not in QUALITIES:
+        yield Defect.RANGE, f"ImageQuality is {quality!r}; usual is {', '.join(QUALITIES)}. Check the file."
 
 
-def spelling(dataset: DataSet) -> Iterator[Finding]:
+def spelling(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find splits in an unusual spelling."""
-    for video in dataset.videos:
-        if video.record.split and video.spelling != video.values.get("Split", video.spelling):
-            detail = f"Split is {video.values['Split']!r}; it is read as {video.spelling}. Correct the row."
-            yield Finding(Defect.SPELLING, video.record.name, video.where, detail)
+    text = video.values.get("Split", video.spelling)
+    if video.record.split and text != video.spelling:
+        yield Defect.SPELLING, f"Split is {text!r}; it is read as {video.spelling}. Correct the row."
 
 
-def volumes(dataset: DataSet) -> Iterator[Finding]:
+def volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find an EF that disagrees with EDV and ESV in the same row."""
-    for video in dataset.videos:
-        edv, esv = (number(video.values.get(column, "")) for column in ("EDV", "ESV"))
-        ef_percent = 100 * video.record.ef
-        if edv > 0 and abs(100 * (edv - esv) / edv - ef_percent) > VOLUME_TOLERANCE:
-            computed = f"EDV {edv:g} and ESV {esv:g} give {100 * (edv - esv) / edv:.1f}"
-            detail = f"EF is {ef_percent:.1f}, but {computed}. Correct the wrong one of the three."
-            yield Finding(Defect.VOLUMES, video.record.name, video.where, detail)
+    edv, esv = (number(video.values.get(column, "")) for column in ("EDV", "ESV"))
+    ef_percent = 100 * video.record.ef
+    if edv > 0 and abs(100 * (edv - esv) / edv - ef_percent) > VOLUME_TOLERANCE:
+        computed = f"EDV {edv:g} and ESV {esv:g} give {100 * (edv - esv) / edv:.1f}"
+        yield Defect.VOLUMES, f"EF is {ef_percent:.1f}, but {computed}. Correct the wrong one of the three."
+
+
+def phases(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find contours of ED and ES that disagree with each other, the labelled EF or usual volumes."""
+    if video.record.traced is None:
+        return
+    endo, label = video.record.landmarks[:, 0], 100 * video.record.ef
+    ed, es = geometry.polygon_area(geometry.border_polygon(endo)).tolist()
+    if ed < es:
+        areas = f"{ed:.0f} and {es:.0f} px²"
+        yield Defect.AREA, f"the frame of larger volume has the smaller area ({areas}). Check the tracings."
+    ef_percent = 100 * geometry.ejection_fraction(*endo).item()
+    if abs(ef_percent - label) > GEOMETRY_TOLERANCE:
+        efs = f"Simpson's EF of the tracings is {ef_percent:.0f}, but the label is {label:.0f}"
+        yield Defect.GEOMETRY, f"{efs}. Check that they belong to the same video."
+    if video.record.pixel_mm is None:
+        return
+    millilitres = geometry.volume_ml(endo, video.record.pixel_mm).tolist()
+    for phase, volume, (low, high) in zip(PHASES, millilitres, USUAL_ML, strict=True):
+        if not low <= volume <= high:
+            size = "×".join(f"{edge:.3g}" for edge in video.record.pixel_mm)
+            usual = f"the {phase} volume is {volume:.0f} mL; usual is {low} to {high} mL"
+            yield Defect.RANGE, f"{usual}. Check the size of pixels, {size} mm (height × width)."
 
 
 def outside(dataset: DataSet) -> Iterator[Finding]:
@@ -96,41 +111,9 @@ def outside(dataset: DataSet) -> Iterator[Finding]:
                 yield Finding(Defect.OUT_OF_FRAME, video.record.name, frame.where, detail)
 
 
-def phases(dataset: DataSet) -> Iterator[Finding]:
-    """Find endocardial contours of ED and ES that disagree with each other, the labelled EF or usual volumes."""
-    videos = [video for video in dataset.videos if video.record.traced]
-    if not videos:
-        return
-    pairs = torch.stack([video.record.landmarks[:, 0] for video in videos])
-    areas = geometry.polygon_area(geometry.border_polygon(pairs)).tolist()
-    efs = (100 * geometry.ejection_fraction(*pairs.unbind(1))).tolist()
-    for video, (ed, es), ef_percent in zip(videos, areas, efs, strict=True):
-        if ed < es:
-            detail = f"the frame of larger volume has the smaller area ({ed:.0f} and {es:.0f} px²). Check the tracings."
-            yield Finding(Defect.AREA, video.record.name, video.where, detail)
-        if abs(ef_percent - 100 * video.record.ef) > GEOMETRY_TOLERANCE:
-            label = f"the label is {100 * video.record.ef:.0f}"
-            detail = f"Simpson's EF of the tracings is {ef_percent:.0f}, but {label}. Are they of the same video?"
-            yield Finding(Defect.GEOMETRY, video.record.name, video.where, detail)
-        yield from unusual_volumes(video)
-
-
-def unusual_volumes(video: ListedVideo) -> Iterator[Finding]:
-    """Find unusual volumes in mL, which suggest a wrong size of pixels."""
-    if video.record.pixel_mm is None:
-        return
-    for phase, contour, (low, high) in zip(PHASES, video.record.landmarks[:, 0], USUAL_ML, strict=True):
-        volume = geometry.volume_ml(contour, video.record.pixel_mm).item()
-        if not low <= volume <= high:
-            size = "×".join(f"{edge:.3g}" for edge in video.record.pixel_mm)
-            usual = f"usual is {low} to {high} mL"
-            detail = f"the {phase} volume is {volume:.0f} mL; {usual}. Are pixels {size} mm (height × width)?"
-            yield Finding(Defect.RANGE, video.record.name, video.where, detail)
-
-
 def unlisted(dataset: DataSet) -> Iterator[Finding]:
     """Find files and tracings that no row of the list refers to. Hidden files are skipped."""
-    for tracing in dataset.unlisted_tracings:
+    for tracing in dataset.unlisted_rows:
         detail = f"{FILE_LIST} does not list the video, so its {tracing.rows} rows are skipped."
         yield Finding(Defect.UNLISTED_TRACING, tracing.name, tracing.where, detail)
     listed, folder = {video.record.path.name for video in dataset.videos}, dataset.root / VIDEOS
@@ -140,4 +123,4 @@ def unlisted(dataset: DataSet) -> Iterator[Finding]:
             yield Finding(Defect.UNLISTED, path.stem, str(path), detail)
 
 
-ADVICE: tuple[Rule, ...] = (unusual_values, spelling, volumes, outside, phases, unlisted)
+VIDEO_RULES: tuple[VideoRule, ...] = (unusual_values, spelling, volumes, phases)

@@ -1,7 +1,4 @@
-"""Rules that refuse videos or mask their labels. Each rule yields the findings of one kind of fault.
-
-:mod:`echo_e3net.checks.advice` has the rules that only ask for a second look.
-"""
+"""Rules that refuse videos or mask their labels. :mod:`echo_e3net.checks.advice` has the other rules."""
 
 from __future__ import annotations
 
@@ -12,31 +9,42 @@ from pathlib import Path
 
 from echo_e3net.checks.findings import Defect, Effect, Finding, Reading
 from echo_e3net.data.layout import EF_PERCENT, FRAMES, VIDEOS
-from echo_e3net.data.records import DataFormat, DataSet, VideoRecord
+from echo_e3net.data.records import DataFormat, DataSet, ListedVideo, VideoRecord
 from echo_e3net.files import file_hash
 from echo_e3net.tables import number
 from echo_e3net.types import PHASES
 
 POSSIBLE = {"EF": EF_PERCENT, "NumberOfFrames": FRAMES, "NbFrame": FRAMES}
-"""Range of each column that every video needs, where the format has it."""
+"""Range of each column that a video needs, in the formats that have the column."""
 
 
 def read_data(format: DataFormat, root: Path) -> Reading:
-    """Read a data set for training.
-
-    Raises:
-        InputError: a folder, table or column is missing.
-    """
+    """Read and inspect a data set."""
     return inspect(format.read(root))
 
 
 def inspect(dataset: DataSet) -> Reading:
     """Return the usable videos of a data set, and the findings that refuse videos or mask labels."""
-    findings = [finding for rule in RULES for finding in rule(dataset)]
+    findings = [*rejected_rows(dataset), *apply(VIDEO_RULES, dataset), *tracings(dataset), *copies(dataset)]
     # The first row of a repeated video is used.
     unusable = {finding.name for finding in refused(findings) if finding.defect is not Defect.TWICE}
-    findings += [finding for finding in untraced(dataset) if finding.name not in unusable]
+    if dataset.traced:
+        findings += [finding for finding in apply([untraced], dataset) if finding.name not in unusable]
     return Reading([v.record for v in dataset.videos if v.record.name not in unusable], findings)
+
+
+VideoRule = Callable[[ListedVideo], Iterator[tuple[Defect, str]]]
+"""A rule that yields the defects of one video, each with its detail."""
+
+
+def apply(rules: Iterable[VideoRule], dataset: DataSet) -> list[Finding]:
+    """Return the findings of rules about single videos."""
+    return [
+        Finding(defect, video.record.name, video.where, detail)
+        for rule in rules
+        for video in dataset.videos
+        for defect, detail in rule(video)
+    ]
 
 
 def refused(findings: Iterable[Finding]) -> list[Finding]:
@@ -50,8 +58,11 @@ def by_kind(findings: Iterable[Finding]) -> dict[Defect, int]:
     return {defect: count[defect] for defect in Defect if count[defect]}
 
 
-def bad_values(dataset: DataSet) -> Iterator[Finding]:
-    """Find file names outside the data set, and unusable tracings."""
+def rejected_rows(dataset: DataSet) -> Iterator[Finding]:
+    """Find repeated videos, file names outside the data set, and unusable rows of tracings."""
+    for row in dataset.repetitions:
+        defect, other = (Defect.TWO_SPLITS, " in another split") if row.leak else (Defect.TWICE, "")
+        yield Finding(defect, row.name, row.where, f"the video is already listed{other}, in {row.first}. Keep one row.")
     defects = {"FileName": Defect.OUTSIDE} | dict.fromkeys(PHASES, Defect.VALUE)
     for bad in dataset.bad_values:
         defect = Defect.BEYOND if bad.beyond else defects.get(bad.column, Defect.TRACING_VALUE)
@@ -59,69 +70,48 @@ def bad_values(dataset: DataSet) -> Iterator[Finding]:
         yield Finding(defect, bad.name, bad.where, detail)
 
 
-def repetitions(dataset: DataSet) -> Iterator[Finding]:
-    """Find further rows of a listed video."""
-    for repetition in dataset.repetitions:
-        defect, where = (Defect.TWO_SPLITS, " in another split") if repetition.leak else (Defect.TWICE, "")
-        detail = f"the video is already listed{where}, in {repetition.first}. Keep one row."
-        yield Finding(defect, repetition.name, repetition.where, detail)
+def files(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find missing, unreadable and too short files, and links that lead out of the folder of videos."""
+    path = video.record.path
+    if missing := next((file for file in video.files if not file.is_file()), None):
+        yield Defect.ABSENT, f"{missing} does not exist. Add the file or remove the video."
+    elif path.is_symlink() and path.parent.name == VIDEOS and path.resolve().parent != path.parent.resolve():
+        yield Defect.OUTSIDE, f"{path} is a link to {path.resolve()}. Copy the file, or link the whole folder."
+    elif video.error:
+        yield Defect.UNDECODABLE, video.error
+    elif video.held is not None and video.held < (video.record.frames or 0):
+        frames = f"has {video.held} frames, but {video.record.frames} are listed"
+        yield Defect.SHORT, f"{path} {frames}. Copy the file again or correct the number."
 
 
-def files(dataset: DataSet) -> Iterator[Finding]:
-    """Find missing, unreadable and too short files, and links that lead out of the folder of videos.
-
-    The data set or its folder of videos may itself be a link.
-    """
-    for video in dataset.videos:
-        name, path = video.record.name, video.record.path
-        if missing := next((file for file in video.files if not file.is_file()), None):
-            detail = f"{missing} does not exist. Add the file or remove the video."
-            yield Finding(Defect.ABSENT, name, video.where, detail)
-        elif path.is_symlink() and path.parent.name == VIDEOS and path.resolve().parent != path.parent.resolve():
-            detail = f"{path} links to {path.resolve()}, outside {path.parent}. Link the whole folder or copy the file."
-            yield Finding(Defect.OUTSIDE, name, video.where, detail)
-        elif video.error:
-            yield Finding(Defect.UNDECODABLE, name, str(path), video.error)
-        elif video.held is not None and video.held < (video.record.frames or 0):
-            detail = f"the file has {video.held} frames, but {video.record.frames} are listed in {video.where}."
-            yield Finding(Defect.SHORT, name, str(path), f"{detail} Copy the file again or correct the number.")
-
-
-def values(dataset: DataSet) -> Iterator[Finding]:
+def values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find missing and impossible values that a video needs."""
-    for video in dataset.videos:
-        for column, (low, high) in POSSIBLE.items():
-            text = video.values.get(column)
-            if text is None or (column == "EF" and video.unlabelled):
-                continue
-            if math.isnan(number(text, low, high)):
-                detail = f"{column} is {text!r}; expected {low:g} to {high:g}. Correct or remove the row."
-                yield Finding(Defect.VALUE, video.record.name, video.where, detail)
-        if not video.record.split and not video.unlabelled:
-            detail = (
-                f"Split is {video.values.get('Split', '')!r}; expected {dataset.splits}. Correct or remove the row."
-            )
-            yield Finding(Defect.SPLIT, video.record.name, video.where, detail)
+    for column, (low, high) in POSSIBLE.items():
+        text = video.values.get(column)
+        if text is not None and math.isnan(number(text, low, high)) and not (column == "EF" and video.unlabelled):
+            yield Defect.VALUE, f"{column} is {text!r}; expected {low:g} to {high:g}. Correct or remove the row."
+    if not (video.record.split or video.unlabelled):
+        yield (
+            Defect.SPLIT,
+            f"Split is {video.values.get('Split', '')!r}; expected {video.splits}. Correct or remove the row.",
+        )
+
+
+def untraced(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find labelled videos with more or fewer than two traced frames."""
+    frames = sorted(frame.frame for frame in video.traced if frame.border == "endo")
+    if video.record.split and len(frames) != len(PHASES):
+        defect = {0: Defect.UNTRACED, 1: Defect.ONE_TRACED}.get(len(frames), Defect.MANY_TRACED)
+        yield defect, f"traced frames are {frames}; expected two. EF is used; landmarks and timing are not."
 
 
 def tracings(dataset: DataSet) -> Iterator[Finding]:
-    """Find traced frames that make no contour."""
+    """Find traced frames without a usable contour."""
     for video in dataset.videos:
         for frame in video.traced:
             if frame.fault:
-                detail = f"{frame.detail}. The tracing is not used."
-                yield Finding(Defect[frame.fault.upper()], video.record.name, frame.where, detail)
-
-
-def untraced(dataset: DataSet) -> Iterator[Finding]:
-    """Find labelled videos with more or fewer than two traced frames."""
-    for video in dataset.videos if dataset.traced else ():
-        frames = sorted(frame.frame for frame in video.traced if frame.border == "endo")
-        if video.record.split and len(frames) != len(PHASES):
-            defect = {0: Defect.UNTRACED, 1: Defect.ONE_TRACED}.get(len(frames), Defect.MANY_TRACED)
-            listed = f" ({', '.join(map(str, frames))})" if frames else ""
-            detail = f"{len(frames)} traced frames{listed}; expected 2. EF is used; landmarks and timing are not."
-            yield Finding(defect, video.record.name, video.where, detail)
+                defect, detail = Defect[frame.fault.upper()], f"{frame.detail}. The tracing is not used."
+                yield Finding(defect, video.record.name, frame.where, detail)
 
 
 def copies(dataset: DataSet) -> Iterator[Finding]:
@@ -138,13 +128,10 @@ def copies(dataset: DataSet) -> Iterator[Finding]:
     for same in by_content.values():
         first, *others = sorted(same, key=lambda record: ("test", "val", "train", "").index(record.split))
         for record in others:
-            content = f"same content as {first.path.name} (split {first.split or 'none'})"
-            if record.split == first.split:
-                yield Finding(Defect.COPY, record.name, str(record.path), f"{content}. Is it the same patient?")
-            else:
-                detail = f"{content}, but in split {record.split or 'none'}. Remove one of the two."
-                yield Finding(Defect.COPY_SPLITS, record.name, str(record.path), detail)
+            defect = Defect.COPY if record.split == first.split else Defect.COPY_SPLITS
+            splits = f"splits: {record.split or 'none'} and {first.split or 'none'}"
+            detail = f"same content as {first.path.name} ({splits}). Remove one of the two."
+            yield Finding(defect, record.name, str(record.path), detail)
 
 
-Rule = Callable[[DataSet], Iterator[Finding]]
-RULES: tuple[Rule, ...] = (bad_values, repetitions, files, values, tracings, copies)
+VIDEO_RULES: tuple[VideoRule, ...] = (files, values)

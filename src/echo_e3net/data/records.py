@@ -79,6 +79,7 @@ class ListedVideo(NamedTuple):
         where: file and row that list the video, for messages.
         values: the text of each column of that row.
         files: files that the video needs.
+        splits: the splits that a row may name, for messages.
         unlabelled: whether the row leaves both EF and split empty.
         spelling: usual spelling of the split that was read.
         error: why the file cannot be read; empty if it can, or if it was not opened.
@@ -90,6 +91,7 @@ class ListedVideo(NamedTuple):
     where: str
     values: dict[str, str]
     files: tuple[Path, ...]
+    splits: str
     unlabelled: bool = False
     spelling: str = ""
     error: str = ""
@@ -120,7 +122,7 @@ class Repetition(NamedTuple):
     leak: bool
 
 
-class UnlistedTracing(NamedTuple):
+class UnlistedRows(NamedTuple):
     """The first row of the tracings of a video that no table lists, and their number."""
 
     name: str
@@ -133,17 +135,15 @@ class DataSet(NamedTuple):
 
     Attributes:
         root: its folder.
-        splits: the splits that a row may name, for messages.
         videos: the videos, in the order of the data set's own list.
         traced: whether the format has tracings.
     """
 
     root: Path
-    splits: str
     videos: list[ListedVideo]
     bad_values: list[BadValue]
     repetitions: list[Repetition]
-    unlisted_tracings: list[UnlistedTracing]
+    unlisted_rows: list[UnlistedRows]
     traced: bool = True
 
     @property

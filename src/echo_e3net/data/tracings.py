@@ -14,16 +14,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from echo_e3net import geometry
 from echo_e3net.data.records import NO_LANDMARKS, NO_MASK, ListedVideo, TracedFrame
-from echo_e3net.geometry import DISCS
 from echo_e3net.types import BORDERS, PHASES
 
-SEGMENTS = 1 + DISCS
-QUARTER = DISCS // 4
+SEGMENTS = 1 + geometry.DISCS
+QUARTER = geometry.DISCS // 4
 """Number of discs at either end that tell apex from base by their mean length. The last disc may be a stub."""
 SMALLEST_AREA = 1.0
 """Smallest area that a border may enclose, square pixels."""
@@ -39,29 +38,21 @@ def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42
         Points (x, y); NaN where the long axis has no length.
     """
     ends = segments.reshape(-1, SEGMENTS, 2, 2)
-    each, axis_row = torch.arange(len(ends)), find_long_axis(ends)
+    direction = torch.nn.functional.normalize(ends[:, :, 1] - ends[:, :, 0], dim=-1)
+    each, axis_row = torch.arange(len(ends)), (direction @ direction.mT).abs().sum(2).argmin(1)
     axis, along = ends[each, axis_row], ends[each, axis_row].diff(dim=1)[:, 0]
-    chords = ends[torch.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, DISCS, 2, 2)
+    chords = ends[torch.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, geometry.DISCS, 2, 2)
     order = ((chords.mean(2) - axis[:, :1]) * along[:, None]).sum(-1).argsort(dim=1, stable=True)
     chords = chords[each[:, None], order]
     lengths = (chords[:, :, 1] - chords[:, :, 0]).norm(dim=-1)
     turned = (lengths[:, :QUARTER].sum(1) > lengths[:, -QUARTER:].sum(1))[:, None, None]
     axis, chords = torch.where(turned, axis.flip(1), axis), torch.where(turned[..., None], chords.flip(1), chords)
-    side = cross((axis[:, 1] - axis[:, 0])[:, None, None], chords - axis[:, None, :1])
+    (x, y), from_apex = (axis[:, 1] - axis[:, 0]).T[..., None, None], chords - axis[:, None, :1]
+    # y points down: larger on the viewer's left of an axis that points down.
+    side = x * from_apex[..., 1] - y * from_apex[..., 0]
     chords = torch.where((side[..., :1] < side[..., 1:])[..., None], chords.flip(2), chords)
     landmarks = torch.cat([axis, chords[:, :, 0], chords[:, :, 1]], dim=1)
     return torch.where((along.norm(dim=-1) > 0)[:, None, None], landmarks, torch.nan)
-
-
-def find_long_axis(ends: Float[Tensor, "B M 2 2"]) -> Int[Tensor, " B"]:
-    """Return the row of the segment that is least parallel to the others."""
-    direction = torch.nn.functional.normalize(ends[:, :, 1] - ends[:, :, 0], dim=-1)
-    return (direction @ direction.mT).abs().sum(2).argmin(1)
-
-
-def cross(axis: Float[Tensor, "*A 2"], vectors: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
-    """Return the cross product with y down: positive on the viewer's left of an axis that points down."""
-    return axis[..., 0] * vectors[..., 1] - axis[..., 1] * vectors[..., 0]
 
 
 def label_videos(videos: Sequence[ListedVideo]) -> list[ListedVideo]:
@@ -80,13 +71,11 @@ def check_frames(frames: Sequence[TracedFrame]) -> Iterator[TracedFrame]:
     borders = geometry.border_polygon(contours[1:])
     areas, volumes = geometry.polygon_area(borders).tolist(), geometry.contour_volume(contours[1:]).tolist()
     for frame, area, volume, crosses in zip(frames, areas, volumes, polygon_crosses(borders.numpy()), strict=True):
+        checked = frame._replace(volume=volume)
         if not area >= SMALLEST_AREA:
-            detail = f"the border encloses {area:.2g} square pixels; expected at least {SMALLEST_AREA:g}"
-            yield frame._replace(volume=volume, fault="degenerate", detail=detail)
-        elif crosses:
-            yield frame._replace(volume=volume, fault="crossing", detail="the border crosses itself")
+            yield checked._replace(fault="degenerate", detail=f"the border encloses {area:.2g} square pixels")
         else:
-            yield frame._replace(volume=volume)
+            yield checked._replace(fault="crossing", detail="the border crosses itself") if crosses else checked
 
 
 def label_video(video: ListedVideo, traced: tuple[TracedFrame, ...]) -> ListedVideo:

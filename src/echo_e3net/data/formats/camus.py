@@ -103,10 +103,7 @@ class Camus(DataFormat):
             splits, repetitions = read_subgroups(lists, self.view)
         read = [read_patient(images / name, self.view, *splits.get(name, ("", ""))) for name in {*patients, *splits}]
         videos = label_videos(sorted((video for video, _ in read), key=lambda video: video.record.name))
-        bad_values = [value for _, values in read for value in values]
-        return DataSet(
-            images, f"a line with the patient in a list in {lists}", videos, bad_values, repetitions, [], traced=True
-        )
+        return DataSet(images, videos, [value for _, values in read for value in values], repetitions, [])
 
     def shuffled(self, patients: Sequence[str]) -> dict[str, str]:
         """Return the split of each patient by the hash of the seed and the patient."""
@@ -153,7 +150,8 @@ def read_patient(folder: Path, view: str, split: str, listed: str) -> tuple[List
     name = f"{folder.name}_{view}"
     path, info = folder / f"{name}_half_sequence.nii.gz", folder / f"Info_{view}.cfg"
     record = VideoRecord(name, path, split=split)
-    video = ListedVideo(record, str(info) if folder.is_dir() else listed, {}, (info, path), spelling=split)
+    where, splits = str(info) if folder.is_dir() else listed, f"the patient to be in a list in {SPLIT_FOLDER}"
+    video = ListedVideo(record, where, {}, (info, path), splits, spelling=split)
     if not info.is_file():
         return video, []
     values = read_info(info) | {"Split": split}
@@ -161,8 +159,7 @@ def read_patient(folder: Path, view: str, split: str, listed: str) -> tuple[List
     try:
         grid = read_grid(path)
     except InputError as error:
-        error_text = str(error).removeprefix(f"{path}: ")
-        return video._replace(record=record, values=values, error=error_text), []
+        return video._replace(record=record, values=values, error=str(error)), []
     frames = number(values["NbFrame"], *FRAMES)
     if math.isnan(frames):
         return video._replace(record=record, values=values), []

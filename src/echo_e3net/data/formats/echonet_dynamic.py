@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from echo_e3net.data.formats.echonet_tables import add_tracings, read_list
+from echo_e3net.data.formats.echonet_tables import add_tracings, read_list, split_of
 from echo_e3net.data.layout import FILE_LIST, FRAMES, TRACINGS
 from echo_e3net.data.records import SPLITS, DataFormat, DataSet, ListedVideo, TracedFrame
 from echo_e3net.data.tracings import SEGMENTS, canonical_contours, label_videos
@@ -43,7 +42,7 @@ class EchoNetDynamic(DataFormat):
         dataset = dataset._replace(videos=[listed_video(video) for video in dataset.videos])
         for border, name in TRACINGS.items():
             if border == "endo" or (root / name).exists():
-                dataset = add_tracings(dataset, root / name, TRACING_COLUMNS, border, contours)
+                dataset = add_tracings(dataset, border, root / name, TRACING_COLUMNS, contours)
         return dataset._replace(videos=label_videos(dataset.videos))
 
 
@@ -51,7 +50,7 @@ def listed_video(video: ListedVideo) -> ListedVideo:
     """Return the video with its number of frames, size and split."""
     frames = number(video.values["NumberOfFrames"], *FRAMES)
     height, width = (number(video.values.get(column, ""), *FRAMES) for column in ("FrameHeight", "FrameWidth"))
-    split = video.values["Split"].strip().lower()
+    split = split_of(video.values)
     record = video.record._replace(
         frames=int(frames) if frames > 0 else None,
         size=(int(height), int(width)) if height > 0 and width > 0 else None,
@@ -60,8 +59,8 @@ def listed_video(video: ListedVideo) -> ListedVideo:
     return video._replace(record=record, spelling=split.upper())
 
 
-def contours(frames: list[TracedFrame], points: list[Float[np.ndarray, "M 4"]]) -> Iterator[TracedFrame]:
-    """Yield traced frames with their landmarks, given the segments of each."""
+def contours(frames: list[TracedFrame], points: list[np.ndarray]) -> Iterator[TracedFrame]:
+    """Yield traced frames with their landmarks, given the segments (M, 4) of each."""
     whole = [segments for segments in points if len(segments) == SEGMENTS]
     segments = np.stack(whole) if whole else np.empty((0, SEGMENTS, len(TRACING_COLUMNS)))
     landmarks = iter(canonical_contours(torch.from_numpy(segments.astype("float32"))))

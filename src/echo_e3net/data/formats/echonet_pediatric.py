@@ -76,7 +76,7 @@ class EchoNetPediatric(DataFormat):
         if self.view == "PSAX":
             return dataset._replace(traced=False)
         path = folder / TRACINGS["endo"]
-        dataset = add_tracings(dataset, path, ("X", "Y"), "endo", lambda *traced: map(contour, *traced), UNTRACED)
+        dataset = add_tracings(dataset, "endo", path, ("X", "Y"), lambda *traced: map(contour, *traced), UNTRACED)
         return dataset._replace(videos=label_videos(dataset.videos))
 
     def listed_video(self, video: ListedVideo) -> ListedVideo:
@@ -85,7 +85,7 @@ class EchoNetPediatric(DataFormat):
         try:
             frames = count_frames(path) if path.is_file() else None
         except InputError as problem:
-            error = str(problem).removeprefix(f"{path}: ")
+            error = str(problem)
         split = "test" if fold in self.test_folds else "val" if fold in self.validation_folds else "train"
         record = video.record._replace(frames=frames, split=split if fold in FOLDS else "")
         return video._replace(record=record, spelling=f"{fold:.0f}", error=error)
