@@ -1,4 +1,4 @@
-"""CAMUS and EchoNet-Pediatric: what is written in their forms comes back, and each planted defect is found, and nothing else."""
+"""CAMUS and EchoNet-Pediatric: written data are read back, and only planted defects are found."""
 
 import shutil
 import sys
@@ -40,7 +40,7 @@ def plans(phantom_root):
 
 @pytest.fixture(scope="module")
 def few(phantom_root, plans, tmp_path_factory):
-    """The first four videos in both forms; read-only."""
+    """The first four videos in both formats; read-only."""
     root = tmp_path_factory.mktemp("few")
     write_camus(root / "camus", phantom_root, plans[:4], SPLITS)
     write_pediatric(root / "pediatric", phantom_root, plans[:4], SPLITS)
@@ -59,7 +59,7 @@ def pediatric(few, tmp_path):
     return shutil.copytree(few / "pediatric", tmp_path / "pediatric")
 
 
-# --- what comes back ---------------------------------------------------------------------------------------------------------------------------------
+# Reading
 
 
 def test_pediatric_polygons_give_the_phantoms_records(pediatric_root, phantom_root):
@@ -101,7 +101,7 @@ def test_pediatric_folds_are_arguments(pediatric_root):
         EchoNetPediatric(test_folds=[10])
 
 
-def test_a_phase_that_was_not_traced_is_said_in_words_in_pediatric(pediatric):
+def test_pediatric_marks_an_untraced_phase_in_words(pediatric):
     table = pd.read_csv(pediatric / "A4C" / POINTS, dtype=str)
     mine = table["FileName"] == table["FileName"][0]
     table.loc[mine & (table["Frame"] == table["Frame"][0]), "Frame"] = "No Systolic"
@@ -109,9 +109,9 @@ def test_a_phase_that_was_not_traced_is_said_in_words_in_pediatric(pediatric):
     assert by_kind(check(EchoNetPediatric(), pediatric).findings) == {Defect.ONE_TRACED: 1}
 
 
-@pytest.mark.parametrize("rows", [1, 2, 3])
+@pytest.mark.parametrize("rows", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, tmp_path, rows):
-    """Whatever the shape of a stored pixel: frames are those of the phantom, landmarks within a pixel, EF within two points, EDV within 5 %."""
+    """For every shape of stored pixels, frames, landmarks, EF and EDV are those of the phantom."""
     write_camus(tmp_path, phantom_root, plans[:4], SPLITS, rows)
     reading = check(Camus(), tmp_path)
     assert reading.findings == []
@@ -134,6 +134,7 @@ def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, 
         assert 100 * geometry.ejection_fraction(*record.landmarks[:, 0]).item() == pytest.approx(100 * record.ef, abs=2)
 
 
+@pytest.mark.slow
 def test_camus_splits(camus_root, tmp_path):
     official = {r.name: r.split for r in check(Camus(), camus_root).records}
     assert set(official.values()) == {"train", "val", "test"}
@@ -151,13 +152,13 @@ def test_camus_splits(camus_root, tmp_path):
         Camus(test_fraction=0.8, val_fraction=0.4)
 
 
-def test_camus_lists_may_lie_beside_the_images(camus_root):
+def test_camus_lists_may_be_next_to_the_images(camus_root):
     assert {r.name: r.split for r in check(Camus(), camus_root / "database_nifti").records} == {
         r.name: r.split for r in check(Camus(), camus_root).records
     }
 
 
-# --- what is planted is found ------------------------------------------------------------------------------------------------------------------------
+# Planted defects
 
 
 def patient(root, number=1):
@@ -173,7 +174,7 @@ def ed_mask(root):
 
 
 def info(key, value):
-    """A plant that changes a value in a patient's Info file, or takes its line out."""
+    """Change a value in a patient's Info file, or remove its line."""
 
     def plant(root):
         path = patient(root) / "Info_4CH.cfg"
@@ -184,7 +185,7 @@ def info(key, value):
 
 
 def relabel(change):
-    """A plant that changes the labels of the ED mask, (row, column)."""
+    """Change the labels of the ED mask, (row, column)."""
 
     def plant(root):
         image = nibabel.load(ed_mask(root))
@@ -194,7 +195,7 @@ def relabel(change):
 
 
 def blow_up(root):
-    """Pixels of all files of a patient are four times as large."""
+    """Make the pixels of a patient's files four times as large."""
     for path in patient(root).glob("*.nii.gz"):
         image = nibabel.load(path)
         array, zooms = np.asarray(image.dataobj).T.copy(), image.header.get_zooms()
@@ -215,7 +216,7 @@ def add_to_another_list(root):
 
 
 def copy_sequence(root):
-    """A training patient's sequence is also that of a test patient of as many frames."""
+    """Copy a test patient's files to a training patient."""
     names = {
         name: (root / "database_split" / f"subgroup_{name}.txt").read_text().split() for name in ("training", "testing")
     }
@@ -307,7 +308,8 @@ def swap_points(table):
 def copy_video(root):
     folds = pd.read_csv(root / "A4C" / LIST)["Split"].tolist()
     target = video(root, folds.index(0))
-    target.unlink()  # a hard link
+    # The file is a hard link.
+    target.unlink()
     shutil.copy(video(root, folds.index(9)), target)
 
 
@@ -377,12 +379,12 @@ def test_a_defect_of_pediatric_is_found_and_nothing_else(pediatric, defect, plan
         assert sum(record.traced is None for record in reading.records) == 1
 
 
-# --- the rest of the way -----------------------------------------------------------------------------------------------------------------------------
+# Commands, cache and messages
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["Camus", "EchoNetPediatric"])
-def test_the_verbs_take_the_format_by_its_short_name(command, camus_root, pediatric_root, tmp_path, name):
+def test_commands_accept_the_name_of_a_format(command, camus_root, pediatric_root, tmp_path, name):
     root = {"Camus": camus_root, "EchoNetPediatric": pediatric_root}[name]
     assert command("data", "check", root, "--format", name, "--decode", "--jobs", 1)[0] == 0
     assert "12 usable videos, no findings" in command.output
