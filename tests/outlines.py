@@ -7,7 +7,7 @@ from echo_e3net.geometry import APEX, BASE, LEFT, RIGHT
 
 
 def border_polygon(landmarks, base=0):
-    """Return the border from the left end of the mitral plane over the apex to the right, and ``base`` points between."""
+    """Return the border from the left end of the mitral plane to the right end, and ``base`` points between them."""
     apex = landmarks[APEX]
     left, right = landmarks[LEFT], landmarks[RIGHT]
     ends = [1.5 * side[-1] - 0.5 * side[-2] for side in (left, right)]

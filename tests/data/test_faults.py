@@ -1,11 +1,8 @@
 """Damaged files: the findings of ``data check``, and the errors of training."""
 
-import json
 import os
 import signal
 import struct
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -13,7 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
+from echo_e3net.checks.decoding import decode
+from echo_e3net.checks.rules import read_data
 from echo_e3net.data.dataset import ClipKey, TrainingClips
+from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.data.records import unlabelled
@@ -136,13 +136,11 @@ def root(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def findings(root):
-    """The findings of ``data check --decode``, run in a process with a time limit."""
-    command = [sys.executable, "-m", "echo_e3net", "data", "check", str(root), "--decode", "--jobs", "1", "--json", "-"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 1, done.stderr
+    """The findings of ``data check --decode``."""
+    reading = read_data(EchoNetDynamic(), root)
     found = {name: set() for name in FAULTS}
-    for finding in json.loads(done.stdout)["findings"]:
-        found[finding["name"]].add(finding["defect"])
+    for finding in reading.findings + decode(reading.records, 1):
+        found[finding.name].add(finding.defect.name.lower())
     return found
 
 
@@ -171,6 +169,7 @@ def test_frames_before_a_cut_are_those_of_the_good_file(root):
 
 
 # torch raises in a signal handler.
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_worker_that_is_killed_names_its_file(command, phantom_root, tmp_path, monkeypatch):
     """SIGKILL during an epoch, as when memory runs out, gives one line with the video."""

@@ -69,9 +69,9 @@ def test_unreadable_files_are_input_errors(tmp_path):
         count_frames(path)
     save(path, FRAMES, (1, 1))
     whole = path.read_bytes()
-    with pytest.raises(InputError, match="5 frames.* 9 "):
+    with pytest.raises(InputError, match=r"5 frames.* 9 "):
         read_frames(path, listed=9)
-    with pytest.raises(InputError, match="frame 5 .*5 frames"):
+    with pytest.raises(InputError, match=r"frame 5 .*5 frames"):
         read_frames(path, np.array([5]))
     for content in (b"", b"text", whole[:60], whole[: len(whole) // 2], whole[:-8] + bytes(8)):
         path.write_bytes(content)

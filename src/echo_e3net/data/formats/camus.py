@@ -97,9 +97,9 @@ class Camus(DataFormat):
                 f"{images}: no folder of a patient (patient0001, …). Set --data.root to the folder with {IMAGES}."
             )
         lists = next((folder for folder in (root / SPLIT_FOLDER, root.parent / SPLIT_FOLDER) if folder.is_dir()), None)
-        if lists is None or not self.official:
-            splits, repetitions = {patient: (split, "") for patient, split in self.shuffled(patients).items()}, []
-        else:
+        repetitions: list[Repetition] = []
+        splits = {patient: (split, "") for patient, split in self.shuffled(patients).items()}
+        if lists is not None and self.official:
             splits, repetitions = read_subgroups(lists, self.view)
         read = [read_patient(images / name, self.view, *splits.get(name, ("", ""))) for name in {*patients, *splits}]
         videos = label_videos(sorted((video for video, _ in read), key=lambda video: video.record.name))
