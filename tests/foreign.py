@@ -1,4 +1,4 @@
-"""The phantom in the forms of other data sets, for tests: EchoNet-Pediatric's polygons and folds, CAMUS' NIfTI sequences and masks."""
+"""Write the phantom in the formats of EchoNet-Pediatric and CAMUS."""
 
 import os
 from itertools import cycle
@@ -16,7 +16,7 @@ SPLITS = {"TRAIN": "training", "VAL": "validation", "TEST": "testing"}
 
 
 def phantom_plans(root, seed, max_frames):
-    """The plans and splits of a phantom on disk."""
+    """Return the plans and splits of a phantom on disk."""
     table = pd.read_csv(root / "FileList.csv")
     plans = [plan_video(seed, index, max_frames, LOOKS["adult_cart"]) for index in range(len(table))]
     assert [plan.name for plan in plans] == table["FileName"].tolist()
@@ -24,7 +24,7 @@ def phantom_plans(root, seed, max_frames):
 
 
 def write_pediatric(root, phantom_root, plans, splits):
-    """A4C/ with polygons drawn from annulus over apex to annulus, every other one closed along the mitral plane; videos are links to the phantom's."""
+    """Write A4C/ with polygons from annulus over apex to annulus; every other one is closed. Videos are hard links."""
     folder = root / "A4C"
     (folder / "Videos").mkdir(parents=True)
     rows, points, train = [], [], cycle(range(8))
@@ -42,7 +42,7 @@ def write_pediatric(root, phantom_root, plans, splits):
 
 
 def write_camus(root, phantom_root, plans, splits, rows=2):
-    """Patients with the traced systole, backwards in every other one. A pixel of the phantom is ``rows`` pixels high, as wide as before."""
+    """Write patients with the traced systole, backwards in every other one. Pixels are divided into ``rows`` rows."""
     lists = {name: [] for name in SPLITS.values()}
     for index, (plan, split) in enumerate(zip(plans, splits, strict=True)):
         patient = f"patient{index + 1:04d}"
@@ -73,7 +73,7 @@ def write_camus(root, phantom_root, plans, splits, rows=2):
 
 
 def mask(plan, frame, rows):
-    """Labels of one frame: 1 cavity, 2 myocardium, 3 left atrium."""
+    """Return labels of one frame: 1 cavity, 2 myocardium, 3 left atrium."""
     inner, outer = (stretch(plan.borders(outside)[frame], rows) for outside in (False, True))
     shape = (112 * rows, 112)
     cavity, heart = filled(border_polygon(inner), shape), filled(border_polygon(outer), shape)
@@ -82,7 +82,7 @@ def mask(plan, frame, rows):
 
 
 def stretch(points, rows):
-    """Points in pixels that are cut into ``rows`` rows each."""
+    """Convert points to pixels that are divided into ``rows`` rows."""
     return (points + 0.5) * [1, rows] - 0.5
 
 

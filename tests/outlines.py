@@ -1,4 +1,4 @@
-"""Landmarks drawn as other formats draw borders, for tests: as dense polygons and as masks."""
+"""Draw landmarks as dense polygons and as masks."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from echo_e3net.geometry import APEX, BASE, LEFT, RIGHT
 
 
 def border_polygon(landmarks, base=0):
-    """The border from the left end of the mitral plane over the apex to the right end, with ``base`` points on the plane between them."""
+    """Return the border from the left end of the mitral plane to the right end, and ``base`` points between them."""
     apex = landmarks[APEX]
     left, right = landmarks[LEFT], landmarks[RIGHT]
     ends = [1.5 * side[-1] - 0.5 * side[-2] for side in (left, right)]
@@ -16,7 +16,7 @@ def border_polygon(landmarks, base=0):
 
 
 def filled(polygon, shape, grid=8):
-    """The pixels whose centres lie inside a polygon."""
+    """Return the pixels whose centres are inside a polygon."""
     fine = fill_polygon(
         (shape[0] * grid, shape[1] * grid), ((np.asarray(polygon) + 0.5) * grid - 0.5).astype(np.float32)
     )
@@ -24,7 +24,7 @@ def filled(polygon, shape, grid=8):
 
 
 def atrium_mask(landmarks, shape, length=0.5):
-    """A left atrium below the mitral plane: as wide as the plane, half as long as the ventricle."""
+    """Return a left atrium below the mitral plane, as wide as the plane and half as long as the ventricle."""
     polygon = border_polygon(landmarks)
     left, right = polygon[0], polygon[-1]
     down = (landmarks[BASE] - landmarks[APEX]) * length

@@ -18,7 +18,7 @@ import yaml
 from echo_e3net import geometry
 from echo_e3net.cli.main import list_videos
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.tracings import canonical_landmarks
+from echo_e3net.data.tracings import canonical_contours
 
 
 def test_a_run_from_fit_to_report(command, tiny, tmp_path, phantom_root):
@@ -76,7 +76,7 @@ def check_tracings(path, predicted):
 
 def landmarks_of(segments):
     assert segments.shape == (21, 4)
-    assert canonical_landmarks(segments).isfinite().all()
+    assert canonical_contours(segments[None]).isfinite().all()
     return torch.cat([segments[0].view(2, 2), segments[1:, :2], segments[1:, 2:]])
 
 

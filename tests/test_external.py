@@ -1,4 +1,4 @@
-"""Train on one data set, test on another, through the real command line: a network trained on the phantom reads CAMUS' and EchoNet-Pediatric's files."""
+"""Train on the phantom, test on CAMUS and EchoNet-Pediatric, through the command line."""
 
 import json
 from pathlib import Path
@@ -9,13 +9,13 @@ import pytest
 from tests.conftest import TINY
 
 LONG = ("--data.clip.frames", 40, "--data.clip.period", 1)
-"""Clips that hold both traced frames."""
+"""Clips with both traced frames."""
 EXTERNAL = sorted((Path(__file__).parents[1] / "experiments").glob("external_*.yaml"))
 
 
 @pytest.fixture
 def trained(command, phantom_root, tmp_path):
-    """Configuration and checkpoint of a network that saw the phantom for an epoch."""
+    """Return configuration and checkpoint of a network that was trained for one epoch."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     assert (
         command(
@@ -48,14 +48,14 @@ def test_every_external_test_reads_its_data_set(command, trained, camus_root, pe
 
 @pytest.mark.slow
 def test_sequences_that_are_shorter_than_a_clip_are_padded(command, trained, camus_root, tmp_path):
-    """All of the systoles have under 32 frames, which a training refuses and a test does not."""
+    """All sequences have fewer than 32 frames: training refuses them, a test pads them."""
     config, checkpoint = trained
     camus = ("--config", EXTERNAL[0], "--data.root", camus_root, "--data.clip.frames", 32)
     assert command("test", *config, *camus, "--ckpt_path", checkpoint, "--name", "padded")[0] == 0
     assert json.loads((tmp_path / "runs/padded/metrics.json").read_text())["n"] == 12
     code, error = command("fit", *config, *camus, "--data.format.official", "true", "--name", "refused")
     assert code == 2
-    assert "spans 32 frames, but the longest video of the train split has" in error
+    assert "32 frames" in error
     assert (
         command(
             "fit",

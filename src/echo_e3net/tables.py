@@ -1,119 +1,112 @@
-"""CSV files in and out. The only file that knows pandas.
+"""Read and write CSV files. The only module that uses pandas.
 
-Tables are read as text, so that what stands in a file can be named as it stands there; rows are counted as an editor counts them (the header is row 1).
+Fields are read as text, so that messages can quote them. Row numbers count from 1 with the header as row 1.
 """
 
 from __future__ import annotations
 
 import csv
+import math
 import warnings
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 
-Key = TypeVar("Key", bound=Hashable)
-
 FIRST_ROW = 2
-"""Row of the first line under the header."""
+"""Number of the first row below the header."""
 
 
 class NumberRows(NamedTuple):
-    """Rows of a long table of numbers with a text key.
+    """Rows of a long table of numbers: keys (R,), numbers (R, C) with NaN for other text, and the fields themselves."""
 
-    Attributes:
-        keys: the key of each row, as it stands in the file.
-        values: (R, C), float64; NaN where the text is no number.
-        rows: (R,), row numbers in the file.
-        texts: what stands in the file.
-    """
-
-    keys: list[str]
+    keys: Shaped[np.ndarray, " R"]
     values: Float[np.ndarray, "R C"]
-    rows: Int[np.ndarray, " R"]
-    texts: pd.DataFrame
-
-    def text(self, row: int, column: str) -> str:
-        """What stands at a place (counted from 0)."""
-        return str(self.texts[column].iloc[row])
+    fields: Shaped[np.ndarray, "R C"]
 
 
-def read_columns(path: Path, columns: Iterable[str]) -> pd.DataFrame:
-    """A CSV as text, with the columns asked for; further columns and any order are fine.
+def read_columns(path: Path, columns: Iterable[str], text: str | None = None) -> pd.DataFrame:
+    """Read a CSV. Further columns and any order of columns are allowed.
+
+    Args:
+        path: the file.
+        columns: columns that must exist.
+        text: the column to read as text. By default, all columns are.
 
     Raises:
-        InputError: the file is missing, empty, not a CSV, or lacks a column or has one twice.
+        InputError: the file is missing, empty or not a CSV, or a column is missing or repeated.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file. data/README.md says which files each format has.")
+        raise InputError(f"{path}: no such file. data/README.md lists the files of each format.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "error", pd.errors.ParserWarning
-            )  # rows longer than the header would shift or lose values
-            table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except (
-        pd.errors.ParserError,
-        pd.errors.EmptyDataError,
-        pd.errors.ParserWarning,
-        UnicodeDecodeError,
-        csv.Error,
-    ) as error:
+            # pandas would shift or drop values of rows that are longer than the header.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            types = {text: str} if text else str
+            table = pd.read_csv(
+                path, dtype=types, keep_default_na=False, encoding="utf-8-sig", index_col=False, low_memory=False
+            )
+    # UnicodeDecodeError and pandas' EmptyDataError and ParserError are ValueErrors.
+    except (ValueError, pd.errors.ParserWarning, csv.Error) as error:
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: not a readable CSV ({' '.join(str(error).split())}). Each row needs as many values as the header."
+            f"{path}: not a readable CSV ({reason}). Each row needs as many values as the header."
         ) from error
     for column in columns:
-        if header.count(column) > 1:
-            raise InputError(
-                f"{path}: column {column!r} is there {header.count(column)} times; it has {', '.join(map(repr, header))}. Keep one."
-            )
-        if column not in table:
-            raise InputError(f"{path}: column {column!r} is missing; it has {', '.join(map(repr, header))}.")
-    whole: pd.DataFrame = table.fillna("")  # the values that a short row lacks
-    return whole
+        if header.count(column) != 1:
+            problem = f"occurs {header.count(column)} times; keep one" if column in header else "is missing"
+            raise InputError(f"{path}: column {column!r} {problem}. Columns: {', '.join(map(repr, header))}.")
+    # Short rows lack their last values.
+    return table if text else table.fillna("")
 
 
 def read_rows(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
-    """The rows of a CSV as text; empty fields are empty.
-
-    Raises:
-        InputError: the file is missing, not a CSV, or lacks a column.
-    """
+    """Read the rows of a CSV as text by column; raise as :func:`read_columns`."""
     return [{str(k): str(v) for k, v in row.items()} for row in read_columns(path, columns).to_dict("records")]
 
 
-def read_numbers(path: Path, key: str, columns: Sequence[str]) -> NumberRows:
-    """The rows of a long table, numbers but for one key; fast for a million rows.
+def read_numbers(path: Path, key: str, columns: Sequence[str], clean: Callable[[str], str]) -> NumberRows:
+    """Read a long table of numbers with a text key; raise as :func:`read_columns`.
 
-    Raises:
-        InputError: the file is missing, not a CSV, or lacks a column.
+    Args:
+        path: the table.
+        key: column of the key.
+        columns: columns of numbers.
+        clean: function that is applied to the keys.
     """
-    table = read_columns(path, (key, *columns))
-    numbers = table[list(columns)].apply(pd.to_numeric, errors="coerce").to_numpy("float64")
-    return NumberRows(table[key].tolist(), numbers, np.arange(len(table)) + FIRST_ROW, table)
+    table = read_columns(path, (key, *columns), text=key)
+    keys, fields = table[key].map({text: clean(text) for text in table[key].unique()}), table[list(columns)]
+    values = fields.apply(pd.to_numeric, errors="coerce").to_numpy("float64")
+    return NumberRows(keys.to_numpy(object), values, fields.to_numpy(object))
 
 
-def group_rows(keys: Iterable[Key]) -> dict[Key, Int[np.ndarray, " M"]]:
-    """The places at which each key stands, in order; keys in the order of their first place."""
-    places: dict[Key, list[int]] = {}
-    for place, key in enumerate(keys):
-        places.setdefault(key, []).append(place)
-    return {key: np.array(found) for key, found in places.items()}
+def group_rows(*keys: Shaped[np.ndarray, " R"]) -> list[Int[np.ndarray, " M"]]:
+    """Return the indices of the rows with equal keys, one array per combination of keys."""
+    return list(pd.DataFrame(dict(enumerate(keys))).groupby(list(range(len(keys)))).indices.values())
+
+
+def number(text: str, low: float = -math.inf, high: float = math.inf) -> float:
+    """Return the number that a text contains; NaN if it is not a number from ``low`` to ``high``."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if low <= value <= high else math.nan
 
 
 def csv_text(rows: Sequence[Mapping[str, object]], columns: list[str] | None = None) -> str:
-    """Rows as the text of a CSV."""
+    """Return rows as the text of a CSV."""
     return str(pd.DataFrame(rows, columns=columns).to_csv(index=False))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]], columns: list[str] | None = None) -> None:
-    """Write rows as a CSV; the file appears whole or not at all."""
+    """Write rows as a CSV, completely or not at all."""
     write_text(path, csv_text(rows, columns))

@@ -1,4 +1,4 @@
-"""``data check`` finds every kind of defect where it is planted, and nothing else; nothing on a clean set."""
+"""Rules and ``data check`` find every planted defect and nothing else."""
 
 import json
 import shutil
@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from echo_e3net.checks.findings import Defect, Effect, by_kind
-from echo_e3net.cli.check import Probe, probe_defects
-from echo_e3net.data.contours import crosses_itself
+from echo_e3net import geometry
+from echo_e3net.checks.advice import advise
+from echo_e3net.checks.decoding import Probe, probe_defects
+from echo_e3net.checks.findings import Defect, Effect
+from echo_e3net.checks.rules import by_kind, inspect, read_data
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.data.records import unlabelled
+from echo_e3net.data.tracings import polygon_crosses
 from echo_e3net.errors import InputError
 from tests.datamodules import data_module
 from tests.shapes import bullet
@@ -33,7 +36,7 @@ def table(root, name=LIST):
 
 
 def edit(name, change):
-    """A plant that changes a table."""
+    """Change a table."""
 
     def plant(root):
         changed = table(root, name)
@@ -57,14 +60,14 @@ def first_frame(t):
 
 
 def crossed(t):
-    """The left ends of two neighbouring discs change places along the axis: the border crosses itself."""
+    """Swap the left ends of two discs, so that the border crosses itself."""
     columns = ["X1", "Y1"]
     low, high = t.index[first_frame(t)][[8, 14]]
     t.loc[low, columns], t.loc[high, columns] = t.loc[high, columns].tolist(), t.loc[low, columns].tolist()
 
 
 def wide_at_es(t):
-    """The second frame of the first video becomes the first one, half as long and as wide as it takes to keep more volume... by its chords alone."""
+    """Replace the second frame by the first one, half as long and 1.6 times as wide."""
     mine = t[t["FileName"] == t["FileName"][0]]
     frames = mine["Frame"].unique()
     source, target = (mine.index[mine["Frame"] == frame] for frame in frames)
@@ -80,13 +83,13 @@ def wide_at_es(t):
 
 
 def shifted(t):
-    """The first tracing lies 60 pixels further left."""
+    """Move the first tracing 60 pixels to the left."""
     for column in ("X1", "X2"):
         t[column] = [f"{float(x) - 60}" if mine else x for x, mine in zip(t[column], first_frame(t), strict=True)]
 
 
 def squeezed(width):
-    """The chords of one traced frame are only so much of their length."""
+    """Shorten the chords of one traced frame to a share of their length."""
 
     def change(t):
         rows = t.index[first_frame(t)][1:]
@@ -116,7 +119,7 @@ def splits(phantom_root):
 
 
 def split_pair(same):
-    """Two rows of the same split, or of train and another."""
+    """Copy a video within a split, or to another one."""
 
     def plant(root):
         split = splits(root)
@@ -175,9 +178,10 @@ PLANTS = {
     Defect.AREA: [edit(ENDO, wide_at_es)],
     Defect.GEOMETRY: [put("EF", "2"), put("EF", "98.5")],
 }
-"""Ways to plant each defect that the tables show."""
+"""Ways to plant each defect that tables show."""
 
-ALONG = {  # what comes with a defect by its nature
+# Defects that cause others.
+ALONG = {
     Defect.OUTSIDE: {Defect.UNLISTED, Defect.UNLISTED_TRACING},
     Defect.GEOMETRY: {Defect.VOLUMES, Defect.RANGE},
     Defect.AREA: {Defect.GEOMETRY, Defect.OUT_OF_FRAME},
@@ -193,7 +197,7 @@ ALONG = {  # what comes with a defect by its nature
 def test_a_clean_set_has_no_finding(command, phantom_root):
     code, _ = command("data", "check", phantom_root, "--decode", "--jobs", 1)
     assert code == 0
-    assert "12 usable videos, nothing is wrong" in command.output
+    assert "12 usable videos, no findings" in command.output
 
 
 @pytest.mark.parametrize(
@@ -202,11 +206,13 @@ def test_a_clean_set_has_no_finding(command, phantom_root):
 def test_a_planted_defect_is_found_once_and_nothing_else(root, defect, plant):
     names = table(root)["FileName"].tolist()
     plant(root)
-    reading = EchoNetDynamic().read(root)
-    kinds = by_kind(reading.findings)
-    assert kinds[defect] == 1, reading.findings
-    assert set(kinds) - {defect} <= ALONG.get(defect, set()), reading.findings
-    finding = next(f for f in reading.findings if f.defect is defect)
+    dataset = EchoNetDynamic().read(root)
+    reading = inspect(dataset)
+    findings = reading.findings + advise(dataset)
+    kinds = by_kind(findings)
+    assert kinds[defect] == 1, findings
+    assert set(kinds) - {defect} <= ALONG.get(defect, set()), findings
+    finding = next(f for f in findings if f.defect is defect)
     assert str(root) in finding.where
     lost = 0 if defect.effect is not Effect.REFUSED or defect is Defect.TWICE else 1
     assert len(reading.records) == len(names) - lost
@@ -225,10 +231,8 @@ def test_every_defect_is_planted_somewhere():
         Defect.BLANK,
         Defect.STILL,
     }
-    elsewhere = {
-        Defect.MASK,
-        Defect.NO_CLIP,
-    }  # of CAMUS, in test_formats.py; of a file named by hand, in test_own_videos.py
+    # MASK is tested in test_formats.py, NO_CLIP in test_own_videos.py.
+    elsewhere = {Defect.MASK, Defect.NO_CLIP}
     assert set(PLANTS) | decoded | elsewhere == set(Defect)
 
 
@@ -243,20 +247,20 @@ def test_all_findings_are_in_the_json_and_the_table_shows_the_first(command, roo
     assert found["usable_videos"] == 11
     assert len(found["findings"]) == sum(found["counts"].values())
     assert {"defect", "effect", "name", "where", "detail"} == set(found["findings"][0])
-    assert "videos are" in command.output
+    assert "effect" in command.output
     code, _ = command("data", "check", root, "--json", "-")
     assert json.loads(command.output) == found
 
 
-def test_what_cannot_be_read_is_an_error(command, tmp_path):
+def test_unreadable_data_sets_are_errors(command, tmp_path):
     assert command("data", "check", tmp_path / "nowhere")[0] == 2
     assert command("data", "check", tmp_path)[0] == 2
 
 
-def test_training_stops_at_what_cannot_be_used_or_goes_on_without_it(root):
+def test_training_stops_at_an_unusable_video_or_excludes_it(root):
     gone = video(root, splits(root).index("TRAIN"))
     gone.unlink()
-    with pytest.raises(InputError, match=rf"{gone.name} does not exist.*data check .*on_defect exclude"):
+    with pytest.raises(InputError, match=rf"{gone.name}.*data check .*on_defect exclude"):
         data_module(root, frames=8).setup("fit")
     data = data_module(root, frames=8, on_defect="exclude")
     data.setup("fit")
@@ -264,34 +268,34 @@ def test_training_stops_at_what_cannot_be_used_or_goes_on_without_it(root):
     assert [finding.defect for finding in data.excluded] == [Defect.ABSENT]
 
 
-def test_a_leak_keeps_the_evaluations_video(root):
+def test_a_leak_keeps_the_video_of_the_test_split(root):
     split_pair(same=False)(root)
     test = table(root).loc[lambda t: t["Split"] == "TEST", "FileName"].iloc[0]
-    assert test in {record.name for record in EchoNetDynamic().read(root).records}
+    assert test in {record.name for record in read_data(EchoNetDynamic(), root).records}
 
 
 @pytest.mark.parametrize(
     ("found", "frames", "size", "expected"),
     [
         (Probe("broken"), 10, None, {Defect.UNDECODABLE}),
-        (Probe("", 9, 9, 0, 112, 112, 255, 2.0), 10, None, {Defect.SHORT}),
-        (Probe("", 11, 11, 0, 112, 112, 255, 2.0), 10, (112, 112), {Defect.LONG}),
-        (Probe("", 10, 10, 0, 112, 112, 255, 2.0), None, None, set()),
-        (Probe("", 10, 10, 0, 112, 100, 255, 2.0), 10, (112, 112), {Defect.SIZE}),
-        (Probe("", 10, 10, 0, 112, 100, 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
-        (Probe("", 10, 10, 99, 112, 112, 255, 2.0), 10, None, {Defect.HEADER}),
-        (Probe("", 10, 300, 0, 112, 112, 255, 2.0), 10, None, {Defect.HEADER}),
-        (Probe("", 10, 10, 0, 112, 112, 2, 0.0), 10, None, {Defect.BLANK}),
-        (Probe("", 10, 10, 0, 112, 112, 200, 0.0), 10, None, {Defect.STILL}),
+        (Probe("", 9, 9, 0, (112, 112), 255, 2.0), 10, None, {Defect.SHORT}),
+        (Probe("", 11, 11, 0, (112, 112), 255, 2.0), 10, (112, 112), {Defect.LONG}),
+        (Probe("", 10, 10, 0, (112, 112), 255, 2.0), None, None, set()),
+        (Probe("", 10, 10, 0, (112, 100), 255, 2.0), 10, (112, 112), {Defect.SIZE}),
+        (Probe("", 10, 10, 0, (112, 100), 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
+        (Probe("", 10, 10, 99, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 300, 0, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 10, 0, (112, 112), 2, 0.0), 10, None, {Defect.BLANK}),
+        (Probe("", 10, 10, 0, (112, 112), 200, 0.0), 10, None, {Defect.STILL}),
     ],
 )
-def test_what_decoding_shows(tmp_path, found, frames, size, expected):
+def test_defects_of_decoded_videos(tmp_path, found, frames, size, expected):
     record = unlabelled(tmp_path / "a.avi")._replace(frames=frames, size=size)
-    assert set(probe_defects(record, found, (112, 112))) == expected
+    assert {defect for defect, _ in probe_defects(record, found, (112, 112))} == expected
 
 
 def test_decoding_finds_the_damaged_videos(command, root):
-    """A file cut short, a black one, a still one, one of another size and one of another length, each named with its finding."""
+    """Each damaged video has its own finding."""
     rng = np.random.default_rng(0)
     frames = [int(n) for n in table(root)["NumberOfFrames"]]
     noise = rng.integers(0, 255, (frames[1] + 3, 112, 112), dtype=np.uint8)
@@ -315,4 +319,5 @@ def test_a_border_that_touches_itself_does_not_cross():
     stub[21] = stub[41]
     crossing = whole.clone()
     crossing[[5, 9]] = crossing[[9, 5]]
-    assert crosses_itself(torch.stack([whole, stub, crossing])).tolist() == [False, False, True]
+    borders = geometry.border_polygon(torch.stack([whole, stub, crossing]))
+    assert polygon_crosses(borders.numpy()).tolist() == [False, False, True]

@@ -1,4 +1,4 @@
-"""NIfTI files: axes, square pixels, grey values, and what is refused."""
+"""NIfTI files: axes, square pixels, grey values, and errors."""
 
 import struct
 
@@ -30,8 +30,8 @@ def test_frames_come_back_with_rows_and_columns_in_place(tmp_path, suffix):
     ("zooms", "size"),
     [((0.3, 0.15), (15, 20)), ((0.15, 0.3), (30, 10)), ((0.3, 0.1), (10, 20)), ((0.3, 0.301), (30, 20))],
 )
-def test_pixels_become_square_and_keep_what_they_show(tmp_path, zooms, size):
-    """A bright spot stays under its point, and a frame as large as it was in mm."""
+def test_pixels_become_square_without_moving_the_picture(tmp_path, zooms, size):
+    """A bright spot keeps its position, and a frame its size in mm."""
     path = tmp_path / "a.nii.gz"
     y, x = np.mgrid[:30, :20]
     save(path, np.exp(-((x - 8) ** 2 + (y - 13) ** 2) / 40)[None] * 255, zooms)
@@ -51,49 +51,50 @@ def read_labels_like(y, x):
     return np.exp(-((x - 8) ** 2 + (y - 13) ** 2) / 40) * 255
 
 
-def test_values_that_are_no_bytes(tmp_path):
+def test_other_types_than_bytes(tmp_path):
     path = tmp_path / "a.nii.gz"
     save(path, FRAMES, (1, 1), np.float32)
     np.testing.assert_array_equal(read_frames(path), FRAMES)
     save(path, FRAMES.astype(np.int16) * 4, (1, 1), np.int16)
-    with pytest.raises(InputError, match=r"grey values are from 0 to 1020\. They must be from 0 to 255"):
+    with pytest.raises(InputError, match="0 to 1020"):
         read_frames(path)
     save(path, FRAMES[0] * np.nan, (1, 1), np.float32)
-    with pytest.raises(InputError, match="grey values are from nan"):
+    with pytest.raises(InputError, match="nan"):
         read_frames(path)
 
 
-def test_what_cannot_be_read_is_named(tmp_path):
+def test_unreadable_files_are_input_errors(tmp_path):
     path = tmp_path / "a.nii.gz"
-    with pytest.raises(InputError, match=r"a\.nii\.gz: no such NIfTI file"):
+    with pytest.raises(InputError, match=r"a\.nii\.gz"):
         count_frames(path)
     save(path, FRAMES, (1, 1))
     whole = path.read_bytes()
-    with pytest.raises(InputError, match="holds 5 frames, but 9 are listed"):
+    with pytest.raises(InputError, match=r"5 frames.* 9 "):
         read_frames(path, listed=9)
-    with pytest.raises(InputError, match="frame 5 was asked for, but the video has 5 frames"):
+    with pytest.raises(InputError, match=r"frame 5 .*5 frames"):
         read_frames(path, np.array([5]))
     for content in (b"", b"text", whole[:60], whole[: len(whole) // 2], whole[:-8] + bytes(8)):
         path.write_bytes(content)
         with pytest.raises(InputError, match=r"a\.nii\.gz: .*Copy"):
             read_frames(path)
-    with pytest.raises(InputError, match="a folder, not a NIfTI file"):
+    with pytest.raises(InputError, match="folder"):
         read_frames(tmp_path.rename(tmp_path.with_suffix(".nii")))
 
 
-def test_shapes_and_pixel_sizes_that_make_no_sequence(tmp_path):
+def test_unusable_shapes_and_pixel_sizes(tmp_path):
     path = tmp_path / "a.nii.gz"
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6, 7), np.uint8), np.eye(4)), path)
-    with pytest.raises(InputError, match=r"the array is 4×5×6×7\. It must be \(x, y\) or \(x, y, frame\)"):
+    with pytest.raises(InputError, match=r"4×5×6×7.*\(x, y, frame\)"):
         count_frames(path)
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 1, 7), np.uint8), np.eye(4)), path)
     assert read_frames(path).shape == (7, 5, 4)
     path = tmp_path / "a.nii"
     save(path, FRAMES, (1, 1))
     content = bytearray(path.read_bytes())
-    struct.pack_into("<2f", content, 80, np.nan, 1)  # pixdim[1:3]
+    # pixdim[1:3]
+    struct.pack_into("<2f", content, 80, np.nan, 1)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="the header says pixels of nan×1 mm"):
+    with pytest.raises(InputError, match="nan×1 mm"):
         count_frames(path)
 
 
@@ -104,8 +105,8 @@ def test_a_mask_is_one_picture_of_whole_numbers(tmp_path):
     np.testing.assert_array_equal(labels, FRAMES[0] % 4)
     assert grid.stored == (30, 20)
     save(path, FRAMES, (1, 1))
-    with pytest.raises(InputError, match="one picture of whole numbers; this one has 5 frames"):
+    with pytest.raises(InputError, match="5 frames"):
         read_labels(path)
     save(path, FRAMES[0] / 3, (1, 1), np.float32)
-    with pytest.raises(InputError, match="this one has 1 frames of float32"):
+    with pytest.raises(InputError, match="1 frames of float32"):
         read_labels(path)

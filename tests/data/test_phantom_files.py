@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import torch
 
-from echo_e3net.data.tracings import canonical_landmarks
+from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.data.video import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.geometry import ejection_fraction
@@ -82,7 +82,7 @@ class TestFormat:
         listed = {f"{row['FileName']}.avi": float(row["EF"]) for row in rows(made / "FileList.csv")}
         for file, ef_percent in listed.items():
             segments = [row for row in rows(made / "VolumeTracings.csv") if row["FileName"] == file]
-            one, other = (canonical_landmarks(part) for part in by_frame(segments))
+            one, other = (canonical_contours(part[None])[0] for part in by_frame(segments))
             larger = max(float(ejection_fraction(one, other)), float(ejection_fraction(other, one)))
             assert 100 * larger == pytest.approx(ef_percent, abs=0.1)
 

@@ -4,10 +4,11 @@ import shutil
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_e3net import geometry
+from echo_e3net.checks.rules import read_data
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.errors import InputError
 from echo_e3net.tables import read_rows, write_csv
@@ -54,48 +55,41 @@ def test_the_epicardium_is_outside_the_endocardium(phantom_root):
 
 
 @pytest.mark.parametrize(
-    ("file", "change", "message"),
+    ("file", "change", "facts"),
     [
-        ("FileList.csv", put(2, "EF", ""), r"FileList\.csv row 4 .*EF is ''.*number from 0 to 100"),
-        ("FileList.csv", put(2, "EF", "NaN"), r"row 4 .*EF is 'NaN'"),
-        ("FileList.csv", put(0, "EF", "155"), r"row 2 .*EF is '155'"),
-        ("FileList.csv", put(1, "NumberOfFrames", "many"), r"row 3 .*NumberOfFrames is 'many'"),
-        ("FileList.csv", put(1, "Split", "dev"), r"row 3 .*Split is 'dev'\. It must be TRAIN, VAL or TEST"),
-        ("FileList.csv", put(1, "FileName", "gone"), r"row 3 \(gone\): .*gone\.avi does not exist"),
-        ("FileList.csv", lambda t: t.drop(columns="Split"), r"column 'Split' is missing; it has 'FileName'"),
-        (
-            "FileList.csv",
-            lambda t: pd.concat([t, t.iloc[:1]]),
-            r"row 14 \(0X\w+\): video .* is listed twice, first in row 2\. Keep",
-        ),
-        ("VolumeTracings.csv", lambda t: t.drop(columns="X2"), r"VolumeTracings\.csv: column 'X2' is missing"),
-        ("VolumeTracings.csv", put(5, "Y1", "x"), r"VolumeTracings\.csv row 7 \(0X\w+\): Y1 is 'x'"),
-        ("VolumeTracings.csv", put(5, "Y1", ""), r"VolumeTracings\.csv row 7 \(0X\w+\): Y1 is ''"),
-        (
-            "VolumeTracings.csv",
-            lambda t: t.assign(Frame="4000"),
-            r"VolumeTracings\.csv row 2 \(0X\w+\): Frame is 4000, but the video has \d+ frames",
-        ),
+        ("FileList.csv", put(2, "EF", ""), ["row 4 ", "EF", "''", "0 to 100"]),
+        ("FileList.csv", put(2, "EF", "NaN"), ["row 4 ", "EF", "'NaN'"]),
+        ("FileList.csv", put(0, "EF", "155"), ["row 2 ", "EF", "'155'"]),
+        ("FileList.csv", put(1, "NumberOfFrames", "many"), ["row 3 ", "NumberOfFrames", "'many'"]),
+        ("FileList.csv", put(1, "Split", "dev"), ["row 3 ", "Split", "'dev'", "TRAIN, VAL or TEST"]),
+        ("FileList.csv", put(1, "FileName", "gone"), ["row 3 ", "(gone)", "gone.avi"]),
+        ("FileList.csv", lambda t: t.drop(columns="Split"), ["'Split'", "'FileName'"]),
+        ("FileList.csv", lambda t: pd.concat([t, t.iloc[:1]]), ["row 14 ", "row 2 "]),
+        ("VolumeTracings.csv", lambda t: t.drop(columns="X2"), ["'X2'"]),
+        ("VolumeTracings.csv", put(5, "Y1", "x"), ["row 7 ", "Y1", "'x'"]),
+        ("VolumeTracings.csv", put(5, "Y1", ""), ["row 7 ", "Y1", "''"]),
+        ("VolumeTracings.csv", lambda t: t.assign(Frame="4000"), ["row 2 ", "Frame", "'4000'", "from 0 to"]),
     ],
 )
-def test_bad_tables_name_file_row_and_value(root, file, change, message):
+def test_errors_of_tables_name_file_row_and_value(root, file, change, facts):
     edit(root / file, change)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError) as caught:
         data_module(root, frames=8).setup("fit")
+    assert [fact for fact in [str(root / file), *facts] if fact not in str(caught.value)] == [], caught.value
 
 
 def test_missing_files(root, tmp_path):
-    with pytest.raises(InputError, match="no such folder"):
-        EchoNetDynamic().read(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="nowhere"):
+        read_data(EchoNetDynamic(), tmp_path / "nowhere")
     (root / "VolumeTracings.csv").unlink()
-    with pytest.raises(InputError, match=r"VolumeTracings\.csv: no such file"):
-        EchoNetDynamic().read(root)
+    with pytest.raises(InputError, match=r"VolumeTracings\.csv"):
+        read_data(EchoNetDynamic(), root)
     (root / "FileList.csv").write_text("")
-    with pytest.raises(InputError, match="not a readable CSV"):
-        EchoNetDynamic().read(root)
+    with pytest.raises(InputError, match=r"FileList\.csv"):
+        read_data(EchoNetDynamic(), root)
 
 
-def test_what_is_not_labelled_is_masked_not_refused(root):
+def test_unlabelled_frames_are_masked_not_refused(root):
     stem = pd.read_csv(root / "FileList.csv")["FileName"][0]
 
     def drop(table):
@@ -105,7 +99,7 @@ def test_what_is_not_labelled_is_masked_not_refused(root):
     edit(root / "VolumeTracings.csv", drop)
     edit(root / "FileList.csv", lambda t: t.assign(Split=t["Split"].str.lower(), FileName=t["FileName"] + ".avi"))
     (root / "EpiTracings.csv").unlink()
-    first, *others = EchoNetDynamic().read(root).records
+    first, *others = read_data(EchoNetDynamic(), root).records
     assert first.traced is None
     assert not first.landmark_mask.any()
     assert all(r.landmark_mask[:, 0].all() and not r.landmark_mask[:, 1].any() for r in others)
@@ -113,18 +107,18 @@ def test_what_is_not_labelled_is_masked_not_refused(root):
 
 def test_a_frame_with_other_than_21_segments_masks_the_video(root):
     edit(root / "VolumeTracings.csv", lambda t: t.iloc[1:])
-    masked = [r for r in EchoNetDynamic().read(root).records if r.traced is None]
+    masked = [r for r in read_data(EchoNetDynamic(), root).records if r.traced is None]
     assert len(masked) == 1
     assert not masked[0].landmark_mask.any()
 
 
 def test_a_split_without_videos_is_refused(root):
     edit(root / "FileList.csv", lambda t: t.assign(Split="TRAIN"))
-    with pytest.raises(InputError, match="no video of split VAL, which fit needs"):
+    with pytest.raises(InputError, match=r"(?s)FileList\.csv.*VAL"):
         data_module(root, frames=8).setup("fit")
 
 
-def test_write_csv_leaves_no_half_file(tmp_path):
+def test_write_csv_writes_only_the_whole_file(tmp_path):
     target = tmp_path / "out" / "table.csv"
     write_csv(target, [{"a": 1, "b": math.nan}], ["a", "b"])
     assert target.read_text() == "a,b\n1,\n"
@@ -136,6 +130,7 @@ FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0", exclud
 )
 
 
+@settings(max_examples=25)
 @given(
     st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=5),
     st.booleans(),
@@ -143,7 +138,7 @@ FIELD = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0", exclud
     st.booleans(),
     st.permutations([0, 1, 2]),
 )
-def test_a_csv_reads_the_same_however_it_is_written(tmp_path_factory, rows, bom, windows, quoted, order):
+def test_the_dialect_of_a_csv_does_not_matter(tmp_path_factory, rows, bom, windows, quoted, order):
     """Byte-order mark, line ends, quotes, order of columns and further columns do not matter."""
     frame = pd.DataFrame(rows, columns=["a", "b", "c"], dtype=str)
     text = (
@@ -159,22 +154,22 @@ def test_a_csv_reads_the_same_however_it_is_written(tmp_path_factory, rows, bom,
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "fact"),
     [
-        ("a,b,a\n1,2,3\n", r"column 'a' is there 2 times; it has 'a', 'b', 'a'"),
-        ("a,c\n1,2\n", r"column 'b' is missing; it has 'a', 'c'"),
-        ("a,b\n1,2,3\n", "not a readable CSV"),
-        ("a,b\n1,2\n1,2,3,4\n", "not a readable CSV"),
-        ('a,b\n1,"2\n', "not a readable CSV"),
-        ("\n\n", "not a readable CSV|column 'a' is missing"),
-        ("", "not a readable CSV"),
-        ("\x89PNG\r\n\x1a\n\xff", "not a readable CSV|column 'a' is missing"),
+        ("a,b,a\n1,2,3\n", "'a', 'b', 'a'"),
+        ("a,c\n1,2\n", "'b' is missing"),
+        ("a,b\n1,2,3\n", "CSV"),
+        ("a,b\n1,2\n1,2,3,4\n", "CSV"),
+        ('a,b\n1,"2\n', "CSV"),
+        ("\n\n", "CSV|'a' is missing"),
+        ("", "CSV"),
+        ("\x89PNG\r\n\x1a\n\xff", "CSV|'a' is missing"),
     ],
 )
-def test_what_is_no_such_table_is_refused(tmp_path, text, message):
+def test_unusable_tables_are_refused(tmp_path, text, fact):
     path = tmp_path / "table.csv"
     path.write_text(text)
-    with pytest.raises(InputError, match=message) as caught:
+    with pytest.raises(InputError, match=fact) as caught:
         read_rows(path, "ab")
     assert str(path) in str(caught.value)
 
@@ -185,12 +180,12 @@ def test_a_short_row_has_empty_values(tmp_path):
     assert read_rows(path, "ab") == [{"a": "1", "b": ""}, {"a": "3", "b": "4"}]
 
 
+@settings(max_examples=50)
 @given(st.binary(max_size=200))
-def test_no_bytes_make_the_reader_fail_otherwise(phantom_root, tmp_path_factory, content):
-    """Whatever stands in FileList.csv, the reader gives findings or one clear error."""
+def test_any_content_of_the_list_gives_findings_or_an_input_error(phantom_root, tmp_path_factory, content):
     root = tmp_path_factory.mktemp("bytes")
     (root / "VolumeTracings.csv").write_text("FileName,X1,Y1,X2,Y2,Frame\n")
     for start in (b"", b"FileName,EF,NumberOfFrames,Split\n"):
         (root / "FileList.csv").write_bytes(start + content)
         with contextlib.suppress(InputError):
-            assert EchoNetDynamic().read(root).records == []
+            assert read_data(EchoNetDynamic(), root).records == []

@@ -1,1 +1,1 @@
-"""What can be wrong with a data set, as rules over records and tables."""
+"""Rules over data sets, and the findings that they make."""

@@ -1,68 +1,73 @@
-"""What can be wrong with a data set: every kind of defect, what it means for training, and one finding of it.
+"""Kinds of defect of a data set, their effect on training, and findings of them.
 
-Formats (``data/formats``) find defects in tables, :mod:`echo_e3net.cli.check` finds those that only decoding shows. Nobody else decides what is a
-defect. A file without which nothing can be read (no table, no column) is no finding but an :class:`~echo_e3net.errors.InputError`.
+A data set that cannot be read at all (a table or column is missing) raises :class:`~echo_e3net.errors.InputError`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from echo_e3net.data.records import VideoRecord
+
 
 class Effect(Enum):
-    """What a defect does to a video."""
+    """Effect of a defect on a video."""
 
     REFUSED = "refused"
-    """The video cannot be used: training stops, or leaves it out (``data.on_defect``)."""
+    """The video cannot be used: training stops, or continues without it (``data.on_defect``)."""
     MASKED = "masked"
-    """The video is used; the labels concerned are not."""
+    """The video is used without the labels concerned."""
     KEPT = "kept"
-    """The video is used as it is; somebody should look."""
+    """The video is used unchanged; somebody should look at it."""
 
 
-class Defect(Enum):
-    """The kinds of defect: what is shown, and the effect."""
+@dataclass(frozen=True)
+class Kind:
+    """Title and effect of a kind of defect."""
 
-    OUTSIDE = ("file name that leads outside the data set", Effect.REFUSED)
-    ABSENT = ("listed video that is absent", Effect.REFUSED)
+    title: str
+    effect: Effect
+
+
+class Defect(Kind, Enum):
+    """The kinds of defect."""
+
+    OUTSIDE = ("file name outside the data set", Effect.REFUSED)
+    ABSENT = ("missing file of a listed video", Effect.REFUSED)
     TWICE = ("video listed twice", Effect.REFUSED)
-    TWO_SPLITS = ("video listed in two splits: a leak", Effect.REFUSED)
+    TWO_SPLITS = ("video listed in two splits (leak)", Effect.REFUSED)
     COPY = ("same video under two names", Effect.KEPT)
-    COPY_SPLITS = ("same video under two names in two splits: a leak", Effect.REFUSED)
-    UNLISTED = ("video that no table lists", Effect.KEPT)
+    COPY_SPLITS = ("same video in two splits (leak)", Effect.REFUSED)
+    UNLISTED = ("video file that no table lists", Effect.KEPT)
     UNLISTED_TRACING = ("tracings of a video that no table lists", Effect.KEPT)
-    VALUE = ("value that is missing or of the wrong type", Effect.REFUSED)
-    SPLIT = ("split that does not exist", Effect.REFUSED)
-    SPELLING = ("split in another spelling", Effect.KEPT)
-    RANGE = ("value that is odd", Effect.KEPT)
-    VOLUMES = ("EF that is not 100 (EDV - ESV) / EDV", Effect.KEPT)
-    TRACING_VALUE = ("tracing with a value that is no number", Effect.REFUSED)
+    VALUE = ("missing or unusable value", Effect.REFUSED)
+    SPLIT = ("unknown split", Effect.REFUSED)
+    SPELLING = ("unusual spelling of a split", Effect.KEPT)
+    RANGE = ("unusual value", Effect.KEPT)
+    VOLUMES = ("EF that differs from 100 (EDV - ESV) / EDV", Effect.KEPT)
+    TRACING_VALUE = ("unusable value in a tracing", Effect.REFUSED)
     BEYOND = ("traced frame beyond the end of the video", Effect.REFUSED)
     OUT_OF_FRAME = ("tracing outside the frame", Effect.KEPT)
     UNTRACED = ("video without tracings", Effect.MASKED)
     ONE_TRACED = ("video with one traced frame", Effect.MASKED)
     MANY_TRACED = ("video with more than two traced frames", Effect.MASKED)
     SEGMENTS = ("traced frame with an unusual number of segments", Effect.MASKED)
-    MASK = ("mask that is absent, unreadable, or not of its video", Effect.MASKED)
-    DEGENERATE = ("contour without extent", Effect.MASKED)
+    MASK = ("mask that is missing, unreadable or of another video", Effect.MASKED)
+    DEGENERATE = ("contour without area", Effect.MASKED)
     CROSSING = ("contour that crosses itself", Effect.MASKED)
-    AREA = ("ED, by volume, is not the larger area", Effect.KEPT)
+    AREA = ("ED, by volume, has the smaller area", Effect.KEPT)
     GEOMETRY = ("EF of the tracings far from the labelled EF", Effect.KEPT)
     UNDECODABLE = ("video that does not decode", Effect.REFUSED)
     SHORT = ("video with fewer frames than listed", Effect.REFUSED)
     LONG = ("video with more frames than listed", Effect.KEPT)
-    HEADER = ("header that claims other than the file holds", Effect.KEPT)
+    HEADER = ("header that disagrees with the file", Effect.KEPT)
     SIZE = ("frames of another size than listed", Effect.REFUSED)
     ODD_SIZE = ("frames of an unusual size for this data set", Effect.KEPT)
-    NO_CLIP = ("file that is no clip of a sector", Effect.REFUSED)
+    NO_CLIP = ("file that cannot be used as a clip", Effect.REFUSED)
     BLANK = ("video without a picture", Effect.REFUSED)
-    STILL = ("video in which nothing moves", Effect.KEPT)
-
-    def __init__(self, title: str, effect: Effect) -> None:
-        self.title, self.effect = title, effect
+    STILL = ("video without motion", Effect.KEPT)
 
 
 class Finding(NamedTuple):
@@ -70,9 +75,9 @@ class Finding(NamedTuple):
 
     Attributes:
         defect: its kind.
-        name: stem of the video, or what stands in its place.
-        where: file, and row as an editor counts it (the header is row 1).
-        detail: what was found there, and what to do: one or two sentences.
+        name: name of the video or file.
+        where: file and row; the header is row 1.
+        detail: what is wrong and what to do, in one or two sentences.
     """
 
     defect: Defect
@@ -81,27 +86,12 @@ class Finding(NamedTuple):
     detail: str
 
     def __str__(self) -> str:
+        """Return place and detail in one line."""
         return f"{self.where}: {self.detail}"
 
 
-def refused(findings: Iterable[Finding]) -> list[Finding]:
-    """The findings for which a video cannot be used."""
-    return [finding for finding in findings if finding.defect.effect is Effect.REFUSED]
+class Reading(NamedTuple):
+    """The usable, labelled videos of a data set, and the findings about all its videos."""
 
-
-class Findings(list[Finding]):
-    """All findings of a data set, in the order in which they were met."""
-
-    def add(self, defect: Defect, name: str, where: str, detail: str) -> None:
-        """Add a finding (:class:`Finding`)."""
-        self.append(Finding(defect, name, where, detail))
-
-    def unusable(self) -> set[str]:
-        """Names of the videos that cannot be used. A second row of a video is refused, the video is not."""
-        return {finding.name for finding in refused(self) if finding.defect is not Defect.TWICE}
-
-
-def by_kind(findings: Iterable[Finding]) -> dict[Defect, int]:
-    """How many there are of each kind, in the order of :class:`Defect`."""
-    count = Counter(finding.defect for finding in findings)
-    return {defect: count[defect] for defect in Defect if count[defect]}
+    records: list[VideoRecord]
+    findings: list[Finding]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from echo_e3net.clinic.user_videos import read_cropped
 from echo_e3net.data.frames import read_frames
-from echo_e3net.data.tracings import canonical_landmarks
+from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.errors import InputError
 from echo_e3net.reporting import BorderPicture, draw_border_sheet, draw_scores
 from echo_e3net.tables import read_rows
@@ -175,5 +175,5 @@ def read_borders(path: Path, names: Collection[str]) -> dict[tuple[str, str], di
             segments.setdefault((line["FileName"], line["Phase"], line["Border"]), []).append(segment)
     borders: dict[tuple[str, str], dict[str, Tensor]] = {}
     for (name, phase, border), rows in segments.items():
-        borders.setdefault((name, phase), {})[border] = canonical_landmarks(torch.tensor(rows))
+        borders.setdefault((name, phase), {})[border] = canonical_contours(torch.tensor([rows]))[0]
     return borders

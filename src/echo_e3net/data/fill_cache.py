@@ -41,7 +41,8 @@ def cache(
     """
     if jobs is not None and jobs < 1:
         raise InputError(f"jobs is {jobs}: give at least 1.")
-    records, store = (format or EchoNetDynamic()).read(root).records, FrameCache(folder or root / FOLDER)
+    dataset, store = (format or EchoNetDynamic()).read(root), FrameCache(folder or root / FOLDER)
+    records = [record for record in dataset.records if record.path.is_file()]
     console = Console()
     missing = [record for record in records if (store.find if verify else store.lookup)(record.path) is None]
     there = f"{store.folder}: {len(records) - len(missing)} of {len(records)} videos are there"

@@ -1,9 +1,9 @@
-"""Frames and masks of NIfTI files, CAMUS' format. The only file that knows nibabel, which comes with the extra ``camus``.
+"""Read frames and masks of NIfTI files (CAMUS). The only module that uses nibabel, an extra dependency (``camus``).
 
-Arrays in the file are (x, y) or (x, y, frame), with a pixel size in the header, in mm. Here they are (frame, row, column), and **pixels are made square**:
-CAMUS' are up to twice as wide as high, and a network that learned hearts from square pixels would see them pressed flat. Where the two edges of a pixel
-differ by more than 1 %, the finer axis is shrunk to the coarser one by averaging areas; nothing is enlarged. Landmarks and sizes of records are those of
-the square pixels.
+Arrays in a file are (x, y) or (x, y, frame), with the size of a pixel in mm in the header. They are read as
+(frame, row, column) with **square pixels**. Pixels of CAMUS are up to twice as wide as high, so a network that was
+trained on square pixels would see the hearts compressed. If the two edges of a pixel differ by more than 1 %, the finer
+axis is reduced to the coarser one by averaging areas. Landmarks and sizes of records are in square pixels.
 """
 
 from __future__ import annotations
@@ -19,19 +19,21 @@ from jaxtyping import Float, Int, UInt8
 from echo_e3net.data.raster import resize_area
 from echo_e3net.errors import InputError
 
+DAMAGE = (OSError, EOFError, ValueError, zlib.error)
+"""Errors of nibabel and gzip for damaged files."""
 SQUARE = 0.01
-"""Share by which the edges of a pixel may differ for it to count as square."""
+"""Largest relative difference of the edges of a square pixel."""
 
 
 class Grid(NamedTuple):
-    """How the pixels of a file lie, and how those that are made of them.
+    """Pixels of a file, and of its frames as they are read.
 
     Attributes:
         frames: number of frames.
         stored: height and width in the file, pixels.
         stored_mm: height and width of a pixel in the file, mm.
-        height: of a frame as it is read, pixels.
-        width: of a frame as it is read, pixels.
+        height: height of a frame as it is read, pixels.
+        width: width of a frame as it is read, pixels.
     """
 
     frames: int
@@ -46,25 +48,21 @@ class Grid(NamedTuple):
         return self.stored_mm[0] * self.stored[0] / self.height, self.stored_mm[1] * self.stored[1] / self.width
 
     def to_read(self, points: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, "N 2"]:
-        """Points (x, y) from the file's pixels to those that are read; centres are whole numbers in both."""
+        """Convert points (x, y) from pixels of the file to pixels as they are read. Centres are integers in both."""
         scale = np.array([self.width / self.stored[1], self.height / self.stored[0]])
         return np.asarray((points + 0.5) * scale - 0.5)
 
 
 def count_frames(path: Path) -> int:
-    """Frames that the header lists.
-
-    Raises:
-        InputError: the file is absent or cannot be read.
-    """
+    """Return the number of frames by the header; raise as :func:`read_grid`."""
     return read_grid(path).frames
 
 
 def read_grid(path: Path) -> Grid:
-    """What the header says; the pixels are not read.
+    """Read the header only.
 
     Raises:
-        InputError: the file is absent, cannot be read, or is no picture or sequence with a pixel size.
+        InputError: the file cannot be read, or is not a picture or sequence with a pixel size.
     """
     return grid_of(path, load(path))
 
@@ -72,58 +70,51 @@ def read_grid(path: Path) -> Grid:
 def read_frames(
     path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
 ) -> UInt8[np.ndarray, "T H W"]:
-    """Grey frames with square pixels, as :func:`echo_e3net.data.frames.read_frames`.
+    """Read grey frames with square pixels, as :func:`echo_e3net.data.frames.read_frames`.
 
     Raises:
-        InputError: the file is absent or cannot be read, holds fewer frames than listed or asked for, or other than grey values from 0 to 255.
+        InputError: the file cannot be read, has too few frames, or has grey values outside 0 to 255.
     """
     image = load(path)
     grid = grid_of(path, image)
     if listed is not None and grid.frames < listed:
-        raise InputError(
-            f"{path}: it holds {grid.frames} frames, but {listed} are listed. Copy the file again, or correct the list."
-        )
+        raise InputError(f"{path}: the file has {grid.frames} frames, but {listed} are listed. Copy the file again.")
     wanted = np.arange(grid.frames) if index is None else index
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= grid.frames):
-        raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {grid.frames} frames.")
+        raise InputError(f"{path}: frame {wanted.max()} was requested, but the file has {grid.frames} frames.")
     frames = values(path, image, grid)[wanted]
     if frames.dtype != np.uint8:
         low, high = (frames.min(), frames.max()) if frames.size else (0, 0)
         if not 0 <= low <= high <= 255:
-            raise InputError(
-                f"{path}: grey values are from {low:g} to {high:g}. They must be from 0 to 255; scale them before."
-            )
+            raise InputError(f"{path}: grey values are {low:g} to {high:g}; expected 0 to 255. Rescale the file.")
         frames = np.round(frames).astype(np.uint8)
-    if (grid.height, grid.width) == grid.stored:
-        return np.ascontiguousarray(frames)
-    return (
-        np.stack([resize_area(frame, grid.height, grid.width) for frame in np.ascontiguousarray(frames)])
-        if len(frames)
-        else frames
-    )
+    frames = np.ascontiguousarray(frames)
+    if (grid.height, grid.width) == grid.stored or not len(frames):
+        return frames
+    return np.stack([resize_area(frame, grid.height, grid.width) for frame in frames])
 
 
 def read_labels(path: Path) -> tuple[Int[np.ndarray, "H W"], Grid]:
-    """A mask of whole numbers as it is stored, not made square, and how its pixels lie.
+    """Read a mask of whole numbers in its stored pixels, and these pixels.
 
     Raises:
-        InputError: the file is absent, cannot be read, or is no single picture of whole numbers.
+        InputError: the file cannot be read, or is not a single picture of whole numbers.
     """
     image = load(path)
     grid = grid_of(path, image)
     labels = values(path, image, grid)[0]
     if grid.frames != 1 or (labels != np.round(labels)).any():
         raise InputError(
-            f"{path}: a mask must be one picture of whole numbers; this one has {grid.frames} frames of {labels.dtype}."
+            f"{path}: the file has {grid.frames} frames of {labels.dtype}; expected one frame of whole numbers."
         )
     return labels.astype(np.int64), grid
 
 
 def library(path: Path) -> Any:  # noqa: ANN401
-    """Nibabel itself.
+    """Return nibabel.
 
     Raises:
-        InputError: it is not installed; the message names what is to be read.
+        InputError: nibabel is not installed; the message names the path that needs it.
     """
     try:
         import nibabel
@@ -132,73 +123,58 @@ def library(path: Path) -> Any:  # noqa: ANN401
     return nibabel
 
 
-def load(path: Path) -> Any:  # noqa: ANN401  (nibabel has no types)
-    """The file, opened; its pixels are read on demand.
+# nibabel has no types.
+def load(path: Path) -> Any:  # noqa: ANN401
+    """Open a file; pixels are read on demand.
 
     Raises:
-        InputError: nibabel is not installed, or the file is absent or no NIfTI file.
+        InputError: nibabel is not installed, or the file is missing or not a NIfTI file.
     """
     nibabel = library(path)
     if not path.is_file():
-        raise InputError(
-            f"{path}: {'a folder, not a NIfTI file. Name the files in it.' if path.is_dir() else 'no such NIfTI file.'}"
-        )
+        raise InputError(f"{path}: {'this is a folder' if path.is_dir() else 'no such file'}; expected a NIfTI file.")
+    header_errors = nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError
     try:
         return nibabel.load(path)
-    except (
-        nibabel.filebasedimages.ImageFileError,
-        nibabel.spatialimages.HeaderDataError,
-        OSError,
-        EOFError,
-        ValueError,
-        zlib.error,
-    ) as error:
-        raise InputError(
-            f"{path}: not a NIfTI file that can be read ({describe(error)}). Copy it again, or take it out of the list."
-        ) from error
+    except (*header_errors, *DAMAGE) as error:
+        raise InputError(f"{path}: not a readable NIfTI file ({describe(error)}). Copy or remove the file.") from error
 
 
 def grid_of(path: Path, image: Any) -> Grid:  # noqa: ANN401
-    """How the pixels of a loaded file lie.
+    """Return the pixels of a loaded file.
 
     Raises:
-        InputError: it is no picture or sequence, or says no pixel size.
+        InputError: it is not a picture or sequence, or has no pixel size.
     """
     shape, zooms = tuple(map(int, image.shape)), image.header.get_zooms()
     flat = shape[:2] + tuple(size for size in shape[2:] if size != 1)
     if not 2 <= len(flat) <= 3 or 0 in shape:
-        raise InputError(f"{path}: the array is {'×'.join(map(str, shape))}. It must be (x, y) or (x, y, frame).")
+        raise InputError(f"{path}: the array is {'×'.join(map(str, shape))}; expected (x, y) or (x, y, frame).")
     (width, height), (width_mm, height_mm) = shape[:2], map(float, zooms[:2])
     if not (0 < width_mm < np.inf and 0 < height_mm < np.inf):
-        raise InputError(
-            f"{path}: the header says pixels of {width_mm:g}×{height_mm:g} mm. They must be larger than 0."
-        )
-    edge = max(width_mm, height_mm)
-    if edge / min(width_mm, height_mm) <= 1 + SQUARE:
-        edge_w, edge_h = width_mm, height_mm
-    else:
-        edge_w = edge_h = edge
-    read = max(1, round(height * height_mm / edge_h)), max(1, round(width * width_mm / edge_w))
+        raise InputError(f"{path}: pixels are {width_mm:g}×{height_mm:g} mm by the header; expected more than 0.")
+    edge, read = max(width_mm, height_mm), (height, width)
+    if edge / min(width_mm, height_mm) > 1 + SQUARE:
+        read = max(1, round(height * height_mm / edge)), max(1, round(width * width_mm / edge))
     return Grid(flat[2] if len(flat) == 3 else 1, (height, width), (height_mm, width_mm), *read)
 
 
 def values(path: Path, image: Any, grid: Grid) -> np.ndarray:  # noqa: ANN401
-    """All values of a loaded file, (frame, row, column), in the file's own pixels.
+    """Return all values of a loaded file, (frame, row, column), in its stored pixels.
 
     Raises:
         InputError: the file is damaged.
     """
     try:
         if path.suffix.lower() == ".gz":
-            image = type(image).from_bytes(
-                gzip.decompress(path.read_bytes())
-            )  # compares the checksum, which nibabel never reaches
+            # gzip compares the checksum; nibabel stops reading before it.
+            image = type(image).from_bytes(gzip.decompress(path.read_bytes()))
         array = np.asanyarray(image.dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: the frames cannot be read ({describe(error)}). Copy the file again.") from error
     return np.asarray(array.reshape(grid.stored[1], grid.stored[0], grid.frames, order="F").transpose(2, 1, 0))
 
 
 def describe(error: Exception) -> str:
-    """What an error says, on one line."""
+    """Return the end of an error message in one line."""
     return " ".join(str(error).split())[-120:] or type(error).__name__

@@ -1,24 +1,25 @@
-r"""From the outline of a ventricle to canonical landmarks: where is the apex, where the mitral plane, and how wide is each disc?
+r"""From the outline of a ventricle to canonical landmarks.
 
-EchoNet-Pediatric draws a border as a polygon, CAMUS as a mask; both become the 42 landmarks of :mod:`echo_e3net.geometry`. Everything hangs on the
-middle of the mitral plane M:
+EchoNet-Pediatric draws a border as a polygon, CAMUS as a mask. Both become the 42 landmarks of
+:mod:`echo_e3net.geometry`, given the middle M of the mitral plane:
 
-* the apex is the point of the outline that is farthest from M, and the long axis runs from there to M;
-* disc i of N is cut across the axis at its mid-height, (i - 1/2) / N of the way, and reaches from the outline on one side to the outline on the other
-  (the outermost crossings where a line meets it more than twice). So the phantom places its chords.
+* The apex is the point of the outline that is farthest from M. The long axis runs from there to M.
+* Disc i of N is cut across the axis at (i - 1/2) / N of its length. It reaches from the outline on one side to the
+  outline on the other; the outermost crossings count. The phantom places its chords in the same way.
 
-M is the middle of the two ends of the mitral plane, which are, in this order:
+M is the middle of the two ends of the mitral plane. They are found in this order:
 
 1. where the left atrium touches the cavity, if a mask of it is given;
-2. the ends of the one side that is three times as long as any other: the gap that a border drawn from annulus over apex to annulus leaves;
-3. the two corners A and B of the outline that look most like an annulus. A corner is a place of the outline, brought to 256 even steps, where it turns
-   most within 5 % of its length. Of all pairs with a nearly straight outline between them, the best has sharp corners, a long axis for its width, and
-   the apex above its middle:
+2. the ends of the one side that is three times as long as any other: the gap of a border that is drawn from annulus
+   over apex to annulus;
+3. the two corners A and B that look most like an annulus. A corner is one of 256 evenly spaced points where the outline
+   turns most within 5 % of its length. Among all pairs with a nearly straight outline between them, the best pair has
+   sharp corners, a long axis for its width, and the apex above its middle:
 
 .. math:: turn_A + turn_B + \ln \frac{|MP|}{|AB|} - \left| \ln \frac{|PA|}{|PB|} \right|
 
-with P the point farthest from M. That holds for ventricles that are longer than wide, as all are that are not cut across. Nothing here depends on where
-the outline starts, which way round it goes, or how the heart lies in the picture.
+P is the point farthest from M. The third way needs ventricles that are longer than wide. The start and direction of the
+outline and the pose of the heart do not matter.
 """
 
 from __future__ import annotations
@@ -30,31 +31,31 @@ from echo_e3net.data.raster import blur, border_pixels
 from echo_e3net.geometry import DISCS
 
 NOTHING = 1e-6
-"""Area below which an outline encloses nothing, in square units: far below a pixel."""
+"""Smallest area of an outline, square units; far below one pixel."""
 STEPS = 256
-"""Even steps of an outline in which corners are looked for."""
+"""Number of evenly spaced points of an outline among which corners are searched."""
 CORNER_STEPS = 14
-"""Steps to either side of a corner over which its turn is measured: about 5 % of the outline."""
+"""Points to either side of a corner over which its turn is measured, about 5 % of the outline."""
 CORNERS = 8
-"""Sharpest places of an outline that may be an end of the mitral plane."""
+"""Number of sharpest corners that may be an end of the mitral plane."""
 LEAST_TURN, LEAST_SHARE, MOST_BOW = 0.6, 0.06, 0.2
-"""A corner turns by 0.6 rad or more; the mitral plane is 6 % or more of the outline; it bows by at most a fifth of its width."""
+"""Smallest turn of a corner (rad), smallest share of the mitral plane, its largest bow as a share of its width."""
 GAP = 3.0
-"""How much longer than any other side a side must be to be the gap of an open border."""
+"""Smallest ratio of the gap of an open border to any other side."""
 EDGE_SIGMA = 1.0
-"""Pixels over which the staircase of a mask's edge is smoothed."""
+"""Standard deviation of the blur that smooths the edge of a mask, pixels."""
 TOUCH = 0.05
-"""Share of the left atrium in a blurred mask above which the outline touches it: within about 1.6 pixels of a straight edge."""
+"""Value of the blurred mask of the atrium above which the outline touches it; about 1.6 pixels from a straight edge."""
 
 
 def polygon_landmarks(
     polygon: Float[np.ndarray, "M 2"], middle: Float[np.ndarray, " 2"] | None = None
 ) -> Float64[np.ndarray, "42 2"]:
-    """The landmarks of a closed outline, in the same unit, which must be as long in x as in y.
+    """Return the landmarks of a closed outline, in the unit of its points.
 
     Args:
-        polygon: points (x, y) around the border, from any start, either way round; the last may repeat the first.
-        middle: the middle of the mitral plane, if it is known.
+        polygon: points (x, y) around the border, from any start and in either direction; the last may repeat the first.
+        middle: the middle of the mitral plane, if known.
 
     Raises:
         ValueError: the outline encloses nothing, or has no mitral plane.
@@ -65,7 +66,8 @@ def polygon_landmarks(
     apex = outline[np.square(outline - middle).sum(1).argmax()]
     length = float(np.hypot(*(middle - apex)))
     axis = (middle - apex) / length
-    left = np.array([-axis[1], axis[0]])  # y is down: left of an axis that points down the picture is -x
+    # y points down, so the left of an axis that points down is -x.
+    left = np.array([-axis[1], axis[0]])
     heights = (np.arange(DISCS) + 0.5) / DISCS * length
     ends = crossings((outline - apex) @ axis, (outline - apex) @ left, heights)
     sides = [apex + heights[:, None] * axis + end[:, None] * left for end in ends]
@@ -75,12 +77,12 @@ def polygon_landmarks(
 def crossings(
     height: Float[np.ndarray, " M"], side: Float[np.ndarray, " M"], levels: Float[np.ndarray, " N"]
 ) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Leftmost and rightmost place at which a closed outline crosses each level.
+    """Return the leftmost and rightmost crossing of a closed outline with each level.
 
     Args:
-        height: of each point along the axis.
-        side: of each point, to the left of the axis.
-        levels: heights at which to cut.
+        height: position of each point along the axis.
+        side: distance of each point to the left of the axis.
+        levels: heights of the cuts.
 
     Raises:
         ValueError: a level does not meet the outline.
@@ -95,10 +97,10 @@ def crossings(
 
 
 def mitral_ends(polygon: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "2 2"]:
-    """The two ends of the mitral plane, by the outline alone.
+    """Return the two ends of the mitral plane, found from the outline only.
 
     Raises:
-        ValueError: the outline encloses nothing, or no pair of its corners may be an annulus.
+        ValueError: the outline encloses nothing, or no two of its corners can be the annulus.
     """
     outline = clean(polygon)
     sides = np.hypot(*(np.roll(outline, -1, 0) - outline).T)
@@ -110,53 +112,47 @@ def mitral_ends(polygon: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "2 2"]
     rated = [(rate_plane(even, turn, a, b), a, b) for a, b in annulus_candidates(turn)]
     best, a, b = max(rated, default=(-np.inf, 0, 0))
     if best == -np.inf:
-        raise ValueError("the outline has no two corners that may be the mitral annulus")
+        raise ValueError("the outline has no two corners that can be the mitral annulus")
     return np.asarray(even[[a, b]])
 
 
 def clean(polygon: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "N 2"]:
-    """The outline without repeated points, so that it runs clockwise as seen (x right, y down).
+    """Return the outline without repeated points, clockwise as seen (x right, y down).
 
     Raises:
         ValueError: it encloses nothing.
     """
     points = np.asarray(polygon, np.float64)
     points = points[(points != np.roll(points, 1, 0)).any(1)]
-    area = signed_area(points) if len(points) > 2 and np.isfinite(points).all() else 0.0
-    if abs(area) < NOTHING:
+    following = np.roll(points, -1, 0)
+    area = (points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0]).sum() / 2
+    if not np.abs(area) >= NOTHING:
         raise ValueError("the outline encloses nothing")
     return np.asarray(points if area > 0 else points[::-1])
 
 
-def signed_area(points: Float[np.ndarray, "M 2"]) -> float:
-    """Area inside a closed polygon (shoelace formula); positive where it runs clockwise as seen."""
-    following = np.roll(points, -1, 0)
-    return float((points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0]).sum() / 2)
-
-
 def even_steps(outline: Float64[np.ndarray, "M 2"]) -> Float64[np.ndarray, "256 2"]:
-    """The outline in even steps, from the point that is farthest from the mean: the same for any start."""
-    even = along(outline, 0.0)
-    first = outline[np.square(outline - even.mean(0)).sum(1).argmax()]
-    return along(np.roll(outline, -int((outline == first).all(1).argmax()), 0), 0.0)
+    """Return evenly spaced points, the first at the point that is farthest from the mean."""
+    first = int(np.square(outline - along(outline).mean(0)).sum(1).argmax())
+    return along(np.roll(outline, -first, 0))
 
 
-def along(outline: Float64[np.ndarray, "M 2"], start: float) -> Float64[np.ndarray, "256 2"]:
-    """Points in even steps along a closed outline, the first at a distance from its first point."""
+def along(outline: Float64[np.ndarray, "M 2"]) -> Float64[np.ndarray, "256 2"]:
+    """Return evenly spaced points of a closed outline, from its first point."""
     closed = np.concatenate([outline, outline[:1]])
     distance = np.concatenate([[0.0], np.hypot(*np.diff(closed, axis=0).T).cumsum()])
-    places = (start + np.arange(STEPS) / STEPS * distance[-1]) % distance[-1]
+    places = np.arange(STEPS) / STEPS * distance[-1]
     return np.stack([np.interp(places, distance, closed[:, k]) for k in (0, 1)], 1)
 
 
 def turns(even: Float64[np.ndarray, "256 2"]) -> Float64[np.ndarray, " 256"]:
-    """How much the outline turns at each place, radians; positive where it is convex."""
+    """Return the turn of the outline at each point, radians; positive where it is convex."""
     before, after = even - np.roll(even, CORNER_STEPS, 0), np.roll(even, -CORNER_STEPS, 0) - even
     return np.asarray(np.arctan2(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0], (before * after).sum(1)))
 
 
 def annulus_candidates(turn: Float64[np.ndarray, " 256"]) -> list[tuple[int, int]]:
-    """Pairs of corners; the mitral plane would run from the first to the second."""
+    """Return pairs of corners between which the mitral plane may run, from the first to the second."""
     near = np.max([np.roll(turn, step) for step in range(-CORNER_STEPS // 2, CORNER_STEPS // 2 + 1)], axis=0)
     corners: Int[np.ndarray, " C"] = np.flatnonzero((turn == near) & (turn > LEAST_TURN))
     sharpest = corners[turn[corners].argsort()[::-1]][:CORNERS].tolist()
@@ -164,7 +160,7 @@ def annulus_candidates(turn: Float64[np.ndarray, " 256"]) -> list[tuple[int, int
 
 
 def rate_plane(even: Float64[np.ndarray, "256 2"], turn: Float64[np.ndarray, " 256"], a: int, b: int) -> float:
-    """How much the outline from corner a to corner b looks like a mitral plane; minus infinity where it cannot be one."""
+    """Return how much the outline from corner a to b looks like a mitral plane; minus infinity if it cannot be one."""
     from_a = np.roll(even, -a, 0)
     plane, rest = from_a[: (b - a) % STEPS + 1], from_a[(b - a) % STEPS :]
     first, last = plane[0], plane[-1]
@@ -179,10 +175,10 @@ def rate_plane(even: Float64[np.ndarray, "256 2"], turn: Float64[np.ndarray, " 2
 
 
 def mask_outline(mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "M 2"]:
-    """The outline of the largest connected part of a mask, between its pixels' centres and those outside, with its staircase smoothed.
+    """Return the smoothed outline of the largest connected part of a mask.
 
-    The mask is blurred; each outermost pixel moves along the gradient, by one step of Newton's method and at most a pixel, to where the blurred mask is
-    one half.
+    The mask is blurred. Each outermost pixel moves along the gradient to where the blurred mask is one half, by one
+    step of Newton's method and at most one pixel.
 
     Raises:
         ValueError: the mask is empty.
@@ -203,9 +199,9 @@ def mask_outline(mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "M 2"]:
 def touching_ends(
     outline: Float[np.ndarray, "M 2"], atrium: Bool[np.ndarray, "H W"]
 ) -> Float64[np.ndarray, "2 2"] | None:
-    """The ends of the mitral plane: of the places where the outline of the cavity touches the left atrium, the two that are farthest apart.
+    """Return the ends of the mitral plane; None if the outline of the cavity does not touch the left atrium.
 
-    None where fewer than two do.
+    They are the two points that are farthest apart, among the points of the outline that touch the atrium.
     """
     near = blur(atrium.astype(np.float32), EDGE_SIGMA, EDGE_SIGMA) > TOUCH
     columns, rows = np.clip(np.round(outline).astype(int), 0, [atrium.shape[1] - 1, atrium.shape[0] - 1]).T

@@ -1,76 +1,114 @@
-"""From the segments of one traced frame to canonical landmarks.
+"""From traced frames to labels.
 
-EchoNet-Dynamic traces a border as 21 segments (X1, Y1, X2, Y2): the long axis and the chords of 20 discs. Neither the order of the rows, nor which end
-of a segment comes first, can be relied on; the shape can:
+EchoNet-Dynamic traces a border as 21 segments (X1, Y1, X2, Y2): the long axis and the chords of 20 discs. The order of
+the rows and of the two ends of a segment is arbitrary, so landmarks are found by shape:
 
-* the long axis is the segment that is least parallel to the others, since the discs are cut across it;
-* the apex is the end of the axis where the discs are shorter;
-* discs count from the apex along the axis; the left end of a chord is on the viewer's left when the apex points up.
-
-So landmark k means the same place of the ventricle in every video.
+* The long axis is the segment that is least parallel to the others, because the discs are cut across it.
+* The apex is the end of the axis where the discs are shorter.
+* Discs count from the apex. The left end of a chord is on the viewer's left when the apex points up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from echo_e3net.geometry import DISCS
+from echo_e3net import geometry
+from echo_e3net.data.records import NO_LANDMARKS, NO_MASK, ListedVideo, TracedFrame
+from echo_e3net.types import BORDERS, PHASES
 
-SEGMENTS = 1 + DISCS
-QUARTER = DISCS // 4
-"""Discs at either end whose mean length tells apex from base; several, because the last disc may be a stub."""
+SEGMENTS = 1 + geometry.DISCS
+QUARTER = geometry.DISCS // 4
+"""Number of discs at either end that tell apex from base by their mean length. The last disc may be a stub."""
+SMALLEST_AREA = 1.0
+"""Smallest area that a border may enclose, square pixels."""
 
 
-def canonical_landmarks(segments: Float[Tensor, "M 4"]) -> Float[Tensor, "42 2"]:
-    """The landmarks of one traced frame: apex, middle of the mitral plane, left ends and right ends of the discs from the apex.
+def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42 2"]:
+    """Return the landmarks of traced frames, ordered as in :mod:`echo_e3net.geometry`.
 
     Args:
         segments: rows (X1, Y1, X2, Y2) in any order, pixels.
 
     Returns:
-        Points (x, y) in the same pixels, in the order of :mod:`echo_e3net.geometry`.
-
-    Raises:
-        ValueError: the segments are not 21, not finite, or the axis has no length.
+        Points (x, y); NaN where the long axis has no length.
     """
-    if segments.shape != (SEGMENTS, 4) or not segments.isfinite().all():
-        raise ValueError(f"{SEGMENTS} segments of finite numbers make a contour, not {tuple(segments.shape)}")
-    landmarks = canonical_contours(segments[None])[0]
-    if landmarks.isnan().any():
-        raise ValueError("the long axis of the contour has no length")
-    return landmarks
-
-
-def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42 2"]:
-    """The landmarks of many traced frames (:func:`canonical_landmarks`), all at once; NaN where the long axis has no length."""
     ends = segments.reshape(-1, SEGMENTS, 2, 2)
-    each, axis_row = torch.arange(len(ends)), find_long_axis(ends)
+    direction = torch.nn.functional.normalize(ends[:, :, 1] - ends[:, :, 0], dim=-1)
+    each, axis_row = torch.arange(len(ends)), (direction @ direction.mT).abs().sum(2).argmin(1)
     axis, along = ends[each, axis_row], ends[each, axis_row].diff(dim=1)[:, 0]
-    others = (
-        torch.arange(SEGMENTS)[None]
-        .expand(len(ends), -1)[torch.arange(SEGMENTS) != axis_row[:, None]]
-        .reshape(-1, DISCS)
-    )
-    chords = ends[each[:, None], others]
+    chords = ends[torch.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, geometry.DISCS, 2, 2)
     order = ((chords.mean(2) - axis[:, :1]) * along[:, None]).sum(-1).argsort(dim=1, stable=True)
     chords = chords[each[:, None], order]
     lengths = (chords[:, :, 1] - chords[:, :, 0]).norm(dim=-1)
     turned = (lengths[:, :QUARTER].sum(1) > lengths[:, -QUARTER:].sum(1))[:, None, None]
     axis, chords = torch.where(turned, axis.flip(1), axis), torch.where(turned[..., None], chords.flip(1), chords)
-    side = cross((axis[:, 1] - axis[:, 0])[:, None, None], chords - axis[:, None, :1])
+    (x, y), from_apex = (axis[:, 1] - axis[:, 0]).T[..., None, None], chords - axis[:, None, :1]
+    # y points down: larger on the viewer's left of an axis that points down.
+    side = x * from_apex[..., 1] - y * from_apex[..., 0]
     chords = torch.where((side[..., :1] < side[..., 1:])[..., None], chords.flip(2), chords)
     landmarks = torch.cat([axis, chords[:, :, 0], chords[:, :, 1]], dim=1)
     return torch.where((along.norm(dim=-1) > 0)[:, None, None], landmarks, torch.nan)
 
 
-def find_long_axis(ends: Float[Tensor, "B M 2 2"]) -> Int[Tensor, " B"]:
-    """The row of the segment that is least parallel to the others; the first of equals."""
-    direction = torch.nn.functional.normalize(ends[:, :, 1] - ends[:, :, 0], dim=-1)
-    return (direction @ direction.mT).abs().sum(2).argmin(1)
+def label_videos(videos: Sequence[ListedVideo]) -> list[ListedVideo]:
+    """Return the videos with the faults of their contours marked and ED and ES labelled."""
+    found = [frame for video in videos for frame in video.traced if frame.landmarks is not None]
+    checked = iter(check_frames(found))
+    return [
+        label_video(video, tuple(frame if frame.landmarks is None else next(checked) for frame in video.traced))
+        for video in videos
+    ]
 
 
-def cross(axis: Float[Tensor, "*A 2"], vectors: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
-    """Cross product with y down: positive on the viewer's left of an axis that points down the picture; any axes that broadcast."""
-    return axis[..., 0] * vectors[..., 1] - axis[..., 1] * vectors[..., 0]
+def check_frames(frames: Sequence[TracedFrame]) -> Iterator[TracedFrame]:
+    """Yield traced frames, which have landmarks, with their volumes and faults."""
+    contours = torch.stack([NO_LANDMARKS[0, 0], *(frame.landmarks for frame in frames if frame.landmarks is not None)])
+    borders = geometry.border_polygon(contours[1:])
+    areas, volumes = geometry.polygon_area(borders).tolist(), geometry.contour_volume(contours[1:]).tolist()
+    for frame, area, volume, crosses in zip(frames, areas, volumes, polygon_crosses(borders.numpy()), strict=True):
+        checked = frame._replace(volume=volume)
+        if not area >= SMALLEST_AREA:
+            yield checked._replace(fault="degenerate", detail=f"the border encloses {area:.2g} square pixels")
+        else:
+            yield checked._replace(fault="crossing", detail="the border crosses itself") if crosses else checked
+
+
+def label_video(video: ListedVideo, traced: tuple[TracedFrame, ...]) -> ListedVideo:
+    """Return a video with its traced frames, and with landmarks in its record.
+
+    ED is the frame with the larger endocardial volume. A video without exactly two usable endocardial contours counts
+    as not traced.
+    """
+    video = video._replace(traced=traced)
+    endo = sorted((frame for frame in traced if frame.border == BORDERS[0]), key=lambda frame: -frame.volume)
+    if len(endo) != len(PHASES) or any(frame.fault for frame in endo):
+        return video
+    usable = {(frame.frame, frame.border): frame.landmarks for frame in traced if not frame.fault}
+    found = [usable.get((frame.frame, border)) for frame in endo for border in BORDERS]
+    landmarks = torch.stack([NO_LANDMARKS[0, 0] if points is None else points for points in found])
+    record = video.record._replace(
+        traced=(endo[0].frame, endo[1].frame),
+        landmarks=landmarks.reshape(NO_LANDMARKS.shape),
+        landmark_mask=torch.tensor([points is not None for points in found]).reshape(NO_MASK.shape),
+    )
+    return video._replace(record=record)
+
+
+def polygon_crosses(polygons: Float[np.ndarray, "N M 2"], chunk: int = 256) -> Bool[np.ndarray, " N"]:
+    """Return whether two sides of a closed polygon cross. Sides that only touch do not cross."""
+    if len(polygons) > chunk:
+        parts = np.split(polygons, range(chunk, len(polygons), chunk))
+        return np.concatenate([polygon_crosses(part) for part in parts])
+    along_x, along_y = np.moveaxis(np.roll(polygons, -1, 1) - polygons, -1, 0)
+    x, y = np.moveaxis(polygons, -1, 0)
+    # The side of each line (second axis) on which each point (third axis) lies.
+    side = along_x[:, :, None] * (y[:, None] - y[:, :, None]) - along_y[:, :, None] * (x[:, None] - x[:, :, None])
+    left, right = side > 0, side < 0
+    # Two sides cross if each has its ends on different sides of the other.
+    parts = (left & np.roll(right, -1, 2)) | (right & np.roll(left, -1, 2))
+    return np.asarray((parts & parts.transpose(0, 2, 1)).any((1, 2)))

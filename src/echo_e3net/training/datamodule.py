@@ -16,7 +16,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from echo_e3net.checks.findings import Defect, Finding, by_kind, refused
+from echo_e3net.checks.findings import Defect, Finding, Reading
+from echo_e3net.checks.rules import by_kind, read_data, refused
 from echo_e3net.clinic.user_videos import OwnVideos
 from echo_e3net.data.cache import FrameCache
 from echo_e3net.data.dataset import (
@@ -31,7 +32,7 @@ from echo_e3net.data.dataset import (
 from echo_e3net.data.fill_cache import room
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import ReadFrames, read_frames
-from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord
+from echo_e3net.data.records import SPLITS, DataFormat, VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan, EvaluationPolicy, RandomClip, TrainingPolicy
 from echo_e3net.data.watch import Watch
 from echo_e3net.errors import InputError
@@ -166,7 +167,7 @@ class EchoDataModule(LightningDataModule):
                 raise InputError(
                     "no data: set --data.root to the folder of a data set (or, for predict, --data.videos to video files)."
                 )
-            records = self.usable(self.format.read(Path(self.root)))
+            records = self.usable(read_data(self.format, Path(self.root)))
             if self.cache is not None and self.cache.fill:
                 room([record for record in records if self.cache.lookup(record.path) is None], self.cache.folder)
             self.records = {split: [r for r in records if r.split == split] for split in SPLITS}

@@ -1,4 +1,4 @@
-"""Data sets as they lie on the disk, one file a format; each gives :class:`echo_e3net.data.records.Reading`."""
+"""Formats of data sets, one module per format. Each reads a folder into a :class:`echo_e3net.data.records.DataSet`."""
 
 from echo_e3net.data.formats.camus import Camus
 from echo_e3net.data.formats.echonet_dynamic import EchoNetDynamic

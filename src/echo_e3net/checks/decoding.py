@@ -1,0 +1,112 @@
+"""Rules over decoded frames: videos that are cut short, damaged, blank or still."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from echo_e3net.checks.findings import Defect, Finding
+from echo_e3net.data.frames import claimed_frames, read_frames
+from echo_e3net.data.parallel import each
+from echo_e3net.data.records import VideoRecord
+from echo_e3net.errors import InputError
+
+BLANK_SPREAD = 3
+"""Largest range of grey values of a video without a picture."""
+STILL_CHANGE = 0.05
+"""Mean change from frame to frame, grey values, below which nothing moves. JPEG noise of a moving video is larger."""
+
+
+class Probe(NamedTuple):
+    """Measurements of a decoded video.
+
+    Attributes:
+        error: why it does not decode; empty if it does.
+        frames: number of decoded frames.
+        claimed: number of frames by the header; 0 if it has none.
+        missing: bytes that the header claims and the file lacks.
+        size: height and width of the frames, pixels.
+        spread: largest minus smallest grey value of the whole video.
+        change: mean absolute change from frame to frame, grey values.
+    """
+
+    error: str = ""
+    frames: int = 0
+    claimed: int = 0
+    missing: int = 0
+    size: tuple[int, int] = (0, 0)
+    spread: int = 0
+    change: float = 0.0
+
+
+def decode(records: Sequence[VideoRecord], jobs: int) -> list[Finding]:
+    """Decode every frame of every video in ``jobs`` processes and return the findings."""
+    probes = dict(each(probe, [record.path for record in records], jobs, "decoding"))
+    sizes = Counter(found.size for found in probes.values() if not found.error)
+    usual = next((size for size, count in sizes.most_common(1) if 2 * count > sizes.total()), None)
+    return [
+        Finding(defect, record.name, str(record.path), detail)
+        for record in records
+        for defect, detail in probe_defects(record, probes[record.path], usual)
+    ]
+
+
+def probe(path: Path) -> Probe:
+    """Decode and measure a whole video."""
+    try:
+        frames = read_frames(path)
+    except InputError as error:
+        return Probe(str(error).removeprefix(f"{path}: "))
+    changes = [np.abs(a.astype(np.int16) - b).mean() for a, b in zip(frames[1:], frames[:-1], strict=True)]
+    return Probe(
+        frames=len(frames),
+        claimed=claimed_frames(path),
+        missing=missing_bytes(path),
+        size=(frames.shape[1], frames.shape[2]),
+        spread=int(frames.max()) - int(frames.min()),
+        change=float(np.mean(changes)) if changes else 0.0,
+    )
+
+
+def missing_bytes(path: Path) -> int:
+    """Return the number of bytes that a RIFF file's header claims and the file lacks; 0 for other files."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    claimed = 8 + int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
+    return max(0, claimed - path.stat().st_size)
+
+
+def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | None) -> Iterator[tuple[Defect, str]]:
+    """Yield the defects of a decoded video, each with its detail.
+
+    Args:
+        record: the video.
+        found: its measurements.
+        usual: size of most videos; None if there is no such size.
+    """
+    if found.error:
+        yield Defect.UNDECODABLE, found.error
+        return
+    listed, decoded = record.frames or found.frames, f"{found.frames} frames decode"
+    if found.frames < listed:
+        yield Defect.SHORT, f"{decoded}, but {listed} are listed. Copy the file again or correct NumberOfFrames."
+    elif found.frames > listed:
+        yield Defect.LONG, f"{decoded}, but {listed} are listed; the rest is not used. Correct NumberOfFrames."
+    if found.claimed not in (0, found.frames):
+        yield Defect.HEADER, f"{decoded}, but the header claims {found.claimed}. Other programs may fail."
+    elif found.missing:
+        cut = f"the file is {found.missing} bytes shorter than its header claims"
+        yield Defect.HEADER, f"{cut}, but all frames decode. Copy the file again."
+    size, listed_size, usual_size = ("×".join(map(str, s or ())) for s in (found.size, record.size, usual))
+    if record.size not in (None, found.size):
+        yield Defect.SIZE, f"frames are {size}, but {listed_size} is listed (height × width); tracings would not fit."
+    elif usual not in (None, found.size):
+        yield Defect.ODD_SIZE, f"frames are {size}, most others {usual_size}. They are cropped to a square and resized."
+    if found.spread <= BLANK_SPREAD:
+        yield Defect.BLANK, f"all grey values are within {found.spread} of each other. Copy the file again."
+    elif found.frames > 1 and found.change < STILL_CHANGE:
+        yield Defect.STILL, f"frames change by {found.change:.2f} grey values on average. A still picture has no EF."

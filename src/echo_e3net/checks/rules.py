@@ -1,0 +1,137 @@
+"""Rules that refuse videos or mask their labels. :mod:`echo_e3net.checks.advice` has the other rules."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from echo_e3net.checks.findings import Defect, Effect, Finding, Reading
+from echo_e3net.data.layout import EF_PERCENT, FRAMES, VIDEOS
+from echo_e3net.data.records import DataFormat, DataSet, ListedVideo, VideoRecord
+from echo_e3net.files import file_hash
+from echo_e3net.tables import number
+from echo_e3net.types import PHASES
+
+POSSIBLE = {"EF": EF_PERCENT, "NumberOfFrames": FRAMES, "NbFrame": FRAMES}
+"""Range of each column that a video needs, in the formats that have the column."""
+
+
+def read_data(format: DataFormat, root: Path) -> Reading:
+    """Read and inspect a data set."""
+    return inspect(format.read(root))
+
+
+def inspect(dataset: DataSet) -> Reading:
+    """Return the usable videos of a data set, and the findings that refuse videos or mask labels."""
+    findings = [*rejected_rows(dataset), *apply(VIDEO_RULES, dataset), *tracings(dataset), *copies(dataset)]
+    # The first row of a repeated video is used.
+    unusable = {finding.name for finding in refused(findings) if finding.defect is not Defect.TWICE}
+    if dataset.traced:
+        findings += [finding for finding in apply([untraced], dataset) if finding.name not in unusable]
+    return Reading([v.record for v in dataset.videos if v.record.name not in unusable], findings)
+
+
+VideoRule = Callable[[ListedVideo], Iterator[tuple[Defect, str]]]
+"""A rule that yields the defects of one video, each with its detail."""
+
+
+def apply(rules: Iterable[VideoRule], dataset: DataSet) -> list[Finding]:
+    """Return the findings of rules about single videos."""
+    return [
+        Finding(defect, video.record.name, video.where, detail)
+        for rule in rules
+        for video in dataset.videos
+        for defect, detail in rule(video)
+    ]
+
+
+def refused(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings that make a video unusable."""
+    return [finding for finding in findings if finding.defect.effect is Effect.REFUSED]
+
+
+def by_kind(findings: Iterable[Finding]) -> dict[Defect, int]:
+    """Return the number of findings of each kind, in the order of :class:`Defect`."""
+    count = Counter(finding.defect for finding in findings)
+    return {defect: count[defect] for defect in Defect if count[defect]}
+
+
+def rejected_rows(dataset: DataSet) -> Iterator[Finding]:
+    """Find repeated videos, file names outside the data set, and unusable rows of tracings."""
+    for row in dataset.repetitions:
+        defect, other = (Defect.TWO_SPLITS, " in another split") if row.leak else (Defect.TWICE, "")
+        yield Finding(defect, row.name, row.where, f"the video is already listed{other}, in {row.first}. Keep one row.")
+    defects = {"FileName": Defect.OUTSIDE} | dict.fromkeys(PHASES, Defect.VALUE)
+    for bad in dataset.bad_values:
+        defect = Defect.BEYOND if bad.beyond else defects.get(bad.column, Defect.TRACING_VALUE)
+        detail = f"{bad.column} is {bad.text!r}; expected {bad.expected}. Correct or remove the row."
+        yield Finding(defect, bad.name, bad.where, detail)
+
+
+def files(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find missing, unreadable and too short files, and links that lead out of the folder of videos."""
+    path = video.record.path
+    if missing := next((file for file in video.files if not file.is_file()), None):
+        yield Defect.ABSENT, f"{missing} does not exist. Add the file or remove the video."
+    elif path.is_symlink() and path.parent.name == VIDEOS and path.resolve().parent != path.parent.resolve():
+        yield Defect.OUTSIDE, f"{path} is a link to {path.resolve()}. Copy the file, or link the whole folder."
+    elif video.error:
+        yield Defect.UNDECODABLE, video.error
+    elif video.held is not None and video.held < (video.record.frames or 0):
+        frames = f"has {video.held} frames, but {video.record.frames} are listed"
+        yield Defect.SHORT, f"{path} {frames}. Copy the file again or correct the number."
+
+
+def values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find missing and impossible values that a video needs."""
+    for column, (low, high) in POSSIBLE.items():
+        text = video.values.get(column)
+        if text is not None and math.isnan(number(text, low, high)) and not (column == "EF" and video.unlabelled):
+            yield Defect.VALUE, f"{column} is {text!r}; expected {low:g} to {high:g}. Correct or remove the row."
+    if not (video.record.split or video.unlabelled):
+        yield (
+            Defect.SPLIT,
+            f"Split is {video.values.get('Split', '')!r}; expected {video.splits}. Correct or remove the row.",
+        )
+
+
+def untraced(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find labelled videos with more or fewer than two traced frames."""
+    frames = sorted(frame.frame for frame in video.traced if frame.border == "endo")
+    if video.record.split and len(frames) != len(PHASES):
+        defect = {0: Defect.UNTRACED, 1: Defect.ONE_TRACED}.get(len(frames), Defect.MANY_TRACED)
+        yield defect, f"traced frames are {frames}; expected two. EF is used; landmarks and timing are not."
+
+
+def tracings(dataset: DataSet) -> Iterator[Finding]:
+    """Find traced frames without a usable contour."""
+    for video in dataset.videos:
+        for frame in video.traced:
+            if frame.fault:
+                defect, detail = Defect[frame.fault.upper()], f"{frame.detail}. The tracing is not used."
+                yield Finding(defect, video.record.name, frame.where, detail)
+
+
+def copies(dataset: DataSet) -> Iterator[Finding]:
+    """Find videos whose files have equal content. Only files of equal size are read.
+
+    Across splits one copy stays, so that evaluation keeps its videos: test before val before train.
+    """
+    by_size, by_content = defaultdict[int, list[VideoRecord]](list), defaultdict[str, list[VideoRecord]](list)
+    for video in dataset.videos:
+        if video.record.path.is_file():
+            by_size[video.record.path.stat().st_size].append(video.record)
+    for record in (record for same in by_size.values() if len(same) > 1 for record in same):
+        by_content[file_hash(record.path)].append(record)
+    for same in by_content.values():
+        first, *others = sorted(same, key=lambda record: ("test", "val", "train", "").index(record.split))
+        for record in others:
+            defect = Defect.COPY if record.split == first.split else Defect.COPY_SPLITS
+            splits = f"splits: {record.split or 'none'} and {first.split or 'none'}"
+            detail = f"same content as {first.path.name} ({splits}). Remove one of the two."
+            yield Finding(defect, record.name, str(record.path), detail)
+
+
+VIDEO_RULES: tuple[VideoRule, ...] = (files, values)

@@ -1,0 +1,120 @@
+"""The tables that EchoNet-Dynamic and EchoNet-Pediatric share: one row per video, many rows per traced frame."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from echo_e3net.data.layout import EF_PERCENT, FILE_LIST, SUFFIX, VIDEOS
+from echo_e3net.data.records import BadValue, DataSet, ListedVideo, Repetition, TracedFrame, UnlistedRows, VideoRecord
+from echo_e3net.errors import InputError
+from echo_e3net.tables import FIRST_ROW, NumberRows, group_rows, number, read_numbers, read_rows
+
+Contours = Callable[[list[TracedFrame], list[np.ndarray]], Iterable[TracedFrame]]
+"""Function that finds the landmarks of traced frames, given the rows of each, (M, C)."""
+
+
+def stem(name: str) -> str:
+    """Return a video's name in a table without suffix."""
+    return name.strip().removesuffix(SUFFIX)
+
+
+def split_of(values: Mapping[str, str]) -> str:
+    """Return the split that a row names, in lower case."""
+    return values["Split"].strip().lower()
+
+
+def read_list(root: Path, columns: Sequence[str], splits: str) -> DataSet:
+    """Read FileList.csv into records with path and EF; ``splits`` is the expected text of a split, for messages."""
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder. Set --data.root to a data set; `echo-e3net data phantom` makes one.")
+    videos: dict[str, ListedVideo] = {}
+    repetitions, bad_names = [], []
+    for row, values in enumerate(read_rows(root / FILE_LIST, columns)):
+        name = stem(values["FileName"])
+        where = place(root / FILE_LIST, row, name)
+        if not name or name in (".", "..") or set(name) & {"/", "\\", "\0"}:
+            expected = f"a plain file name in {VIDEOS}/, without folders"
+            bad_names.append(BadValue(name, where, "FileName", values["FileName"], expected))
+        elif name in videos:
+            first = videos[name]
+            repetitions.append(Repetition(name, where, first.where, split_of(first.values) != split_of(values)))
+        else:
+            path, unlabelled = root / VIDEOS / f"{name}{SUFFIX}", not (split_of(values) or values["EF"].strip())
+            record = VideoRecord(name, path, ef=number(values["EF"], *EF_PERCENT) / 100)
+            videos[name] = ListedVideo(record, where, values, (path,), splits, unlabelled)
+    return DataSet(root, list(videos.values()), bad_names, repetitions, [])
+
+
+def add_tracings(
+    dataset: DataSet, border: str, path: Path, columns: Sequence[str], contours: Contours, untraced: Sequence[str] = ()
+) -> DataSet:
+    """Add the traced frames of a table to a data set.
+
+    Args:
+        dataset: the data set.
+        border: the traced border.
+        path: the table; further columns are ``FileName`` and ``Frame``.
+        columns: columns of coordinates.
+        contours: finds the landmarks.
+        untraced: values of ``Frame`` that mark a phase as not traced; their rows are skipped.
+    """
+    columns = (*columns, "Frame")
+    table = read_numbers(path, "FileName", columns, stem)
+    lengths = {video.record.name: float(video.record.frames or math.inf) for video in dataset.videos}
+    length = np.array([lengths.get(name, math.nan) for name in table.keys], float)
+    frame, listed = table.values[:, -1], ~np.isnan(length)
+    meant = np.array([text not in untraced for text in table.fields[:, -1]], bool)
+    usable = np.isfinite(table.values).all(1) & (frame == np.round(frame)) & (frame >= 0) & (frame < length) & meant
+    traced = traced_frames(path, table, np.flatnonzero(usable), border, contours)
+    bad = first_rows(table, listed & meant & ~usable).items()
+    unlisted, count = first_rows(table, ~listed).items(), Counter(table.keys[~listed])
+    return dataset._replace(
+        videos=[video._replace(traced=(*video.traced, *traced[video.record.name])) for video in dataset.videos],
+        bad_values=[*dataset.bad_values, *(bad_value(path, table, row, columns, length[row]) for _, row in bad)],
+        unlisted_rows=[*dataset.unlisted_rows, *(UnlistedRows(k, place(path, i, k), count[k]) for k, i in unlisted)],
+    )
+
+
+def place(path: Path, row: int, name: str) -> str:
+    """Return file, row and video of a row (from 0, below the header) for messages."""
+    return f"{path}, row {row + FIRST_ROW} ({name})"
+
+
+def first_rows(table: NumberRows, chosen: Bool[np.ndarray, " R"]) -> dict[str, int]:
+    """Return the first chosen row of each video."""
+    first: dict[str, int] = {}
+    for row in np.flatnonzero(chosen).tolist():
+        first.setdefault(table.keys[row], row)
+    return first
+
+
+def traced_frames(
+    path: Path, table: NumberRows, usable: Int[np.ndarray, " R"], border: str, contours: Contours
+) -> dict[str, list[TracedFrame]]:
+    """Return the traced frames of the usable rows by video."""
+    groups = [usable[rows] for rows in group_rows(table.keys[usable], table.values[usable, -1])]
+    names = [str(table.keys[rows[0]]) for rows in groups]
+    frames = [
+        TracedFrame(border, int(table.values[rows[0], -1]), place(path, int(rows[0]), name), None)
+        for rows, name in zip(groups, names, strict=True)
+    ]
+    traced: dict[str, list[TracedFrame]] = defaultdict(list)
+    for name, contour in zip(names, contours(frames, [table.values[rows, :-1] for rows in groups]), strict=True):
+        traced[name].append(contour)
+    return traced
+
+
+def bad_value(path: Path, table: NumberRows, row: int, columns: Sequence[str], frames: float) -> BadValue:
+    """Return the first unusable field of a row; ``frames`` is the number of frames of its video."""
+    name, finite = table.keys[row], np.isfinite(table.values[row])
+    column = -1 if finite.all() else int(finite.argmin())
+    expected = f"a whole number from 0 to {frames - 1:.0f}" if columns[column] == "Frame" else "a number"
+    beyond = bool(finite.all()) and float(table.values[row, -1]).is_integer()
+    text = str(table.fields[row, column])
+    return BadValue(name, place(path, row, name), columns[column], text, expected, beyond)
