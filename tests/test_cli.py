@@ -151,7 +151,12 @@ def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, t
 
 def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
-    clips = ("--data.clip.evaluation", "echo_e3net.data.sampling.EvenClips", "--data.clip.evaluation.clips", 3)
+    clips = (
+        "--data.clip.evaluation",
+        "echo_e3net.data.evaluation_policies.EvenClips",
+        "--data.clip.evaluation.clips",
+        3,
+    )
     assert command("test", *tiny, *clips)[0] == 0
     table = pd.read_csv(tmp_path / "runs/tiny/test_videos.csv")
     assert table["clips"].max() == 3

@@ -31,7 +31,7 @@ class EchoClip(NamedTuple):
         landmarks: (P, S, K, 2), clip pixels; 0 where unlabelled.
         landmark_mask: (P, S), True where that border of that phase is labelled and its frame lies in the clip.
         phase_position: (P,), place of the traced frames in the clip, in clip frames (fractional); NaN where outside or unlabelled.
-        framing: (3,), ``(scale, x0, y0)``, where the clip lies in the video (:class:`echo_e3net.data.transforms.Framing`).
+        framing: (3,), ``(scale, x0, y0)``, where the clip lies in the video (:class:`echo_e3net.geometry.Framing`).
         video_number: number of the video in its data set; joins the clips of one video.
         clip_number: number of the clip within its video; -1 for a filler that counts nowhere.
         name: stem of the video's file.

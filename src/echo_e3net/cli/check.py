@@ -19,7 +19,8 @@ from rich.table import Table
 
 from echo_e3net.checks.findings import Defect, Finding, Findings, by_kind
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.frames import claimed_frames, read_frames
+from echo_e3net.data.frames import read_frames
+from echo_e3net.data.probe import claimed_frames
 from echo_e3net.data.parallel import each
 from echo_e3net.data.records import DataFormat, Reading, VideoRecord
 from echo_e3net.errors import InputError

@@ -41,9 +41,8 @@ from echo_e3net.training.checkpoints import (
     last_checkpoint,
 )
 from echo_e3net.training.datamodule import EchoDataModule
-from echo_e3net.training.results import PredictionWriter, TestReport
+from echo_e3net.training.outputs import ResultWriter, RunRecord
 from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST
-from echo_e3net.training.run_record import ExclusionRecord, RunRecord
 from echo_e3net.training.system import E3System
 
 
@@ -151,7 +150,7 @@ class E3CLI(LightningCLI):
         plugins = self._get(self.config_init, "trainer.plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks += [ExclusionRecord(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
+        trainer.callbacks.append(ResultWriter(self._get(self.config, "overwrite")))  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

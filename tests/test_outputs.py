@@ -1,0 +1,19 @@
+"""What a run writes into its folder."""
+
+from importlib.metadata import PackageNotFoundError
+
+from echo_e3net import __version__
+from echo_e3net.training import outputs
+
+
+def test_the_environment_does_not_need_installed_metadata(monkeypatch):
+    """As when the package runs from source."""
+
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(outputs, "version", absent)
+    found = outputs.environment("fit", "32-true")
+    assert found["packages"]["echo-e3net"] == __version__
+    assert found["packages"]["torch"] is None
+    assert found["device"]
