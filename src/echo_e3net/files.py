@@ -1,8 +1,4 @@
-"""Write files whole or not at all: they are written under another name, then renamed.
-
-A file that cannot be written raises an :class:`~echo_e3net.errors.InputError` with path, reason and remedy. Commands
-that work for long before they write call :func:`require_place` first.
-"""
+"""Write files whole or not at all. A file that cannot be written is an InputError with path, reason and remedy."""
 
 from __future__ import annotations
 
@@ -16,19 +12,15 @@ from pathlib import Path
 
 from echo_e3net.errors import InputError
 
+# A full disk, or a full quota.
 FULL = {errno.ENOSPC, errno.EDQUOT}
-"""Error numbers of a full disk or quota."""
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix, which is renamed to ``path`` on success and deleted on failure.
 
-    Missing folders are made. Temporary names begin with a dot and hold the process number, so processes never share
-    one.
-
-    Raises:
-        InputError: the file cannot be written.
+    Missing folders are made. Temporary names begin with a dot and hold the process number.
     """
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with writing(path):
@@ -66,11 +58,7 @@ def file_hash(path: Path) -> str:
 
 
 def require_place(path: Path) -> None:
-    """Check that a file can be written, without leaving anything behind.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Check that a file can be written, without leaving anything behind."""
     with writing(path):
         if path.is_dir():
             raise IsADirectoryError
@@ -85,15 +73,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = (
-            "Free space and run again." if error.errno in FULL else "Choose another path, or check its permissions."
-        )
-        raise InputError(f"{path} cannot be written: {reason(path, error)}. {advice}") from error
-
-
-def reason(path: Path, error: OSError) -> str:
-    """Return why a file cannot be written."""
-    if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
-        files = [folder for folder in path.parents if folder.is_file()]
-        return f"{files[0]} is a file, not a folder" if files else "it is a folder" if path.is_dir() else str(error)
-    return error.strerror.lower() if error.strerror else str(error)
+        reason = error.strerror.lower() if error.strerror else str(error)
+        if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            files = [f"{folder} is a file, not a folder" for folder in path.parents if folder.is_file()]
+            reason = [*files, "it is a folder" if path.is_dir() else reason][0]
+        advice = "Free space and run again" if error.errno in FULL else "Choose another path, or check its permissions"
+        raise InputError(f"{path} cannot be written: {reason}. {advice}.") from error

@@ -134,3 +134,9 @@ class Framing(NamedTuple):
     def to_video(self, points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
         """Convert points from clip pixels to video pixels."""
         return (points + 0.5) / self.scale + points.new_tensor([self.x0, self.y0]) - 0.5
+
+
+def border_segments(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B M 4"]:
+    """Return the M = 1 + N segments (x1, y1, x2, y2) of a tracing: the long axis, then the discs from the apex."""
+    axis, left, right = (landmarks[..., part, :] for part in (slice(APEX, BASE + 1), LEFT, RIGHT))
+    return torch.cat([axis.flatten(-2)[..., None, :], torch.cat([left, right], -1)], -2)

@@ -210,6 +210,27 @@ def clip_figures(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
     return figures
 
 
+def video_figures(
+    clips: Sequence[Mapping[str, Any]], ef: float, traced: tuple[int, int] | None
+) -> dict[str, float | int | None]:
+    """Return the figures of a video from those of its clips: mean EF; frames and errors of the middle clip.
+
+    Args:
+        clips: results of :func:`clip_figures`, in order.
+        ef: labelled EF, fraction.
+        traced: the traced ED and ES frame.
+    """
+    middle, frames = clips[len(clips) // 2], traced or (None, None)
+    pairs = zip(middle["beat"], frames, strict=True)
+    off = [None if None in (found, frame) else abs(found - frame) for found, frame in pairs]
+    names = ("ed_frame", "es_frame", "ed_traced", "es_traced", *TIMING_ERRORS)
+    means = {name: sum(clip[name] for clip in clips) / len(clips) for name in ("ef_percent", "geometry_ef_percent")}
+    errors = {name: middle["errors"].get(name, math.nan) for name in BORDER_ERRORS}
+    numbers = {**means, "label_ef_percent": 100 * ef, **errors}
+    figures = {name: shorten(value) for name, value in numbers.items()}
+    return figures | dict(zip(names, (*middle["frames"], *frames, *off), strict=True))
+
+
 def ef_figures(values: Float[Tensor, "V 3"], training_mean: float) -> dict[str, Any]:
     """Return the EF scores of metrics.json from the rows of :class:`VideoTable`.
 

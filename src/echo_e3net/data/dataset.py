@@ -27,8 +27,8 @@ from echo_e3net.errors import InputError
 from echo_e3net.geometry import Framing
 from echo_e3net.types import BORDERS, PHASES, EchoClip
 
+# Size of the shared memory that holds the video that each worker reads.
 WORKERS = 256
-"""Workers of a loader whose videos are noted."""
 
 
 class ClipKey(NamedTuple):
@@ -39,14 +39,7 @@ class ClipKey(NamedTuple):
 
 
 class Clips(Dataset[EchoClip]):
-    """Clips of videos. Notes in shared memory which video each worker reads, to name it if the worker is killed.
-
-    Args:
-        records: the videos.
-        clip: frames and size of a clip, and the policies that choose starts.
-        read: reads frames.
-        seed: seed of training clips.
-    """
+    """Clips of videos. Notes in shared memory which video each worker reads, to name it if the worker is killed."""
 
     def __init__(
         self, records: Sequence[VideoRecord], clip: ClipSettings, read: ReadFrames = read_frames, seed: int = 0
@@ -99,16 +92,15 @@ class EvaluationClips(Clips):
         clip = self.load(*self.clips[max(number, 0)])
         if number >= 0:
             return clip
-        masked, unknown = torch.zeros_like(clip.landmark_mask), torch.full_like(clip.phase_position, torch.nan)
-        ef, clip_number = torch.full_like(clip.ef, torch.nan), torch.tensor(-1)
-        return clip._replace(ef=ef, landmark_mask=masked, phase_position=unknown, clip_number=clip_number)
+        ef, position = torch.full_like(clip.ef, torch.nan), torch.full_like(clip.phase_position, torch.nan)
+        blank = clip._replace(ef=ef, phase_position=position, clip_number=torch.tensor(-1))
+        return blank._replace(landmark_mask=torch.zeros_like(clip.landmark_mask))
 
 
 class EpochSampler(DistributedSampler[EchoClip]):
     """Yields the :class:`ClipKey` of every video once per epoch, shuffled by (seed, epoch) and split among devices.
 
-    A DistributedSampler also on one device: Lightning replaces other samplers, and does not tell those the epoch.
-    ``seen`` returns how many videos of the epoch to skip, for a run that resumes in the middle of an epoch.
+    Lightning would replace a sampler of another type. ``seen`` returns how many videos of the epoch to skip on resume.
     """
 
     def __init__(self, clips: TrainingClips, rank: int = 0, ranks: int = 1, seen: Callable[[], int] = int) -> None:
@@ -131,10 +123,7 @@ class EpochLoader(DataLoader[EchoClip]):
 
 
 class EvaluationSampler(DistributedSampler[EchoClip]):
-    """Yields every clip once, split among devices, and -1 (a filler) so that all devices take as many steps.
-
-    Lightning's own sampler repeats clips instead.
-    """
+    """Yields every clip once, split among devices; -1 (a filler) where Lightning's own sampler would repeat clips."""
 
     def __init__(self, clips: EvaluationClips, rank: int = 0, ranks: int = 1) -> None:
         super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=False)
@@ -150,20 +139,15 @@ def video_length(record: VideoRecord) -> int:
     return count_frames(record.path) if record.frames is None else record.frames
 
 
-def read_clip(record: VideoRecord, start: int, span: ClipSpan, size: int, read: ReadFrames = read_frames) -> EchoClip:
-    """Read, crop and label one clip; its numbers are 0.
-
-    Raises:
-        InputError: the file cannot be decoded, is shorter than listed, has another size than listed, or is black.
-    """
+def read_clip(record: VideoRecord, start: int, span: ClipSpan, size: int, read: ReadFrames) -> EchoClip:
+    """Read, crop and label one clip; an unusable video is an InputError."""
     length = video_length(record)
     frame_index = span.indices(start, length)
     exists = frame_index >= 0
     frames = read(record.path, frame_index[exists], record.frames)
     height, width = frames.shape[1:]
     if record.size is not None and record.size != (height, width):
-        listed = f"{record.size[0]}×{record.size[1]} (height × width)"
-        wrong = f"frames are {height}×{width}, the table lists {listed}"
+        wrong = f"frames are {height}×{width}, the table lists {'×'.join(map(str, record.size))} (height × width)"
         raise InputError(f"{record.path}: {wrong}. Correct the table, or copy the file again.")
     if not frames.any():
         raise InputError(f"{record.path}: the frames are black. Copy the file again, or remove it from the table.")

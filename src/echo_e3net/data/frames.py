@@ -1,7 +1,4 @@
-"""Read grey frames of videos. Only this module imports decord; :mod:`echo_e3net.data.nifti` reads NIfTI files.
-
-A reader is opened for each read, because decord's readers can neither be pickled nor shared between processes.
-"""
+"""Read grey frames of videos. Only this module imports decord; :mod:`echo_e3net.data.nifti` reads NIfTI files."""
 
 from __future__ import annotations
 
@@ -20,24 +17,18 @@ from echo_e3net.errors import InputError
 try:
     import decord
 except ImportError as error:  # pragma: no cover - depends on the machine
-    raise InputError(
-        f"decord cannot be imported ({error}). Install exactly one of `pip install decord` (64-bit Intel and AMD) "
-        "and `pip install decord2` (other machines); both are imported as decord."
-    ) from error
+    advice = "Install only one: decord (64-bit Intel and AMD) or decord2 (other machines); both are imported as decord"
+    raise InputError(f"decord cannot be imported ({error}). {advice}.") from error
 
+# A function with the arguments and the result of read_frames.
 ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
-"""A function with the arguments and the result of :func:`read_frames`."""
 NIFTI = (".nii", ".nii.gz")
+# Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md).
 SEEK_FRAMES = 20
-"""Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md)."""
 
 
 def count_frames(path: Path) -> int:
-    """Return the number of frames in the index of the file.
-
-    Raises:
-        InputError: the file is absent or cannot be decoded.
-    """
+    """Return the number of frames in the index of the file."""
     return nifti.count_frames(path) if is_nifti(path) else len(open_video(path))
 
 
@@ -59,10 +50,8 @@ def read_frames(
     reader = open_video(path)
     held = len(reader)
     if listed is not None and held < listed:
-        raise InputError(
-            f"{path}: {held} frames decode, but the table lists {listed}. The file is cut short: copy it again, or "
-            "correct NumberOfFrames."
-        )
+        wrong = f"{held} frames decode, but the table lists {listed}. The file is cut short"
+        raise InputError(f"{path}: {wrong}: copy it again, or correct NumberOfFrames.")
     wanted = np.arange(held) if index is None else index
     if len(wanted) and (wanted.min() < 0 or wanted.max() >= held):
         raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {held} frames.")
@@ -78,7 +67,7 @@ def is_nifti(path: Path) -> bool:
 
 
 def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:
-    """Return the frames to decode, ascending: those wanted, and gaps up to ``SEEK_FRAMES``, at which decord would seek."""
+    """Return the wanted frames and gaps up to ``SEEK_FRAMES``, ascending; decord seeks at every gap."""
     wanted = np.unique(index)
     gaps = np.flatnonzero(np.diff(wanted) > SEEK_FRAMES)
     runs = zip(wanted[np.r_[0, gaps + 1]], wanted[np.r_[gaps, -1]], strict=True) if len(wanted) else []
@@ -91,16 +80,13 @@ def luma(frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
     return ((77 * red + 150 * green + 29 * blue + 128) >> 8).astype(np.uint8)
 
 
-def open_video(path: Path) -> Any:  # noqa: ANN401  (decord has no types)
-    """Return decord's reader of a video with at least one frame.
-
-    Raises:
-        InputError: the file is absent or cannot be decoded.
-    """
+def open_video(path: Path) -> Any:  # noqa: ANN401
+    """Return decord's reader of a video that has frames; an absent or damaged file is an InputError."""
     if not path.is_file():
         found = "a folder, not a video file. Name the files in it." if path.is_dir() else "no such video file."
         raise InputError(f"{path}: {found}")
     with decoding(path):
+        # Opened for each read: readers can neither be pickled nor shared between processes.
         reader = decord.VideoReader(str(path), num_threads=1)
         if len(reader) == 0:
             raise ValueError("it holds no frame")
@@ -116,7 +102,6 @@ def decoding(path: Path) -> Iterator[None]:
         # torch reports a dead worker from a signal handler, which may run here.
         if isinstance(error, InputError) or "DataLoader worker" in str(error):
             raise
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-        raise InputError(
-            f"{path}: the video cannot be decoded ({lines[0][-120:]}). Copy it again, or remove it from the table."
-        ) from error
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][-120:]
+        advice = "Copy it again, or remove it from the table."
+        raise InputError(f"{path}: the video cannot be decoded ({line}). {advice}") from error

@@ -1,11 +1,7 @@
-"""Choose the frames of a video that make a clip.
+"""Choose the frames of a video that make a clip: ``frames`` frames, one every ``period``.
 
-A clip is ``frames`` frames, one every ``period``. It spans ``(frames - 1) * period + 1`` frames of the video:
-
-    video   0 1 2 3 4 5 6 7 8 9 …
-    start 1, frames 4, period 2:  · 1 · 3 · 5 · 7 · ·       span 7
-
-A video shorter than the span gives one clip from frame 0, padded at the end.
+A clip of 4 frames with period 2 from start 1 holds frames 1, 3, 5 and 7. Its length in the video is 7. A video shorter
+than that gives one clip from frame 0, padded at the end.
 """
 
 from __future__ import annotations
@@ -39,10 +35,7 @@ class ClipSpan(NamedTuple):
         return np.where(index < video_frames, index, -1)
 
     def position(self, frame: int, start: int, video_frames: int) -> float:
-        """Return the position of a video frame in the clip, in clip frames; NaN outside.
-
-        Up to half a period before the first and after the last clip frame counts as inside, at that clip frame.
-        """
+        """Return the position of a video frame in clip frames; NaN if more than half a period outside the clip."""
         last = (min(start + self.length, video_frames) - 1 - start) // self.period
         place = (frame - start) / self.period
         return min(max(place, 0.0), float(last)) if -0.5 <= place <= last + 0.5 else float("nan")
@@ -65,9 +58,7 @@ class EvaluationPolicy(ABC):
 
 
 class RandomClip(TrainingPolicy):
-    """Random start; the clip of a traced video holds both traced frames if it is long enough.
-
-    If the two frames are further apart than the clip, one of them is chosen at random and the other is masked.
+    """Random start; holds both traced frames, or one of them at random if they are further apart than the clip.
 
     Args:
         keep_traced: whether the clip must hold traced frames; false makes all starts equally likely.

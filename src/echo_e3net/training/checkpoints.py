@@ -1,13 +1,8 @@
-"""Save checkpoints, stop on a signal, and find checkpoints to resume from.
+"""Save checkpoints, stop on a signal, and find checkpoints to resume from (names: :mod:`.run_folder`).
 
-    <run>/checkpoints/epoch=007-rmse=6.12.ckpt   the best by validation (:class:`Checkpoints`)
-    <run>/checkpoints/last.ckpt                  the newest (:class:`LastCheckpoint`)
-    <run>/checkpoints/before_last.ckpt           the previous last.ckpt, in case that is damaged
-
-A run that is resumed from last.ckpt ends with the same weights as a run that was not interrupted: clips depend on
-(seed, epoch, number), randomness in the network on (seed, step, rank), and a checkpoint within an epoch holds the
-number of batches done. On SIGTERM and SIGUSR1, which SLURM sends before the time is up, training ends after the
-current step with a checkpoint and exit code :data:`STOPPED`; ``--auto_resume true`` continues.
+A resumed run ends with the same weights as an uninterrupted one: clips depend on (seed, epoch, number), the network on
+(seed, step, rank), and a checkpoint within an epoch holds the number of batches done. On SIGTERM and SIGUSR1, which
+SLURM sends before the time is up, training ends after the current step with a checkpoint and exit code 75.
 """
 
 from __future__ import annotations
@@ -34,21 +29,14 @@ from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, LAST, STOP_
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint under another name on the same disk, then renames it; keeps the previous last.ckpt.
-
-    Lightning writes to the system's temporary folder first, which may be on another disk or full.
-    """
+    """Writes checkpoints whole; Lightning's way through the temporary folder fails if that disk is full."""
 
     def save_checkpoint(
-        self,
-        checkpoint: dict[str, Any],
-        path: str | os.PathLike[str],
-        storage_options: Any = None,  # noqa: ANN401
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
     ) -> None:
-        """Write a checkpoint; an InputError leaves the previous one unchanged."""
-        path = Path(path)
+        """Write a checkpoint, and keep the previous last.ckpt; an error leaves it unchanged."""
         # Saved to memory first, because torch.save hides a full disk behind an error of its own.
-        content = io.BytesIO()
+        path, content = Path(path), io.BytesIO()
         torch.save(checkpoint, content)
         with whole(path) as aside:
             with aside.open("wb") as file:
@@ -79,9 +67,7 @@ class Checkpoints(ModelCheckpoint):
 
 
 class LastCheckpoint(Callback):
-    """Writes last.ckpt after every epoch and at chosen steps; stops training on SIGTERM and SIGUSR1.
-
-    ModelCheckpoint's ``save_last`` skips epochs that are not among the best (Lightning 2.6).
+    """Writes last.ckpt after every epoch, which ``save_last`` of Lightning 2.6 does not; stops training on a signal.
 
     Args:
         every_steps: write also after every so many optimiser steps.
@@ -95,13 +81,12 @@ class LastCheckpoint(Callback):
         self.signal: int | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Handle the signals in place of Lightning, which would end without a checkpoint, and restores them later."""
+        """Replace Lightning's handlers, which end without a checkpoint. Processes started here get the signal too."""
         self.saved_at = time.monotonic()
 
         def stop(number: int, frame: FrameType | None) -> None:
             first, self.signal = self.signal is None, number
             if first and trainer.strategy.launcher is not None:
-                # Also tell the processes that this one started.
                 trainer.strategy.launcher.kill(number)
 
         for number in STOP_SIGNALS:
@@ -112,15 +97,8 @@ class LastCheckpoint(Callback):
         seed, step = int(os.environ.get("PL_GLOBAL_SEED", 0)), trainer.current_epoch * 1_000_003 + batch_idx
         torch.manual_seed((seed * 1_000_000_007 + step * 10_007 + trainer.global_rank) % 2**63)
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,  # noqa: ANN401
-        batch: Any,  # noqa: ANN401
-        batch_idx: int,
-    ) -> None:
-        """Write a checkpoint if one is due, except after the last batch, which on_train_epoch_end handles."""
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
+        """Write a checkpoint if one is due; on_train_epoch_end does after the last batch."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch or not stepped:
             return
@@ -142,8 +120,7 @@ class LastCheckpoint(Callback):
             self.saved_at = time.monotonic()
         if stop:
             name = signal.Signals(self.signal).name if self.signal else "a signal to another process"
-            place = f"epoch {trainer.current_epoch} after step {trainer.global_step}"
-            rank_zero_info(f"Stopped by {name} in {place}. --ckpt_path last continues.")
+            rank_zero_info(f"Stopped by {name} after step {trainer.global_step}. --ckpt_path last continues.")
             raise SystemExit(STOPPED)
 
 
@@ -155,20 +132,15 @@ def best_checkpoint(folder: Path) -> Path | None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Return last.ckpt, or if it is damaged the one before it; None without either.
-
-    Raises:
-        InputError: all are damaged.
-    """
+    """Return last.ckpt, or if it is damaged the one before it; None without either. Damage to all is an InputError."""
     present = [path for path in (folder / LAST, folder / BEFORE_LAST) if path.is_file()]
     for path in present:
-        damage = damage_of(path)
-        if not damage:
+        if not (damage := damage_of(path)):
             return path
         rank_zero_warn(f"{path} is damaged ({damage}); trying the checkpoint before it.")
     if present:
         names = " and ".join(path.name for path in present)
-        raise InputError(f"{folder}: {names} are damaged. Resume from another checkpoint with --ckpt_path FILE.")
+        raise InputError(f"{folder}: damaged: {names}. Resume from another checkpoint with --ckpt_path FILE.")
     return None
 
 

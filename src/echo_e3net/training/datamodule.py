@@ -48,8 +48,8 @@ class EchoDataModule(LightningDataModule):
         statistics_videos: number of training videos, evenly chosen, on which the grey mean and SD are measured.
     """
 
+    # Videos that predict reads instead of the data set; set before the run.
     videos: VideoSource | None = None
-    """Videos that predict reads instead of ``root``; set before the run."""
 
     def __init__(
         self,
@@ -97,10 +97,8 @@ class EchoDataModule(LightningDataModule):
         self.excluded = refused(reading.findings)
         advice = f"`echo-e3net data check {root}` lists all findings."
         if self.excluded and not exclude:
-            more = f" {len(self.excluded) - 1} more findings exclude videos." if len(self.excluded) > 1 else ""
-            raise InputError(
-                f"{self.excluded[0]}{more} {advice} Continue without these videos: --data.on_defect exclude"
-            )
+            more = f" {len(self.excluded) - 1} more are like it." if len(self.excluded) > 1 else ""
+            raise InputError(f"{self.excluded[0]}{more} {advice} --data.on_defect exclude skips these videos.")
         if reading.findings:
             kinds = by_kind(reading.findings).items()
             counts = ", ".join(f"{count} × {defect.title} ({defect.effect.value})" for defect, count in kinds)
@@ -111,23 +109,17 @@ class EchoDataModule(LightningDataModule):
 
     def check_split(self, split: str, stage: str) -> None:
         """Check that a split holds videos, and for fit one that is as long as a clip; log if any is shorter."""
-        records, span = self.records[split], self.span
+        records, span, where = self.records[split], self.span, f"{self.root}, split {split.upper()}"
         lengths = [dataset.video_length(record) for record in records]
         short = sum(length < span.length for length in lengths)
         if not records:
-            raise InputError(
-                f"{self.root}: {self.format.listed_in} lists no video of split {split.upper()} for {stage}."
-            )
+            raise InputError(f"{where}: {self.format.listed_in} lists no video, but {stage} needs one.")
+        clip = f"a clip of {span.frames} frames every {span.period} spans {span.length} frames"
         if stage == "fit" and short == len(records):
-            raise InputError(
-                f"data.clip: {span.frames} frames every {span.period} span {span.length} frames, but the longest video "
-                f"of the {split} split has {max(lengths)}. Lower --data.clip.frames or --data.clip.period."
-            )
+            advice = "Lower --data.clip.frames or --data.clip.period."
+            raise InputError(f"{clip}, but the longest video of the {split} split has {max(lengths)}. {advice}")
         if short:
-            rank_zero_info(
-                f"{self.root}: {short} of {len(records)} videos of split {split.upper()} are shorter than a clip "
-                f"({span.length} frames); the rest of the clip is masked."
-            )
+            rank_zero_info(f"{where}: {clip}; {short} of {len(records)} videos are shorter. The padding is masked.")
 
     def train_dataloader(self) -> DataLoader[EchoClip]:
         """Return one clip per training video, shuffled by (seed, epoch)."""
@@ -169,13 +161,12 @@ class EchoDataModule(LightningDataModule):
 
     def reading(self) -> list[str]:
         """Return the files that workers read now, or read when they died."""
-        return list(dict.fromkeys(path for clips in self.loaded for path in clips.reading()))
+        return [path for clips in self.loaded for path in clips.reading()]
 
     def training_statistics(self) -> TrainingStatistics:
-        """Return grey mean and SD of the training split, its mean EF, and which borders it labels.
+        """Return grey mean and SD of 8 frames each of ``statistics_videos`` videos, mean EF, and labelled borders.
 
-        Grey values come from eight evenly spaced frames of up to ``statistics_videos`` evenly chosen videos. In a
-        distributed run, every process measures the same.
+        In a distributed run every process measures the same.
         """
         records, grey, counts = self.records["train"], np.arange(256), np.zeros(256)
         step = max(1, len(records) / self.statistics_videos)

@@ -1,17 +1,17 @@
-"""Check the videos that a user names for predict, before they are read."""
+"""Check the videos that a user names for predict."""
 
 from __future__ import annotations
 
 from lightning.pytorch.utilities import rank_zero_info
 
 from echo_e3net.checks.findings import Defect, Finding
-from echo_e3net.data.settings import VideoSource
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import ClipSpan
+from echo_e3net.data.settings import VideoSource
 from echo_e3net.errors import InputError
 
+# Frames per second of most videos of EchoNet-Dynamic.
 USUAL_RATES = (35.0, 70.0)
-"""Frames per second of most videos of EchoNet-Dynamic."""
 
 
 def usable_videos(videos: VideoSource, span: ClipSpan, exclude: bool) -> tuple[list[VideoRecord], list[Finding]]:

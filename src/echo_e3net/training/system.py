@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
@@ -21,9 +21,7 @@ from echo_e3net.types import E3Output, EchoClip
 
 
 class WarmupCosine(LambdaLR):
-    """Linear warm-up, then half a cosine down to a fraction of the optimizer's rate.
-
-    A run that is resumed with more epochs continues along its longer curve, because checkpoints only hold the step.
+    """Linear warm-up, then half a cosine. A run that is resumed with more epochs continues on the longer curve.
 
     Args:
         optimizer: optimizer whose rate is scheduled.
@@ -51,8 +49,7 @@ class E3System(LightningModule):
         network: the network.
         loss: the combined loss.
         optimizer: makes the optimizer from the parameters of the network.
-        scheduler: makes the schedule from the optimizer and the number of optimiser steps; stepped after each optimiser
-            step. Null keeps the rate constant.
+        scheduler: makes the schedule from the optimizer and the number of optimiser steps; null: a constant rate.
     """
 
     measured: Tensor
@@ -68,11 +65,9 @@ class E3System(LightningModule):
         self.network, self.loss = network, loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         if network.detector is None and (needing := sorted(set(loss.terms) - {"ef"})):
-            raise InputError(
-                f"model.loss: the terms {', '.join(needing)} require a border detector, but model.network.detector is "
-                "null. Set these terms to null."
-            )
-        self.scores = nn.ModuleDict({"val": SplitScores(), "test": SplitScores()})
+            why = "require a border detector, but model.network.detector is null"
+            raise InputError(f"model.loss: the terms {', '.join(needing)} {why}. Set these terms to null.")
+        self.scores = SplitScores()
         self.register_buffer("measured", torch.tensor(False))
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
@@ -90,10 +85,8 @@ class E3System(LightningModule):
         found = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
         self.network.adopt(found)
         self.measured.fill_(True)
-        rank_zero_info(
-            f"training split: grey value {found.grey_mean:.1f} ± {found.grey_sd:.1f}, mean EF {100 * found.ef_mean:.1f}"
-            f" %; network: {sum(p.numel() for p in self.network.parameters()):,} parameters"
-        )
+        grey = f"grey values {found.grey_mean:.1f} ± {found.grey_sd:.1f}, mean EF {100 * found.ef_mean:.1f} %"
+        rank_zero_info(f"training split: {grey}; {sum(p.numel() for p in self.network.parameters()):,} parameters")
         if not all(found.borders) and self.network.detector is not None and self.network.detector.borders > 1:
             rank_zero_info("The training split has no traced epicardium: it is neither learned nor written to results.")
 
@@ -103,65 +96,48 @@ class E3System(LightningModule):
         missing, extra = own.keys() - theirs.keys(), theirs.keys() - own.keys()
         other = [k for k in own.keys() & theirs.keys() if own[k].shape != theirs[k].shape]
         if missing or extra or other:
-            raise InputError(
-                f"the checkpoint is of another network: {len(missing)} weights are missing, {len(extra)} are unknown, "
-                f"{len(other)} have another shape (first: {min(other or missing or extra)}). Use the configuration of "
-                "its run: --config runs/<name>/resolved_config.yaml."
-            )
+            counts = f"weights missing {len(missing)}, unknown {len(extra)}, of another shape {len(other)}"
+            advice = "Use the configuration of its run: --config runs/<name>/resolved_config.yaml."
+            first = min(other or missing or extra)
+            raise InputError(f"the checkpoint is of another network ({counts}; first: {first}). {advice}")
 
     def step(self, clip: EchoClip, stage: str) -> tuple[E3Output, Tensor]:
         """Return the output and the loss of a batch, and log the loss of the global batch.
 
-        Sums and numbers of labelled items are averaged over the devices in one collective. Each device divides its own
-        sums by the average number, so the average of all gradients is the gradient of the global mean.
+        One collective averages sums and numbers of labelled items over the devices. Each device divides its own sums by
+        the average number, so the average of all gradients is the gradient of the global mean.
         """
         output = self.network(clip.video, clip.frame_mask)
         sums = self.loss(output, clip)
         own = torch.stack([torch.stack(pair).detach() for pair in sums.values()])
-        shared = self.all_gather(own).reshape(-1, *own.shape).mean(0).unbind()
-        world = {name: TermSum(*pair) for name, pair in zip(sums, shared, strict=True)}
+        averages = self.all_gather(own).reshape(-1, *own.shape).mean(0)
+        world = {name: TermSum(*pair.unbind()) for name, pair in zip(sums, averages, strict=True)}
         logged = {f"{stage}/loss/{name}": value for name, value in self.loss.average(world).items()}
         self.log_dict(logged, batch_size=len(clip.ef))
-        return output, self.loss.average({name: sums[name]._replace(count=world[name].count) for name in sums})["total"]
+        return output, self.loss.average({name: TermSum(sums[name].total, world[name].count) for name in sums})["total"]
 
     def training_step(self, clip: EchoClip, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
         return self.step(clip, "train")[1]
 
-    def validation_step(self, clip: EchoClip, batch_index: int) -> None:
-        """Score a batch of the validation split."""
-        self.evaluate(clip, batch_index, "val")
+    def validation_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
+        """Score a batch of the validation or test split, and return the output of the network."""
+        if batch_index == 0:
+            self.scores.reset()
+        output, _ = self.step(clip, "test" if self.trainer.testing else "val")
+        self.scores.update(output, clip)
+        return output._asdict()
 
-    def test_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
-        """Score a batch of the test split; returns the output of the network."""
-        return self.evaluate(clip, batch_index, "test")._asdict()
+    test_step = validation_step
 
     def predict_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
         """Return the output of the network."""
         output: E3Output = self.network(clip.video, clip.frame_mask)
         return output._asdict()
 
-    def evaluate(self, clip: EchoClip, batch_index: int, stage: str) -> E3Output:
-        """Collect a batch for the scores, which begin anew with the first batch."""
-        if batch_index == 0:
-            self.split_scores(stage).reset()
-        output, _ = self.step(clip, stage)
-        self.split_scores(stage).update(output, clip)
-        return output
-
-    def split_scores(self, stage: str) -> SplitScores:
-        """Return the scores of val or test."""
-        return cast(SplitScores, self.scores[stage])
-
     def on_validation_epoch_end(self) -> None:
-        """Log the scores of the validation videos."""
-        self.log_scores("val")
-
-    def on_test_epoch_end(self) -> None:
-        """Log the scores of the test videos."""
-        self.log_scores("test")
-
-    def log_scores(self, stage: str) -> None:
         """Log the scores over the videos of all devices."""
-        scores = self.split_scores(stage).compute()
-        self.log_dict({f"{stage}/{name}": value for name, value in scores.items()}, prog_bar=True)
+        stage = "test" if self.trainer.testing else "val"
+        self.log_dict({f"{stage}/{name}": value for name, value in self.scores.compute().items()}, prog_bar=True)
+
+    on_test_epoch_end = on_validation_epoch_end
