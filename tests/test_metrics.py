@@ -29,7 +29,7 @@ def test_scores_agree_with_scikit_learn(clips):
 
 def fill(table, clips, rows):
     index, clip, values = (x[rows] for x in clips)
-    table.update(index, clip, values[:, 0], values[:, 1], values[:, 2])
+    table.update(index, clip, values)
 
 
 def test_batches_order_and_repeats_do_not_matter(clips):

@@ -105,18 +105,11 @@ class VideoTable(Metric):
         for name in ("index", "clip", "values"):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(
-        self,
-        index: Int[Tensor, " B"],
-        clip: Int[Tensor, " B"],
-        prediction: Float[Tensor, " B"],
-        target: Float[Tensor, " B"],
-        geometry: Float[Tensor, " B"],
-    ) -> None:
-        """Add a batch of clips, EF in percent."""
+    def update(self, index: Int[Tensor, " B"], clip: Int[Tensor, " B"], values: Float[Tensor, "B 3"]) -> None:
+        """Add the numbers and columns of a batch of clips."""
         self.index.append(index)
         self.clip.append(clip)
-        self.values.append(torch.stack([prediction, target, geometry], -1).float())
+        self.values.append(values)
 
     def compute(self) -> tuple[Int[Tensor, " V"], Float[Tensor, "V 3"]]:
         """Return the numbers of the videos in order, and their rows."""
@@ -139,8 +132,8 @@ class SplitScores(nn.Module):
     def update(self, output: E3Output, clip: EchoClip) -> None:
         """Add a batch of clips; fillers are skipped."""
         real = clip.clip_number >= 0
-        columns = (clip.video_number, clip.clip_number, 100 * output.ef, 100 * clip.ef, 100 * geometry_ef(output))
-        self.table.update(*(column[real] for column in columns))
+        values = 100 * torch.stack([output.ef, clip.ef, geometry_ef(output)], -1).float()
+        self.table.update(clip.video_number[real], clip.clip_number[real], values[real])
         if output.landmarks is not None:
             borders = output.landmarks.shape[2]
             distance = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1)

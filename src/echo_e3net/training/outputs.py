@@ -32,7 +32,6 @@ from echo_e3net.metrics import shorten
 from echo_e3net.tables import write_csv
 from echo_e3net.training import run_folder
 from echo_e3net.training.code_hash import code_hash
-from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.system import E3System
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 
@@ -114,10 +113,10 @@ class ResultWriter(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write tables and scores."""
-        system, data = cast(E3System, pl_module), cast(EchoDataModule, trainer.datamodule)  # type: ignore[attr-defined]
+        system, data = cast(E3System, pl_module), trainer.datamodule  # type: ignore[attr-defined]
         values, records = system.scores.table.compute()[1].cpu(), data.records["test"]
         rows = self.write_tables(system, records, (run_folder.TEST_VIDEOS, run_folder.TEST_TRACINGS), TEST_COLUMNS)
-        if not trainer.is_global_zero:
+        if not rows:
             return
         labels = [row for r in records for row in tracing_rows(r, r.landmarks, r.landmark_mask, r.traced)]
         write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
@@ -132,7 +131,7 @@ class ResultWriter(Callback):
         parts: list[list[Row]] = [self.clips] * system.trainer.world_size
         if len(parts) > 1:
             dist.all_gather_object(parts, self.clips)
-        if not system.trainer.is_global_zero:
+        if not system.trainer.is_global_zero or system.trainer.fast_dev_run:  # type: ignore[attr-defined]
             return []
         by_video: dict[int, list[Row]] = {}
         for clip in sorted((clip for part in parts for clip in part), key=lambda clip: (clip["video"], clip["clip"])):
