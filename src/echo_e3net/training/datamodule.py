@@ -109,17 +109,19 @@ class EchoDataModule(LightningDataModule):
 
     def check_split(self, split: str, stage: str) -> None:
         """Check that a split holds videos, and for fit one that is as long as a clip; log if any is shorter."""
-        records, span, where = self.records[split], self.span, f"{self.root}, split {split.upper()}"
+        records, span, name = self.records[split], self.span, "TEST" if split == "predict" else split.upper()
         lengths = [dataset.video_length(record) for record in records]
         short = sum(length < span.length for length in lengths)
         if not records:
-            raise InputError(f"{where}: {self.format.listed_in} lists no video, but {stage} needs one.")
+            raise InputError(
+                f"{self.root}: {self.format.listed_in} lists no video of split {name}, which {stage} needs."
+            )
         clip = f"a clip of {span.frames} frames every {span.period} spans {span.length} frames"
         if stage == "fit" and short == len(records):
             advice = "Lower --data.clip.frames or --data.clip.period."
             raise InputError(f"{clip}, but the longest video of the {split} split has {max(lengths)}. {advice}")
         if short:
-            rank_zero_info(f"{where}: {clip}; {short} of {len(records)} videos are shorter. The padding is masked.")
+            rank_zero_info(f"{clip}; {short} of {len(records)} videos of split {name} are shorter and are padded.")
 
     def train_dataloader(self) -> DataLoader[EchoClip]:
         """Return one clip per training video, shuffled by (seed, epoch)."""

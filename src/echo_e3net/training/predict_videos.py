@@ -24,7 +24,7 @@ def usable_videos(videos: VideoSource, span: ClipSpan, exclude: bool) -> tuple[l
     findings = [Finding(Defect.NO_CLIP, file.name, str(file), why) for file, why in videos.refused().items()]
     if findings and not (exclude and records):
         more = f" {len(findings) - 1} more cannot be used." if len(findings) > 1 else ""
-        advice = " Add --data.on_defect exclude to continue without." if records else ""
+        advice = " --data.on_defect exclude goes on without them." if records else ""
         raise InputError(f"{findings[0]}{more}{advice}")
     if not records:
         raise InputError("--videos names folders without files. Name videos, or folders that hold them.")
