@@ -42,7 +42,7 @@ def test_ef_by_hand():
     output, clip = example()
     # |0.4 - 0.5| and |0.9 - 0.6|, Huber beyond beta 0.05: error - beta / 2
     assert EFTerm(beta=0.05)(output, clip).total.item() == pytest.approx(0.075 + 0.275)
-    assert EFTerm(beta=0.05)(output, clip).count.item() == 2
+    assert EFTerm(beta=0.05)(output, clip).number.item() == 2
     assert EFTerm(beta=0.0)(output, clip).total.item() == pytest.approx(0.1 + 0.3)
     assert EFTerm(beta=1.0)(output, clip).total.item() == pytest.approx((0.1**2 + 0.3**2) / 2)
 

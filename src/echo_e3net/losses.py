@@ -34,7 +34,7 @@ class TermSum(NamedTuple):
     """Sum of a term over its labelled items, and their number."""
 
     total: Float[Tensor, ""]
-    count: Float[Tensor, ""]
+    number: Float[Tensor, ""]
 
 
 class EFTerm(nn.Module):
@@ -169,12 +169,12 @@ class E3Loss(nn.Module):
             raise InputError("model.loss has no term. Keep at least one of ef, landmarks, volume_ratio and timing.")
 
     def forward(self, output: E3Output, clip: EchoClip) -> dict[str, TermSum]:
-        """Return the sum and count of each term."""
+        """Return the sum of each term, and the number of its labelled items."""
         return {name: term(output, clip) for name, term in self.terms.items()}
 
     def average(self, sums: Mapping[str, TermSum]) -> dict[str, Float[Tensor, ""]]:
         """Return the mean of each term, unweighted, and their weighted sum under ``total``."""
-        means = {name: total / count.masked_fill(count == 0, 1) for name, (total, count) in sums.items()}
+        means = {name: total / number.masked_fill(number == 0, 1) for name, (total, number) in sums.items()}
         weighted = [float(term.weight) * means[name] for name, term in self.terms.items()]  # type: ignore[arg-type]
         return {"total": torch.stack(weighted).sum(), **means}
 

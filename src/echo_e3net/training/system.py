@@ -114,7 +114,8 @@ class E3System(LightningModule):
         world = {name: TermSum(*pair.unbind()) for name, pair in zip(sums, averages, strict=True)}
         logged = {f"{stage}/loss/{name}": value for name, value in self.loss.average(world).items()}
         self.log_dict(logged, batch_size=len(clip.ef))
-        return output, self.loss.average({name: TermSum(sums[name].total, world[name].count) for name in sums})["total"]
+        parts = self.loss.average({name: TermSum(sums[name].total, world[name].number) for name in sums})
+        return output, parts["total"]
 
     def training_step(self, clip: EchoClip, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
