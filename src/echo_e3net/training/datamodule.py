@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -150,9 +150,9 @@ class EchoDataModule(LightningDataModule):
     ) -> DataLoader[EchoClip]:
         self.loaded.append(clips)
         size, workers = self.loader.batch_size, self.loader.workers
-        start = {"persistent_workers": True, "multiprocessing_context": self.loader.start_method} if workers else {}
-        cuda = torch.cuda.is_available()
-        return kind(clips, batch_size=size, sampler=sampler, num_workers=workers, pin_memory=cuda, **start)
+        start: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": self.loader.start_method}
+        pin, start = torch.cuda.is_available(), start if workers else {}
+        return kind(clips, batch_size=size, sampler=sampler, num_workers=workers, pin_memory=pin, **start)
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

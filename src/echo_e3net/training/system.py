@@ -110,7 +110,7 @@ class E3System(LightningModule):
         output = self.network(clip.video, clip.frame_mask)
         sums = self.loss(output, clip)
         own = torch.stack([torch.stack(pair).detach() for pair in sums.values()])
-        averages = self.all_gather(own).reshape(-1, *own.shape).mean(0)
+        averages = self.trainer.strategy.all_gather(own).reshape(-1, *own.shape).mean(0)
         world = {name: TermSum(*pair.unbind()) for name, pair in zip(sums, averages, strict=True)}
         logged = {f"{stage}/loss/{name}": value for name, value in self.loss.average(world).items()}
         self.log_dict(logged, batch_size=len(clip.ef))
