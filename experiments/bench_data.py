@@ -31,6 +31,7 @@ from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan
+from echo_e3net.data.settings import ClipSettings
 from echo_e3net.phantom import phantom
 from echo_e3net.reporting import draw_curves, require_picture
 
@@ -80,7 +81,7 @@ def decoded(record: VideoRecord) -> np.ndarray:
 
 def item(read: Callable[..., np.ndarray], record: VideoRecord) -> object:
     """Framed and labelled: what a worker does for one clip."""
-    return EvaluationClips([record], SPAN, 112, CentredClip(), read)[0]
+    return EvaluationClips([record], ClipSettings(), read)[0]
 
 
 def memory_map(folder: Path, records: Sequence[VideoRecord]) -> Callable[[VideoRecord], np.ndarray]:
@@ -160,7 +161,7 @@ def waiting(root: Path, folder: Path, steps: int = 24) -> None:
                     break
                 waited += time.perf_counter() - before
                 with torch.autocast("cpu", torch.bfloat16):
-                    value = loss(network(clip.video, clip.frame_mask), clip)["total"]
+                    value = loss.average(loss(network(clip.video, clip.frame_mask), clip))["total"]
                 optimizer.zero_grad()
                 value.backward()
                 optimizer.step()

@@ -1,4 +1,4 @@
-"""Shared fixtures: one small phantom data set a session, and the command line with its output."""
+"""Shared fixtures: a small phantom data set per session, and the command line with its output."""
 
 import logging
 import signal
@@ -7,19 +7,20 @@ import sys
 import pytest
 import torch
 
-import echo_e3net.cli.training_cli  # noqa: F401  (before output is captured: Lightning keeps the stream that it finds at import)
+# Imported before output is captured, because Lightning keeps the stream that it finds at import.
+import echo_e3net.cli.training_cli  # noqa: F401
 from echo_e3net.cli.main import main
 from echo_e3net.phantom import phantom
 from tests.foreign import phantom_plans, write_camus, write_pediatric
 
-torch.set_num_threads(
-    1
-)  # networks here are tiny, and threads that wait for each other on a busy machine cost more than they bring
-
+# The networks here are tiny, so threads only slow them down.
+torch.set_num_threads(1)
 
 TINY = """
 seed_everything: 1
-trainer: {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
+trainer:
+  {max_epochs: 2, accelerator: cpu, devices: 1, enable_progress_bar: false, enable_model_summary: false,
+   log_every_n_steps: 1}
 data: {clip: {frames: 8, period: 2, size: 64}, loader: {batch_size: 4, workers: 0}}
 model:
   network:
@@ -46,13 +47,13 @@ model:
 
 @pytest.fixture(scope="session", autouse=True)
 def heed_interrupts():
-    """Let SIGINT raise KeyboardInterrupt also where the tests run in the background of a shell, which ignores it."""
+    """Let SIGINT raise KeyboardInterrupt also in background jobs of a shell, which ignore it."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
-    """Twelve short phantom videos in EchoNet-Dynamic's format, with videos in every split; read-only."""
+    """Return a data set of twelve short phantom videos in every split, EchoNet-Dynamic's format; read-only."""
     root = tmp_path_factory.mktemp("data") / "phantom"
     phantom(root, n=12, seed=1, jobs=1, max_frames=40, val_fraction=0.25, test_fraction=0.3)
     return root
@@ -60,7 +61,7 @@ def phantom_root(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def pediatric_root(tmp_path_factory, phantom_root):
-    """The same videos in EchoNet-Pediatric's form; read-only."""
+    """Return the same videos in EchoNet-Pediatric's format; read-only."""
     root = tmp_path_factory.mktemp("pediatric")
     write_pediatric(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
     return root
@@ -68,7 +69,7 @@ def pediatric_root(tmp_path_factory, phantom_root):
 
 @pytest.fixture(scope="session")
 def camus_root(tmp_path_factory, phantom_root):
-    """The traced systoles of the same videos in CAMUS' form, with pixels twice as wide as high; read-only."""
+    """Return the traced systoles of the same videos in CAMUS' format, pixels twice as wide as high; read-only."""
     root = tmp_path_factory.mktemp("camus")
     write_camus(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
     return root
@@ -76,9 +77,13 @@ def camus_root(tmp_path_factory, phantom_root):
 
 @pytest.fixture
 def command(capsys, monkeypatch, tmp_path):
-    """Run ``echo-e3net`` in an empty folder: returns exit code and standard error; standard output is in ``command.output``."""
+    """Return a function that runs ``echo-e3net`` in an empty folder and returns exit code and standard error.
+
+    Standard output is in ``command.output``.
+    """
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["echo-e3net"])  # Lightning warns where both args and a command line are given
+    # Lightning warns if both args and a command line are given.
+    monkeypatch.setattr(sys, "argv", ["echo-e3net"])
 
     def run(*args):
         try:

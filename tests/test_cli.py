@@ -151,7 +151,12 @@ def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, t
 
 def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
-    clips = ("--data.clip.evaluation", "echo_e3net.data.sampling.EvenClips", "--data.clip.evaluation.clips", 3)
+    clips = (
+        "--data.clip.evaluation",
+        "echo_e3net.data.evaluation_policies.EvenClips",
+        "--data.clip.evaluation.clips",
+        3,
+    )
     assert command("test", *tiny, *clips)[0] == 0
     table = pd.read_csv(tmp_path / "runs/tiny/test_videos.csv")
     assert table["clips"].max() == 3
@@ -188,7 +193,7 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
     [
         (("--data.root", "nowhere"), "nowhere: no such folder"),
         (("--data.clip.frames", 200), "spans 399 frames, but the longest video of the train split"),
-        (("--data.clip.frames", 4), "frames 4"),
+        (("--data.clip.frames", 4), "frames is 4"),
         (("--model.network.detector.layers", 0), "layers is 0"),
         (("--model.network.detector.level", 7), "detector.level is 7"),
         (("--model.network.detector.timing_level", 9), "detector.timing_level is 9"),
@@ -203,7 +208,7 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
         (("--ckpt_path", "last"), "last.ckpt is not there"),
         (
             ("--model.network.detector", "null"),
-            "the loss terms ['landmarks', 'timing', 'volume_ratio'] have nothing to judge",
+            "the terms landmarks, timing, volume_ratio require a border detector",
         ),
         (("--model.network.backbone.temporal_strides", "[1, 1]"), "temporal_strides is [1, 1]"),
         (("--model.loss.ef.wieght", 3), "wieght"),

@@ -129,9 +129,9 @@ def test_videos_that_do_not_decode(monkeypatch):
     def refuse(*_):
         raise InputError("cannot be decoded")
 
-    monkeypatch.setattr("echo_e3net.data.video.read_frames", refuse)
+    monkeypatch.setattr("echo_e3net.data.frames.read_frames", refuse)
     assert only(videos()) == ("videos", "bad", "cannot be decoded", only(videos()).remedy)
-    monkeypatch.setattr("echo_e3net.data.video.read_frames", lambda path: torch.zeros(10, 64, 128).numpy())
+    monkeypatch.setattr("echo_e3net.data.frames.read_frames", lambda path: torch.zeros(10, 64, 128).numpy())
     assert only(videos()).mark == "bad"
 
 

@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 
 import pytest
 
@@ -7,7 +8,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import require_place, whole, write_text
 
 
-def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path):
+def test_a_failed_write_leaves_only_the_previous_file(tmp_path):
     target = tmp_path / "new" / "table.csv"
     write_text(target, "first\n")
 
@@ -16,13 +17,13 @@ def test_a_failed_write_leaves_the_former_file_and_nothing_else(tmp_path):
             aside.write_text("half")
             raise OSError("disk full")
 
-    with pytest.raises(InputError, match=r"table.csv cannot be written: disk full"):
+    with pytest.raises(InputError, match=r"table.csv .*disk full"):
         fail()
     assert target.read_text() == "first\n"
     assert list(target.parent.iterdir()) == [target]
 
 
-def test_a_file_that_already_says_so_is_left_alone(tmp_path):
+def test_a_file_with_the_same_content_is_not_touched(tmp_path):
     target = tmp_path / "x.txt"
     write_text(target, "é\r\n")
     before = target.stat().st_mtime_ns
@@ -31,24 +32,22 @@ def test_a_file_that_already_says_so_is_left_alone(tmp_path):
     assert target.read_bytes() == "é\r\n".encode()
 
 
-def test_what_cannot_be_written_is_said_in_a_sentence(tmp_path):
+def test_errors_of_writing_name_path_and_reason(tmp_path):
     (tmp_path / "plain").write_text("")
-    with pytest.raises(
-        InputError, match=r"plain/new/x.txt cannot be written: .*/plain is a file, not a folder. Name another place"
-    ):
+    with pytest.raises(InputError, match=r"plain/new/x.txt .*/plain is a file"):
         write_text(tmp_path / "plain/new/x.txt", "x")
-    with pytest.raises(InputError, match=f"{tmp_path} cannot be written: it is a folder"):
+    with pytest.raises(InputError, match=f"{tmp_path} .*it is a folder"):
         write_text(tmp_path, "x")
 
     def fill():
         with whole(tmp_path / "x.txt"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with pytest.raises(InputError, match=r"x.txt cannot be written: no space left on device. Make room"):
+    with pytest.raises(InputError, match=r"x.txt .*no space left on device"):
         fill()
 
 
-def test_a_place_is_tried_before_the_work(tmp_path):
+def test_require_place_writes_nothing(tmp_path):
     (tmp_path / "plain").write_text("")
     require_place(tmp_path / "new" / "folder" / "x.txt")
     require_place(tmp_path / "plain")
@@ -60,5 +59,5 @@ def test_a_place_is_tried_before_the_work(tmp_path):
         tmp_path / ("n" * 300),
         tmp_path / ("n" * 300) / "x",
     ):
-        with pytest.raises(InputError, match="cannot be written"):
+        with pytest.raises(InputError, match=re.escape(str(place))):
             require_place(place)

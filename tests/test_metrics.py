@@ -4,7 +4,7 @@ import torch
 from scipy import stats
 from sklearn import metrics as reference
 
-from echo_e3net.metrics import VideoTable, average_clips, ef_scores, score_intervals
+from echo_e3net.metrics import SplitScores, VideoTable, average_clips, ef_scores, score_intervals
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_scores_agree_with_scikit_learn(clips):
 
 def fill(table, clips, rows):
     index, clip, values = (x[rows] for x in clips)
-    table.update(index, clip, values[:, 0], values[:, 1], values[:, 2])
+    table.update(index, clip, values)
 
 
 def test_batches_order_and_repeats_do_not_matter(clips):
@@ -58,6 +58,7 @@ def test_unlabelled_videos_and_single_videos():
     assert ef_scores(torch.tensor([50.0]), torch.tensor([torch.nan])).n == 0
 
 
+@pytest.mark.slow
 def test_intervals_agree_with_scipy(clips):
     _, values = average_clips(*clips)
     prediction, target = values[:, 0].numpy(), values[:, 1].numpy()
@@ -82,3 +83,7 @@ def test_intervals_depend_on_the_table_alone(clips):
     assert score_intervals(values[:, 0], values[:, 1]) == score_intervals(values[:-1, 0], values[:-1, 1])
     assert torch.equal(torch.get_rng_state(), before)
     assert score_intervals(values[:1, 0], values[:1, 1]) == {}
+
+
+def test_scores_are_not_part_of_checkpoints():
+    assert not SplitScores().state_dict()

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from echo_e3net.training.schedule import WarmupCosine
+from echo_e3net.training.system import WarmupCosine
 
 
 def rates(schedule, optimizer, steps):

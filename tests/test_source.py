@@ -1,4 +1,4 @@
-"""The hash of the code: it follows what trains and tests, and nothing else."""
+"""The hash of the code changes with what trains and tests, and with nothing else."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def test_a_renamed_file_is_other_code(copy):
 
 
 def test_training_needs_only_packages_that_count():
-    names = ["checkpoints", "datamodule", "results", "run_record", "system"]
+    names = ["checkpoints", "datamodule", "outputs", "predictions", "system"]
     imports = ", ".join(f"echo_e3net.training.{name}" for name in names)
     code = f"import json, sys, {imports}; print(json.dumps([n for n in sys.modules if n.startswith('echo_e3net.')]))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -1,8 +1,4 @@
-"""Files that appear whole or not at all: written aside, then renamed into place; and what names a file's content.
-
-What cannot be written is an :class:`~echo_e3net.errors.InputError` that names the path, why, and what to do. Whoever works long before it writes asks
-:func:`require_place` first.
-"""
+"""Write files whole or not at all. A file that cannot be written is an InputError with path, reason and remedy."""
 
 from __future__ import annotations
 
@@ -16,18 +12,15 @@ from pathlib import Path
 
 from echo_e3net.errors import InputError
 
+# A full disk, or a full quota.
 FULL = {errno.ENOSPC, errno.EDQUOT}
-"""What the system says where there is no room."""
 
 
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A place aside to write to, with the same suffix; on success it takes the name ``path``, on failure nothing is left.
+    """Yield a temporary path with the same suffix, which is renamed to ``path`` on success and deleted on failure.
 
-    The folder of ``path`` is made if it is not there. Names aside begin with a dot and hold the process number, so that two processes never share one.
-
-    Raises:
-        InputError: it cannot be written.
+    Missing folders are made. Temporary names begin with a dot and hold the process number.
     """
     aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
     with writing(path):
@@ -40,11 +33,7 @@ def whole(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file (UTF-8, line ends as they are) whole; a file that already says so is left alone.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Write a text file (UTF-8, line ends unchanged) whole; a file with the same content is not touched."""
     content = text.encode()
     if path.is_file() and path.read_bytes() == content:
         return
@@ -53,18 +42,14 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a text file whole that nobody but its owner may read.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Write a text file whole that only its owner may read."""
     with whole(path) as aside:
         aside.touch(mode=0o600)
         aside.write_text(text, encoding="utf-8", newline="")
 
 
 def file_hash(path: Path) -> str:
-    """A short name for a file's bytes (BLAKE2b, 128 bits, hexadecimal)."""
+    """Return a hash of the content of a file (BLAKE2b, 128 bits, hexadecimal)."""
     with path.open("rb") as file:
         digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
@@ -73,11 +58,7 @@ def file_hash(path: Path) -> str:
 
 
 def require_place(path: Path) -> None:
-    """Refuse a file that could not be written, before the work that it is to hold is done. Leaves nothing behind.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """Check that a file can be written, without leaving anything behind."""
     with writing(path):
         if path.is_dir():
             raise IsADirectoryError
@@ -88,19 +69,13 @@ def require_place(path: Path) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what the system says of ``path`` into a sentence."""
+    """Turn errors of the operating system about ``path`` into an InputError."""
     try:
         yield
     except OSError as error:
-        advice = (
-            "Make room, then run again." if error.errno in FULL else "Name another place, or check your rights there."
-        )
-        raise InputError(f"{path} cannot be written: {obstacle(path, error)}. {advice}") from error
-
-
-def obstacle(path: Path, error: OSError) -> str:
-    """What stands in the way of a file."""
-    if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
-        files = [folder for folder in path.parents if folder.is_file()]
-        return f"{files[0]} is a file, not a folder" if files else "it is a folder" if path.is_dir() else str(error)
-    return error.strerror.lower() if error.strerror else str(error)
+        reason = error.strerror.lower() if error.strerror else str(error)
+        if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            files = [f"{folder} is a file, not a folder" for folder in path.parents if folder.is_file()]
+            reason = [*files, "it is a folder" if path.is_dir() else reason][0]
+        advice = "Free space and run again" if error.errno in FULL else "Choose another path, or check its permissions"
+        raise InputError(f"{path} cannot be written: {reason}. {advice}.") from error

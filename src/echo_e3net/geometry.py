@@ -15,6 +15,7 @@ viewer when the apex points up. All functions are differentiable and accept any 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -114,3 +115,34 @@ def border_distance(points: Float[Tensor, "*B N 2"], landmarks: Float[Tensor, "*
 
 def _length(vector: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B"]:
     return (vector.square().sum(-1) + _TINY).sqrt()
+
+
+class Framing(NamedTuple):
+    """Centred square of a video, resized to a clip: scale (clip pixels per video pixel) and corner of the square.
+
+    Pixel centres are integers, so points move on pixel edges: ``clip + 0.5 = (video + 0.5 - corner) * scale``.
+    """
+
+    scale: float
+    x0: float
+    y0: float
+
+    @classmethod
+    def square(cls, height: int, width: int, size: int) -> Framing:
+        """Return the framing of a video of ``height`` × ``width`` pixels in a clip of ``size`` pixels."""
+        side = min(height, width)
+        return cls(size / side, float((width - side) // 2), float((height - side) // 2))
+
+    def to_clip(self, points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
+        """Convert points from video pixels to clip pixels."""
+        return (points + 0.5 - points.new_tensor([self.x0, self.y0])) * self.scale - 0.5
+
+    def to_video(self, points: Float[Tensor, "*B 2"]) -> Float[Tensor, "*B 2"]:
+        """Convert points from clip pixels to video pixels."""
+        return (points + 0.5) / self.scale + points.new_tensor([self.x0, self.y0]) - 0.5
+
+
+def border_segments(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B M 4"]:
+    """Return the M = 1 + N segments (x1, y1, x2, y2) of a tracing: the long axis, then the discs from the apex."""
+    axis, left, right = (landmarks[..., part, :] for part in (slice(APEX, BASE + 1), LEFT, RIGHT))
+    return torch.cat([axis.flatten(-2)[..., None, :], torch.cat([left, right], -1)], -2)

@@ -1,22 +1,35 @@
-"""Scores of EF over videos: the clips of one video are averaged before anything is scored.
+"""Scores of EF, borders and timing. The clips of a video are averaged before it is scored.
 
-MAE, RMSE and R² in EF points (percent), by torchmetrics' own formulas, and the same for predicting the training mean. The tables of all ranks are
-joined before anything is scored, and a clip counts once: clips are known by video and clip number.
+MAE, RMSE and R² are in EF points (percent) and follow torchmetrics. Each clip counts once: clips are identified by
+video number and clip number, so repeated clips do not change a score.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-from torchmetrics import Metric
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
+
+from echo_e3net import geometry
+from echo_e3net.losses import in_traced_beat
+from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
+
+BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "border_px", "axis_percent")]
+"""Columns of :func:`border_errors`."""
+TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
+"""Columns with the distance of the predicted from the traced ED and ES, in frames of the video."""
+LOW_EF_PERCENT = 40.0
 
 
 class EFScores(NamedTuple):
-    """Scores over ``n`` videos, in EF points; R² is NaN under two videos."""
+    """Scores over ``n`` videos, in EF points. R² is NaN for fewer than two videos."""
 
     mae: float
     rmse: float
@@ -25,7 +38,7 @@ class EFScores(NamedTuple):
 
 
 def ef_scores(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> EFScores:
-    """MAE, RMSE and R² of EF in percent over videos, one value a video; videos without a label (NaN) are left out."""
+    """Return MAE, RMSE and R² of EF in percent over videos; videos without a label (NaN) are skipped."""
     known = target.isfinite()
     prediction, target = prediction[known].double(), target[known].double()
     if not len(target):
@@ -65,7 +78,7 @@ def score_intervals(
 def average_clips(
     index: Int[Tensor, " C"], clip: Int[Tensor, " C"], values: Float[Tensor, "C F"]
 ) -> tuple[Int[Tensor, " V"], Float[Tensor, "V F"]]:
-    """Mean over the distinct clips of each video: the videos' numbers in order, and their rows."""
+    """Return the numbers of the videos in order, and for each video the mean over its distinct clips."""
     order = torch.argsort(index * (clip.max() + 1) + clip, stable=True)
     index, clip, values = index[order], clip[order], values[order]
     first = torch.ones_like(index, dtype=torch.bool)
@@ -76,9 +89,10 @@ def average_clips(
 
 
 class VideoTable(Metric):
-    """Collects clips and gives a table of videos.
+    """Collects clips and returns one row per video.
 
-    Columns: predicted EF, labelled EF, EF by Simpson's method from the predicted landmarks (NaN without landmarks), all in percent.
+    Columns: predicted EF, labelled EF, and EF by Simpson's method from the predicted landmarks (NaN without landmarks),
+    in percent.
     """
 
     full_state_update = False
@@ -88,24 +102,160 @@ class VideoTable(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("index", default=[], dist_reduce_fx="cat")
-        self.add_state("clip", default=[], dist_reduce_fx="cat")
-        self.add_state("values", default=[], dist_reduce_fx="cat")
+        for name in ("index", "clip", "values"):
+            self.add_state(name, default=[], dist_reduce_fx="cat")
 
-    def update(
-        self,
-        index: Int[Tensor, " B"],
-        clip: Int[Tensor, " B"],
-        prediction: Float[Tensor, " B"],
-        target: Float[Tensor, " B"],
-        geometry: Float[Tensor, " B"],
-    ) -> None:
-        """Add a batch of clips; EF in percent."""
+    def update(self, index: Int[Tensor, " B"], clip: Int[Tensor, " B"], values: Float[Tensor, "B 3"]) -> None:
+        """Add the numbers and columns of a batch of clips."""
         self.index.append(index)
         self.clip.append(clip)
-        self.values.append(torch.stack([prediction, target, geometry], -1).float())
+        self.values.append(values)
 
     def compute(self) -> tuple[Int[Tensor, " V"], Float[Tensor, "V 3"]]:
-        """The videos' numbers in order, and their predicted, labelled and geometry EF in percent, from all ranks."""
+        """Return the numbers of the videos in order, and their rows."""
         index, clip, values = (torch.cat(s) if isinstance(s, list) else s for s in (self.index, self.clip, self.values))
         return average_clips(index, clip, values)
+
+
+class SplitScores(nn.Module):
+    """Collects the clips of a split and scores its videos. Nothing is stored in checkpoints."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.landmark_px = VideoTable(), MeanMetric()
+
+    def reset(self) -> None:
+        """Remove all clips."""
+        self.table.reset()
+        self.landmark_px.reset()
+
+    def update(self, output: E3Output, clip: EchoClip) -> None:
+        """Add a batch of clips; fillers are skipped."""
+        real = clip.clip_number >= 0
+        values = 100 * torch.stack([output.ef, clip.ef, geometry_ef(output)], -1).float()
+        self.table.update(clip.video_number[real], clip.clip_number[real], values[real])
+        if output.landmarks is not None:
+            borders = output.landmarks.shape[2]
+            distance = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1)
+            self.landmark_px.update(distance.float(), clip.landmark_mask[:, :, :borders].float())
+
+    def compute(self) -> dict[str, float]:
+        """Return the scores that can be computed: mae, rmse, r2, geometry_mae, landmark_px."""
+        values = self.table.compute()[1]
+        scores: dict[str, float] = {**ef_scores(values[:, 0], values[:, 1])._asdict()}
+        scores["geometry_mae"] = ef_scores(values[:, 2], values[:, 1]).mae
+        if self.landmark_px.update_called:
+            scores["landmark_px"] = float(self.landmark_px.compute())
+        return {name: value for name, value in scores.items() if name != "n" and math.isfinite(value)}
+
+
+def geometry_ef(output: E3Output) -> Float[Tensor, " B"]:
+    """Return EF as a fraction by Simpson's method from the predicted endocardium; NaN without landmarks."""
+    if output.landmarks is None:
+        return torch.full_like(output.ef, torch.nan)
+    return geometry.ejection_fraction(output.landmarks[:, 0, 0], output.landmarks[:, 1, 0])
+
+
+def border_errors(
+    predicted: Float[Tensor, "P S K 2"], labelled: Float[Tensor, "P 2 K 2"], known: Bool[Tensor, "P 2"]
+) -> dict[str, float]:
+    """Return the error of each border, averaged over the labelled phases, by the names of ``BORDER_ERRORS``.
+
+    px: distance of each landmark from the labelled landmark of the same number, pixels of the video. border_px:
+    distance of each landmark except the middle of the mitral plane from the labelled border. axis_percent: px as a
+    share of the labelled long axis.
+    """
+    errors = {}
+    for s, border in enumerate(BORDERS[: predicted.shape[1]]):
+        found, truth = predicted[known[:, s], s], labelled[known[:, s], s]
+        if len(found):
+            distance = (found - truth).norm(dim=-1).mean(-1)
+            on_border = torch.arange(geometry.LANDMARKS) != geometry.BASE
+            errors[f"{border}_px"] = distance.mean().item()
+            errors[f"{border}_border_px"] = geometry.border_distance(found[:, on_border], truth).mean().item()
+            errors[f"{border}_axis_percent"] = (100 * distance / geometry.long_axis(truth)).mean().item()
+    return errors
+
+
+def clip_figures(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
+    """Return the results of each clip of a batch as plain numbers, in pixels and frame numbers of the video.
+
+    video and clip: numbers. ef_percent, geometry_ef_percent. frames: predicted ED and ES. beat: the same within the
+    traced beat. points: predicted landmarks, (P, S, K, 2). errors: :func:`border_errors`. Without a border detector the
+    last four are empty.
+    """
+    simpson, traced_beat = geometry_ef(output), in_traced_beat(clip)
+    figures = []
+    for i in range(len(clip.ef)):
+        found: dict[str, Any] = {"video": int(clip.video_number[i]), "clip": int(clip.clip_number[i])}
+        found |= {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": 100 * simpson[i].item()}
+        found |= {"frames": (None, None), "beat": (None, None), "points": None, "errors": {}}
+        if output.landmarks is not None and output.phase_logits is not None:
+            logits, frame_index = output.phase_logits[i], clip.frame_index[i]
+            found["frames"] = frame_index[logits.argmax(-1)].tolist()
+            if clip.phase_position[i].isfinite().all():
+                found["beat"] = frame_index[logits.masked_fill(~traced_beat[i], -torch.inf).argmax(-1)].tolist()
+            framing = geometry.Framing(*clip.framing[i].tolist())
+            found["points"] = framing.to_video(output.landmarks[i].float())
+            labelled = framing.to_video(clip.landmarks[i])
+            found["errors"] = border_errors(found["points"], labelled, clip.landmark_mask[i])
+        figures.append(found)
+    return figures
+
+
+def video_figures(
+    clips: Sequence[Mapping[str, Any]], ef: float, traced: tuple[int, int] | None
+) -> dict[str, float | int | None]:
+    """Return the figures of a video from those of its clips: mean EF; frames and errors of the middle clip.
+
+    Args:
+        clips: results of :func:`clip_figures`, in order.
+        ef: labelled EF, fraction.
+        traced: the traced ED and ES frame.
+    """
+    middle, frames = clips[len(clips) // 2], traced or (None, None)
+    pairs = zip(middle["beat"], frames, strict=True)
+    off = [None if None in (found, frame) else abs(found - frame) for found, frame in pairs]
+    names = ("ed_frame", "es_frame", "ed_traced", "es_traced", *TIMING_ERRORS)
+    means = {name: sum(clip[name] for clip in clips) / len(clips) for name in ("ef_percent", "geometry_ef_percent")}
+    errors = {name: middle["errors"].get(name, math.nan) for name in BORDER_ERRORS}
+    numbers = {**means, "label_ef_percent": 100 * ef, **errors}
+    figures = {name: shorten(value) for name, value in numbers.items()}
+    return figures | dict(zip(names, (*middle["frames"], *frames, *off), strict=True))
+
+
+def ef_figures(values: Float[Tensor, "V 3"], training_mean: float) -> dict[str, Any]:
+    """Return the EF scores of metrics.json from the rows of :class:`VideoTable`.
+
+    Prefixes: none for the network, ``training_mean_`` for a constant prediction, ``geometry_`` for Simpson's EF.
+    """
+    constant = torch.full_like(values[:, 1], training_mean)
+    named = {"": values[:, 0], "training_mean_": constant, "geometry_": values[:, 2]}
+    figures: dict[str, Any] = {"n": ef_scores(values[:, 0], values[:, 1]).n}
+    figures["training_mean_ef_percent"] = shorten(training_mean)
+    for prefix, prediction in named.items():
+        scores = ef_scores(prediction, values[:, 1])
+        figures |= {f"{prefix}ef_{name}": shorten(getattr(scores, name), 4) for name in ("mae", "rmse", "r2")}
+    intervals = score_intervals(values[:, 0], values[:, 1])
+    return figures | {f"ef_{name}_95": [shorten(low, 4), shorten(high, 4)] for name, (low, high) in intervals.items()}
+
+
+def row_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return figures over the rows of test_videos.csv: low EF, mean border errors and median timing errors."""
+    scored = [row for row in rows if row["label_ef_percent"] is not None and row["ef_percent"] is not None]
+    low = [row for row in scored if row["label_ef_percent"] <= LOW_EF_PERCENT]
+    error = torch.tensor([row["ef_percent"] - row["label_ef_percent"] for row in low])
+    figures: dict[str, Any] = {"low_ef_n": len(low)}
+    figures |= {"low_ef_mae": shorten(error.abs().mean().item(), 4), "low_ef_bias": shorten(error.mean().item(), 4)}
+    for names, middle in ((BORDER_ERRORS, torch.mean), (TIMING_ERRORS, partial(torch.quantile, q=0.5))):
+        for name in names:
+            known = torch.tensor([float(row[name]) for row in rows if row[name] is not None])
+            figures[name] = shorten(middle(known).item(), 4) if len(known) else None
+    for name, column in (("endo_n", "endo_px"), ("epi_n", "epi_px"), ("timing_n", TIMING_ERRORS[0])):
+        figures[name] = sum(row[column] is not None for row in rows)
+    return figures
+
+
+def shorten(value: float, digits: int = 3) -> float | None:
+    """Return a rounded number for a table; None (an empty field, or null) for NaN."""
+    return None if math.isnan(value) else round(value, digits)

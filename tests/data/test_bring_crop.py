@@ -7,7 +7,7 @@ import pytest
 from echo_e3net.clinic.crop import cut_out, find_sector, refuse_colour
 from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data import raster
-from echo_e3net.data.video import luma
+from echo_e3net.data.frames import luma
 from tests.screen import CORNER, SIDE, screen, true_mask
 
 SCREENS = {

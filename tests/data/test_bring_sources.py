@@ -18,7 +18,7 @@ from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of, read_cli
 from echo_e3net.clinic.prepare import prepare
 from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data import raster
-from echo_e3net.data.video import luma
+from echo_e3net.data.frames import luma
 from echo_e3net.errors import InputError
 from tests.screen import NAME, screen, true_mask
 

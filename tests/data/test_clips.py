@@ -12,15 +12,16 @@ from torch.utils.data import DataLoader
 
 from echo_e3net import geometry
 from echo_e3net.cli.main import plain
-from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips
+from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips, resize_square
+from echo_e3net.data.evaluation_policies import AllClips, EvenClips
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
-from echo_e3net.data.transforms import Framing
-from echo_e3net.data.video import SEEK_FRAMES, count_frames, luma, read_frames, without_small_gaps
+from echo_e3net.data.frames import SEEK_FRAMES, count_frames, luma, read_frames, without_small_gaps
+from echo_e3net.data.settings import ClipSettings
 from echo_e3net.errors import InputError
+from echo_e3net.geometry import Framing
 from tests.datamodules import data_module
 
-SPAN = ClipSpan(8, 2)
+CLIP = ClipSettings(8, 2, 64)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def same(a, b):
 
 def test_a_training_clip_shows_the_frames_it_names(records):
     record = records[3]
-    clip = TrainingClips(records, SPAN, 112, RandomClip(), 0)[ClipKey(2, 3)]
+    clip = TrainingClips(records, ClipSettings(8, 2, 112))[ClipKey(2, 3)]
     whole = read_frames(record.path)
     assert clip.video.shape == (1, 8, 112, 112)
     np.testing.assert_array_equal(clip.video[0].numpy(), whole[clip.frame_index])
@@ -50,15 +51,14 @@ def test_a_training_clip_shows_the_frames_it_names(records):
 @pytest.mark.parametrize("size", [112, 80])
 def test_the_way_from_file_to_ef(records, size):
     """A clip that holds both traced frames gives the phantom's EF by Simpson's method of its own landmarks."""
-    span = ClipSpan(40, 1)
-    for clip in EvaluationClips(records, span, size, CentredClip()):
+    for clip in EvaluationClips(records, ClipSettings(40, 1, size)):
         assert clip.landmark_mask.all()
         ed, es = clip.landmarks[0, 0], clip.landmarks[1, 0]
         assert 100 * abs(geometry.ejection_fraction(ed, es) - clip.ef) < 0.1
 
 
 def test_chance_is_a_function_of_seed_epoch_and_number(records):
-    clips = TrainingClips(records, SPAN, 64, RandomClip(), 0)
+    clips = TrainingClips(records, CLIP)
     np.random.seed(1)
     torch.manual_seed(1)
     first = clips[ClipKey(0, 3)]
@@ -70,20 +70,20 @@ def test_chance_is_a_function_of_seed_epoch_and_number(records):
 
 
 def test_an_epoch_has_every_video_once_and_ranks_share_it(records):
-    clips = TrainingClips(records, SPAN, 64, RandomClip(), 0)
-    first, second = EpochSampler(clips, 0), EpochSampler(clips, 0)
+    clips = TrainingClips(records, CLIP)
+    first, second = EpochSampler(clips), EpochSampler(clips)
     assert list(first) == list(second)
     second.set_epoch(1)
     assert [k.number for k in second] != [k.number for k in first]
     assert {k.epoch for k in second} == {1}
     assert sorted(k.number for k in second) == list(range(len(records)))
-    shares = [list(EpochSampler(clips, 0, rank, 2)) for rank in range(2)]
+    shares = [list(EpochSampler(clips, rank, 2)) for rank in range(2)]
     assert sorted(shares[0] + shares[1]) == sorted(first)
 
 
 def test_reading_leaves_global_chance_alone(records):
     state = torch.get_rng_state(), np.random.get_state()[1].copy()
-    TrainingClips(records, SPAN, 64, RandomClip(), 0)[ClipKey(0, 0)]
+    TrainingClips(records, CLIP)[ClipKey(0, 0)]
     assert torch.equal(state[0], torch.get_rng_state())
     assert (state[1] == np.random.get_state()[1]).all()
 
@@ -104,18 +104,17 @@ def test_batches_are_the_same_for_any_workers(phantom_root, workers, method):
 
 def test_evaluation_does_not_look_at_labels(records):
     blind = [r._replace(traced=None, ef=0.1) for r in records]
-    for policy in (CentredClip(), EvenClips(3), AllClips(5)):
-        a, b = (EvaluationClips(r, SPAN, 64, policy) for r in (records, blind))
+    for policy in (None, EvenClips(3), AllClips(5)):
+        a, b = (EvaluationClips(r, ClipSettings(8, 2, 64, evaluation=policy)) for r in (records, blind))
         assert a.clips == b.clips
         assert torch.equal(a[0].video, b[0].video)
 
 
 def test_a_short_video_is_padded_and_masked(records):
     record = records[0]
-    span = ClipSpan(32, 2)
-    clip = EvaluationClips([record], span, 112, CentredClip())[0]
+    clip = EvaluationClips([record], ClipSettings(32, 2, 112))[0]
     exists = (record.frames + 1) // 2
-    assert record.frames < span.length
+    assert record.frames < 63
     assert clip.frame_mask.sum() == exists
     assert (clip.video[0, exists:] == 0).all()
     assert (clip.frame_index[exists:] == -1).all()
@@ -136,7 +135,7 @@ def test_a_bright_spot_stays_under_its_point(size):
     y, x = np.mgrid[:200, :240]
     spot = np.exp(-((x - 130) ** 2 + (y - 70) ** 2) / 50) * 255
     framing = Framing.square(200, 240, size)
-    seen = framing.frames(spot[None].round().astype(np.uint8), size)[0].float()
+    seen = resize_square(spot[None].round().astype(np.uint8), framing, size)[0].float()
     v, u = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     centre = torch.stack([(seen * u).sum(), (seen * v).sum()]) / seen.sum()
     torch.testing.assert_close(centre, framing.to_clip(torch.tensor([130.0, 70.0])), atol=0.1, rtol=0)
@@ -171,15 +170,15 @@ def test_damaged_videos_are_named(records, tmp_path):
     text.write_text("this is not a video")
     data = good.read_bytes()
     short.write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match=r"text\.avi: not a video"):
+    with pytest.raises(InputError, match=r"text\.avi"):
         count_frames(text)
-    with pytest.raises(InputError, match=r"gone\.avi: no such video file"):
+    with pytest.raises(InputError, match=r"gone\.avi"):
         read_frames(tmp_path / "gone.avi")
     with pytest.raises(InputError, match=r"short\.avi"):
         read_frames(short, listed=records[0].frames)
-    with pytest.raises(InputError, match="frame 4000 was asked for"):
+    with pytest.raises(InputError, match="4000"):
         read_frames(good, np.array([4000]))
-    with pytest.raises(InputError, match="was asked for"):
+    with pytest.raises(InputError, match=str(good)):
         read_frames(good, np.array([-1, 2]))
 
 
@@ -199,7 +198,7 @@ def test_no_reader_is_left_open(records):
     def open_files():
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    loader = DataLoader(EvaluationClips(records, SPAN, 64, EvenClips(3)), batch_size=4)
+    loader = DataLoader(EvaluationClips(records[:2], ClipSettings(8, 2, 64, evaluation=EvenClips(2))))
     list(loader)
     before = open_files()
     for _ in range(3):

@@ -17,7 +17,7 @@ from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.data.records import unlabelled
-from echo_e3net.data.sampling import ClipSpan, RandomClip
+from echo_e3net.data.settings import ClipSettings
 from echo_e3net.errors import InputError
 from echo_e3net.training import datamodule
 from tests.conftest import TINY
@@ -152,7 +152,7 @@ def test_check_finds_each_fault(findings, fault):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_training_names_the_faulty_file(root, fault):
     record = unlabelled(root / "Videos" / f"{fault}.avi")._replace(frames=FRAMES, size=(112, 112), ef=0.5)
-    clips = TrainingClips([record], ClipSpan(8, 2), 64, RandomClip(), 0)
+    clips = TrainingClips([record], ClipSettings(8, 2, 64))
     if FAULTS[fault][2] is None:
         assert clips[ClipKey(0, 0)].video.any()
     else:

@@ -88,9 +88,10 @@ def test_the_data_module_reads_them(tmp_path, workers):
 
 def test_a_rate_that_is_unusual_is_told(tmp_path, monkeypatch):
     told = []
-    monkeypatch.setattr("echo_e3net.training.datamodule.rank_zero_info", told.append)
+    monkeypatch.setattr("echo_e3net.training.predict_videos.rank_zero_info", told.append)
     data_module(videos=CINE).setup("predict")
-    assert "30 frames a second: a clip spans 2.1 s, and 1.3 s at the usual 50" in told[0]
+    assert "30 frames per second, so a clip spans 2.1 s" in told[0]
+    assert "1.3 s" in told[0]
 
 
 def test_files_that_are_no_clips_stop_or_are_left_out(tmp_path):

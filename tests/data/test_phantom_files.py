@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from echo_e3net.data.tracings import canonical_contours
-from echo_e3net.data.video import read_frames
+from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
 from echo_e3net.geometry import ejection_fraction
 from echo_e3net.phantom import generate as write

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from echo_e3net.data import raster
-from echo_e3net.data.video import read_frames
+from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
 
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_e3net.data.sampling import AllClips, CentredClip, ClipSpan, EvenClips, RandomClip
+from echo_e3net.data.evaluation_policies import AllClips, EvenClips
+from echo_e3net.data.sampling import CentredClip, ClipSpan, RandomClip
 from echo_e3net.errors import InputError
 
 spans = st.builds(ClipSpan, st.integers(1, 40), st.integers(1, 4))

@@ -41,9 +41,9 @@ from echo_e3net.training.checkpoints import (
     last_checkpoint,
 )
 from echo_e3net.training.datamodule import EchoDataModule
-from echo_e3net.training.results import PredictionWriter, TestReport
+from echo_e3net.training.outputs import ResultWriter, RunRecord
+from echo_e3net.training.predictions import PredictionWriter
 from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST
-from echo_e3net.training.run_record import ExclusionRecord, RunRecord
 from echo_e3net.training.system import E3System
 
 
@@ -151,7 +151,9 @@ class E3CLI(LightningCLI):
         plugins = self._get(self.config_init, "trainer.plugins") or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks += [ExclusionRecord(), TestReport(), PredictionWriter(self._get(self.config, "overwrite"))]  # type: ignore[attr-defined]
+        predicts = self.subcommand == "predict"
+        writer = PredictionWriter(self._get(self.config, "overwrite")) if predicts else ResultWriter()
+        trainer.callbacks.append(writer)  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from echo_e3net.clinic.refusal import Reason, RefusedError
-from echo_e3net.data.video import luma
+from echo_e3net.data.frames import luma
 
 ASSUMED_FPS = 30.0
 """Frames a second where a file says nothing."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from echo_e3net.clinic.clip import Clip, colour_clip, refuse_long
 from echo_e3net.clinic.refusal import Reason, RefusedError
-from echo_e3net.data import raster, video
+from echo_e3net.data import probe, raster
 from echo_e3net.errors import InputError
 
 HEAD_BYTES = 400
@@ -54,7 +54,7 @@ def read_clip(path: Path) -> Clip:
             raise RefusedError(Reason.UNREADABLE, "no frame of the GIF can be decoded. Copy it again.")
         return colour_clip(colour, fps, "the file's frame rate")
     try:
-        return colour_clip(*video.read_colour(path, refuse_long), "the file's frame rate")
+        return colour_clip(*probe.read_colour(path, refuse_long), "the file's frame rate")
     except RefusedError:
         raise
     except InputError as error:

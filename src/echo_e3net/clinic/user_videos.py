@@ -25,7 +25,7 @@ from echo_e3net.clinic.refusal import RefusedError
 from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.parallel import each
 from echo_e3net.data.records import VideoRecord, unlabelled
-from echo_e3net.data.video import frame_size
+from echo_e3net.data.probe import frame_size
 from echo_e3net.errors import InputError
 
 FORM_PX = 128

@@ -23,6 +23,7 @@ from jaxtyping import Int, UInt8
 from lightning.pytorch.utilities import rank_zero_warn
 
 from echo_e3net.data.frames import read_frames
+from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash
 
@@ -230,3 +231,10 @@ def read_entry(line: bytes, shard: str) -> Entry | None:
         return Entry(**(json.loads(line) | {"shard": shard}))
     except (ValueError, TypeError):
         return None
+
+
+def require_room(records: list[VideoRecord], cache: FrameCache) -> None:
+    """Check that the videos that are missing from a cache fit on its disk."""
+    from echo_e3net.data.fill_cache import room
+
+    room([record for record in records if cache.lookup(record.path) is None], cache.folder)

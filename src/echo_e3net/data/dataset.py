@@ -1,236 +1,183 @@
-"""A video's record → one clip with its labels (:class:`echo_e3net.types.EchoClip`).
+"""Turn the record of a video into a clip with its labels (:class:`echo_e3net.types.EchoClip`).
 
-Training asks for ``(epoch, number)``, so that the clip is a function of (seed, epoch, number) alone: the same for any number of workers, however they
-are started, and after a resume. Evaluation asks for a number: its clips are fixed.
+A training clip depends only on (seed, epoch, number). It is the same for any number of workers, and after a resume.
+Evaluation clips are fixed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
+from multiprocessing.sharedctypes import RawArray
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
 from echo_e3net.data.frames import ReadFrames, count_frames, read_frames
 from echo_e3net.data.records import VideoRecord
-from echo_e3net.data.sampling import ClipSpan, EvaluationPolicy, TrainingPolicy
-from echo_e3net.data.transforms import Framing
+from echo_e3net.data.sampling import CentredClip, ClipSpan, RandomClip
+from echo_e3net.data.settings import ClipSettings
 from echo_e3net.errors import InputError
+from echo_e3net.geometry import Framing
 from echo_e3net.types import BORDERS, PHASES, EchoClip
+
+# Size of the shared memory that holds the video that each worker reads.
+WORKERS = 256
 
 
 class ClipKey(NamedTuple):
-    """What the sampler asks of the training set."""
+    """Key of a training clip."""
 
     epoch: int
     number: int
 
 
-class TrainingClips(Dataset[EchoClip]):
-    """One clip a video and epoch, from where the policy puts it.
-
-    Args:
-        records: the videos.
-        span: the size of a clip in time.
-        size: side of a clip in pixels.
-        policy: chooses the start.
-        seed: with epoch and number, the one source of chance.
-        read: where frames come from.
-    """
+class Clips(Dataset[EchoClip]):
+    """Clips of videos. Notes in shared memory which video each worker reads, to name it if the worker is killed."""
 
     def __init__(
-        self,
-        records: Sequence[VideoRecord],
-        span: ClipSpan,
-        size: int,
-        policy: TrainingPolicy,
-        seed: int,
-        read: ReadFrames = read_frames,
+        self, records: Sequence[VideoRecord], clip: ClipSettings, read: ReadFrames = read_frames, seed: int = 0
     ) -> None:
-        self.records, self.span, self.size, self.policy, self.seed, self.read = records, span, size, policy, seed, read
+        self.records, self.clip, self.read, self.seed = records, clip, read, seed
+        self.span = ClipSpan(clip.frames, clip.period)
+        self.current = RawArray("i", [-1] * WORKERS)
+
+    def load(self, number: int, clip_number: int, start: int) -> EchoClip:
+        """Read one clip of a video."""
+        worker = get_worker_info()
+        slot = worker.id % WORKERS if worker else 0
+        self.current[slot] = number
+        clip = read_clip(self.records[number], start, self.span, self.clip.size, self.read)
+        self.current[slot] = -1
+        return clip._replace(video_number=torch.tensor(number), clip_number=torch.tensor(clip_number))
+
+    def reading(self) -> list[str]:
+        """Return the files that workers read now, or read when they died."""
+        return [str(self.records[number].path) for number in self.current if number >= 0]
+
+
+class TrainingClips(Clips):
+    """One clip per video and epoch."""
 
     def __len__(self) -> int:
         return len(self.records)
 
     def __getitem__(self, key: ClipKey) -> EchoClip:
-        """The clip of a video in an epoch."""
-        record = self.records[key.number]
+        """Return the clip of a video in an epoch."""
+        record, policy = self.records[key.number], self.clip.training or RandomClip()
         rng = np.random.default_rng([self.seed, key.epoch, key.number])
-        start = self.policy.start(video_length(record), self.span, record.traced, rng)
-        return read_clip(record, key.number, 0, start, self.span, self.size, self.read)
+        return self.load(key.number, 0, policy.start(video_length(record), self.span, record.traced, rng))
 
 
-class EvaluationClips(Dataset[EchoClip]):
-    """The fixed clips of all videos, video after video.
+class EvaluationClips(Clips):
+    """Fixed clips of all videos, video after video."""
 
-    Args:
-        records: the videos.
-        span: the size of a clip in time.
-        size: side of a clip in pixels.
-        policy: chooses the starts from the video's length alone.
-        read: where frames come from.
-    """
-
-    def __init__(
-        self,
-        records: Sequence[VideoRecord],
-        span: ClipSpan,
-        size: int,
-        policy: EvaluationPolicy,
-        read: ReadFrames = read_frames,
-    ) -> None:
-        self.records, self.span, self.size, self.read = records, span, size, read
-        self.clips = [
-            (i, c, start) for i, r in enumerate(records) for c, start in enumerate(policy.starts(video_length(r), span))
-        ]
+    def __init__(self, records: Sequence[VideoRecord], clip: ClipSettings, read: ReadFrames = read_frames) -> None:
+        super().__init__(records, clip, read)
+        policy = clip.evaluation or CentredClip()
+        starts = [policy.starts(video_length(record), self.span) for record in records]
+        self.clips = [(video, c, start) for video, of in enumerate(starts) for c, start in enumerate(of)]
 
     def __len__(self) -> int:
         return len(self.clips)
 
     def __getitem__(self, number: int) -> EchoClip:
-        """The clip with that number; for -1 a filler: a clip of the first video without labels, whose ``clip_number`` is -1."""
-        index, clip, start = self.clips[max(number, 0)]
-        found = read_clip(self.records[index], index, clip, start, self.span, self.size, self.read)
-        return found if number >= 0 else filler(found)
-
-
-def filler(clip: EchoClip) -> EchoClip:
-    """A clip that takes part in no loss, score or table: what a rank evaluates to stay in step while others have one clip more."""
-    return clip._replace(
-        ef=torch.full_like(clip.ef, torch.nan),
-        landmarks=torch.zeros_like(clip.landmarks),
-        landmark_mask=torch.zeros_like(clip.landmark_mask),
-        phase_position=torch.full_like(clip.phase_position, torch.nan),
-        clip_number=torch.full_like(clip.clip_number, -1),
-    )
+        """Return a clip; for -1 a filler, which has no labels and whose ``clip_number`` is -1."""
+        clip = self.load(*self.clips[max(number, 0)])
+        if number >= 0:
+            return clip
+        ef, position = torch.full_like(clip.ef, torch.nan), torch.full_like(clip.phase_position, torch.nan)
+        blank = clip._replace(ef=ef, phase_position=position, clip_number=torch.tensor(-1))
+        return blank._replace(landmark_mask=torch.zeros_like(clip.landmark_mask))
 
 
 class EpochSampler(DistributedSampler[EchoClip]):
-    """Every video once an epoch, shuffled by (seed, epoch) and shared out among the ranks; yields :class:`ClipKey`.
+    """Yields the :class:`ClipKey` of every video once per epoch, shuffled by (seed, epoch) and split among devices.
 
-    A DistributedSampler also on one device: Lightning would wrap any other sampler of a distributed run, and then not tell it the epoch.
-
-    Args:
-        clips: the training set.
-        seed: of the shuffle.
-        rank: number of this process.
-        ranks: number of processes.
-        seen: tells how many videos of the epoch this rank has trained on, when an epoch begins: a run that goes on in the middle of one leaves them out.
+    Lightning would replace a sampler of another type. ``seen`` returns how many videos of the epoch to skip on resume.
     """
 
-    def __init__(
-        self, clips: TrainingClips, seed: int, rank: int = 0, ranks: int = 1, seen: Callable[[], int] = lambda: 0
-    ) -> None:
-        super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=True, seed=seed)
+    def __init__(self, clips: TrainingClips, rank: int = 0, ranks: int = 1, seen: Callable[[], int] = int) -> None:
+        super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=True, seed=clips.seed)
         self.seen = seen
 
-    def __iter__(self) -> Iterator[ClipKey]:  # type: ignore[override]  # keys instead of numbers
+    def __iter__(self) -> Iterator[ClipKey]:  # type: ignore[override]
         for number in islice(super().__iter__(), self.seen(), None):
             yield ClipKey(self.epoch, int(number))  # type: ignore[call-overload]
 
 
 class EpochLoader(DataLoader[EchoClip]):
-    """A loader that asks its sampler for nothing before the first batch is asked for.
+    """Loader that starts its workers at the first batch.
 
-    Lightning makes the iterator of a resumed run before it has read from the checkpoint where the run was: a loader with workers would by then have
-    fetched the clips of epoch 0.
+    Lightning makes the iterator of a resumed run before it restores the epoch; workers would fetch clips of epoch 0.
     """
 
-    def __iter__(self) -> Iterator[EchoClip]:  # type: ignore[override]  # a generator, so that the workers begin later
+    def __iter__(self) -> Iterator[EchoClip]:  # type: ignore[override]
         yield from super().__iter__()
 
 
 class EvaluationSampler(DistributedSampler[EchoClip]):
-    """Every clip once, dealt out to the ranks in turn; -1 (a filler) where others have one clip more, so that all ranks take as many steps.
-
-    Lightning's own sampler of a distributed evaluation repeats clips instead, and they would count twice.
-
-    Args:
-        clips: the clips to evaluate.
-        rank: number of this process.
-        ranks: number of processes.
-    """
+    """Yields every clip once, split among devices; -1 (a filler) where Lightning's own sampler would repeat clips."""
 
     def __init__(self, clips: EvaluationClips, rank: int = 0, ranks: int = 1) -> None:
         super().__init__(clips, num_replicas=ranks, rank=rank, shuffle=False)
 
-    def __iter__(self) -> Iterator[int]:  # type: ignore[override]  # numbers alone
+    def __iter__(self) -> Iterator[int]:  # type: ignore[override]
         total = len(self.dataset)  # type: ignore[arg-type]
         for number in range(self.rank, self.total_size, self.num_replicas):
             yield number if number < total else -1
 
 
 def video_length(record: VideoRecord) -> int:
-    """Frames of a video: the table's number, or the file's where no table lists it."""
+    """Return the number of frames of a video by its table, or else by its file."""
     return count_frames(record.path) if record.frames is None else record.frames
 
 
-def read_clip(
-    record: VideoRecord, number: int, clip: int, start: int, span: ClipSpan, size: int, read: ReadFrames = read_frames
-) -> EchoClip:
-    """Decode, frame and label one clip.
-
-    Raises:
-        InputError: the file cannot be decoded, is shorter than listed, of another size than listed, or black.
-    """
+def read_clip(record: VideoRecord, start: int, span: ClipSpan, size: int, read: ReadFrames) -> EchoClip:
+    """Read, crop and label one clip; an unusable video is an InputError."""
     length = video_length(record)
     frame_index = span.indices(start, length)
     exists = frame_index >= 0
     frames = read(record.path, frame_index[exists], record.frames)
-    refuse_unfit(record, frames)
-    framing = Framing.square(frames.shape[1], frames.shape[2], size)
+    height, width = frames.shape[1:]
+    if record.size is not None and record.size != (height, width):
+        wrong = f"frames are {height}×{width}, the table lists {'×'.join(map(str, record.size))} (height × width)"
+        raise InputError(f"{record.path}: {wrong}. Correct the table, or copy the file again.")
+    if not frames.any():
+        raise InputError(f"{record.path}: the frames are black. Copy the file again, or remove it from the table.")
+    framing = Framing.square(height, width, size)
     video = torch.zeros(1, span.frames, size, size, dtype=torch.uint8)
-    video[0, torch.from_numpy(exists)] = framing.frames(frames, size)
+    video[0, torch.from_numpy(exists)] = resize_square(frames, framing, size)
     position = torch.full((len(PHASES),), torch.nan)
     if record.traced is not None:
         position = torch.tensor([span.position(frame, start, length) for frame in record.traced])
     mask = record.landmark_mask & position.isfinite()[:, None].expand(-1, len(BORDERS))
-    landmarks = torch.where(mask[..., None, None], framing.to_clip(record.landmarks), 0.0)
     return EchoClip(
         video=video,
         frame_mask=torch.from_numpy(exists),
         frame_index=torch.from_numpy(frame_index),
         ef=torch.tensor(record.ef, dtype=torch.float32),
-        landmarks=landmarks,
+        landmarks=torch.where(mask[..., None, None], framing.to_clip(record.landmarks), 0.0),
         landmark_mask=mask,
         phase_position=position,
         framing=torch.tensor(framing),
-        video_number=torch.tensor(number),
-        clip_number=torch.tensor(clip),
+        video_number=torch.tensor(0),
+        clip_number=torch.tensor(0),
         name=record.name,
     )
 
 
-def refuse_unfit(record: VideoRecord, frames: UInt8[np.ndarray, "T H W"]) -> None:
-    """Refuse frames that are not what the table lists, or show nothing.
-
-    Raises:
-        InputError: they are of another size, or black.
-    """
-    height, width = frames.shape[1:]
-    if record.size not in (None, (height, width)):
-        listed = f"{record.size[0]}×{record.size[1]}" if record.size else ""
-        raise InputError(
-            f"{record.path}: frames are {height}×{width}, the table lists {listed} (height × width). Correct the table, or copy it again."
-        )
-    if not frames.any():
-        raise InputError(f"{record.path}: the frames are black. Copy the file again, or take it out of the list.")
-
-
-def require_long_enough(records: Sequence[VideoRecord], span: ClipSpan, split: str) -> None:
-    """Refuse a clip that no video of a split can fill.
-
-    Raises:
-        InputError: every video is shorter than the clip.
-    """
-    longest = max(video_length(r) for r in records)
-    if longest < span.length:
-        raise InputError(
-            f"a clip of {span.frames} frames every {span.period} spans {span.length} frames, but the longest video of the {split} split has {longest}. "
-            "Lower --data.clip.frames or --data.clip.period."
-        )
+def resize_square(frames: UInt8[np.ndarray, "T H W"], framing: Framing, size: int) -> UInt8[Tensor, "T S S"]:
+    """Crop grey frames to the square and resize it bilinearly, with antialiasing."""
+    side, x0, y0 = round(size / framing.scale), int(framing.x0), int(framing.y0)
+    cropped = torch.from_numpy(np.ascontiguousarray(frames[:, y0 : y0 + side, x0 : x0 + side]))
+    if side == size:
+        return cropped
+    resized = F.interpolate(cropped[:, None].float(), (size, size), mode="bilinear", antialias=True)
+    return resized[:, 0].round().clamp(0, 255).to(torch.uint8)

@@ -1,67 +1,107 @@
-"""Frames of a video, whatever its file: the one door through which everything else reads pixels."""
+"""Read grey frames of videos. Only this module imports decord; :mod:`echo_e3net.data.nifti` reads NIfTI files."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
+import torch  # noqa: F401  (decord needs it to be imported first)
 from jaxtyping import Int, UInt8
 
-from echo_e3net.data import nifti, raster, video
+from echo_e3net.data import nifti
+from echo_e3net.errors import InputError
 
+try:
+    import decord
+except ImportError as error:  # pragma: no cover - depends on the machine
+    advice = "Install only one: decord (64-bit Intel and AMD) or decord2 (other machines); both are imported as decord"
+    raise InputError(f"decord cannot be imported ({error}). {advice}.") from error
+
+# A function with the arguments and the result of read_frames.
 ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
-"""A way to read frames, called as :func:`read_frames` is."""
-
-
-@runtime_checkable
-class Decoder(Protocol):
-    """A module that reads one kind of file."""
-
-    def count_frames(self, path: Path) -> int:
-        """As :func:`count_frames`."""
-
-    def read_frames(
-        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
-    ) -> UInt8[np.ndarray, "T H W"]:
-        """As :func:`read_frames`."""
-
-
-DECODERS: dict[str, Decoder] = {".nii": nifti, ".nii.gz": nifti}
-"""What reads files of a suffix; everything else is a video."""
-
-
-def decoder(path: Path) -> Decoder:
-    """What reads a file, by its name."""
-    return next((module for suffix, module in DECODERS.items() if path.name.lower().endswith(suffix)), video)
+NIFTI = (".nii", ".nii.gz")
+# Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md).
+SEEK_FRAMES = 20
 
 
 def count_frames(path: Path) -> int:
-    """Frames that the file's index lists.
-
-    Raises:
-        InputError: the file is absent or cannot be decoded.
-    """
-    return decoder(path).count_frames(path)
+    """Return the number of frames in the index of the file."""
+    return nifti.count_frames(path) if is_nifti(path) else len(open_video(path))
 
 
 def read_frames(
     path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
 ) -> UInt8[np.ndarray, "T H W"]:
-    """Grey frames of a video.
+    """Read grey frames of a video.
 
     Args:
         path: the file.
-        index: frames wanted, each at least 0, in any order; None for all.
-        listed: frames that the table gives the video; a file that holds fewer is refused.
+        index: frames to read, each at least 0, in any order; None for all.
+        listed: number of frames in the table; a file with fewer is refused.
 
     Raises:
         InputError: the file is absent, cannot be decoded, or holds fewer frames than listed or asked for.
     """
-    return decoder(path).read_frames(path, index, listed)
+    if is_nifti(path):
+        return nifti.read_frames(path, index, listed)
+    reader = open_video(path)
+    held = len(reader)
+    if listed is not None and held < listed:
+        wrong = f"{held} frames decode, but the table lists {listed}. The file is cut short"
+        raise InputError(f"{path}: {wrong}: copy it again, or correct NumberOfFrames.")
+    wanted = np.arange(held) if index is None else index
+    if len(wanted) and (wanted.min() < 0 or wanted.max() >= held):
+        raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {held} frames.")
+    decoded = without_small_gaps(wanted)
+    with decoding(path):
+        frames = reader.get_batch(decoded.tolist()).asnumpy()
+    return luma(frames[np.searchsorted(decoded, wanted)])
 
 
-def claimed_frames(path: Path) -> int:
-    """Frames that a video's header claims, without decoding any; 0 where it claims nothing, is unreadable, or the file is no video."""
-    return raster.claimed_frames(path) if decoder(path) is video else 0
+def is_nifti(path: Path) -> bool:
+    """Return whether the name of a file is that of a NIfTI file."""
+    return path.name.lower().endswith(NIFTI)
+
+
+def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:
+    """Return the wanted frames and gaps up to ``SEEK_FRAMES``, ascending; decord seeks at every gap."""
+    wanted = np.unique(index)
+    gaps = np.flatnonzero(np.diff(wanted) > SEEK_FRAMES)
+    runs = zip(wanted[np.r_[0, gaps + 1]], wanted[np.r_[gaps, -1]], strict=True) if len(wanted) else []
+    return np.concatenate([np.arange(first, last + 1) for first, last in runs] or [wanted])
+
+
+def luma(frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
+    """Return ITU-R BT.601 luma of RGB frames, (77 R + 150 G + 29 B) / 256 rounded; equal channels keep their value."""
+    red, green, blue = (frames[..., c].astype(np.uint16) for c in range(3))
+    return ((77 * red + 150 * green + 29 * blue + 128) >> 8).astype(np.uint8)
+
+
+def open_video(path: Path) -> Any:  # noqa: ANN401
+    """Return decord's reader of a video that has frames; an absent or damaged file is an InputError."""
+    if not path.is_file():
+        found = "a folder, not a video file. Name the files in it." if path.is_dir() else "no such video file."
+        raise InputError(f"{path}: {found}")
+    with decoding(path):
+        # Opened for each read: readers can neither be pickled nor shared between processes.
+        reader = decord.VideoReader(str(path), num_threads=1)
+        if len(reader) == 0:
+            raise ValueError("it holds no frame")
+    return reader
+
+
+@contextmanager
+def decoding(path: Path) -> Iterator[None]:
+    """Turn errors of decord into an InputError."""
+    try:
+        yield
+    except Exception as error:
+        # torch reports a dead worker from a signal handler, which may run here.
+        if isinstance(error, InputError) or "DataLoader worker" in str(error):
+            raise
+        line = (str(error).strip() or type(error).__name__).splitlines()[0][-120:]
+        advice = "Copy it again, or remove it from the table."
+        raise InputError(f"{path}: the video cannot be decoded ({line}). {advice}") from error

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
+# Packages that decide results, beside the modules at the root.
 DECIDES = ("checks", "data", "nn", "training")
-"""Packages whose code decides a result. Modules at the root of the package count too."""
 
 
 @cache

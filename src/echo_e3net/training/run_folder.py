@@ -1,13 +1,13 @@
-"""Names of everything in the folder of a run, and how a stopped run says so.
+"""Names of all files in the folder of a run, and the exit code and signals of a stopped run.
 
-This module imports only the standard library, so that commands that only need names start fast.
+Only the standard library is imported, so commands that need only names start fast.
 
     <run>/resolved_config.yaml                   every value of the run, readable by --config
     <run>/environment.json                       versions, device and command line of each start
-    <run>/excluded.csv                           videos that were left out, and why
-    <run>/checkpoints/epoch=007-rmse=6.12.ckpt   the best by validation
-    <run>/checkpoints/last.ckpt                  the newest state; before_last.ckpt is the one before it
-    <run>/logs/version_0/metrics.csv             logged figures, one folder per start
+    <run>/excluded.csv                           excluded videos and the reasons
+    <run>/checkpoints/epoch=007-rmse=6.12.ckpt   the best checkpoint by validation
+    <run>/checkpoints/last.ckpt                  the newest checkpoint; before_last.ckpt is the one before it
+    <run>/logs/version_0/metrics.csv             logged losses and scores, one folder per start
     <run>/metrics.json, test_videos.csv, …       written by test
     <run>/predictions.csv, …                     written by predict
     <run>/scores.png, borders.png                written by report
@@ -32,6 +32,6 @@ SCORES_PICTURE, BORDERS_PICTURE = "scores.png", "borders.png"
 ARCHITECTURE_PICTURE, ATTENTION_PICTURE = "architecture.png", "attention.png"
 
 STOPPED = os.EX_TEMPFAIL
-"""Exit code 75 of a process that was told to stop and can be started again."""
+"""Exit code 75 of a process that was stopped by a signal and can be started again."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""Signals by which clusters announce that the time is up."""
+"""Signals that clusters send before the time is up."""

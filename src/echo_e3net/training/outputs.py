@@ -1,0 +1,163 @@
+"""Write the record of a run, and the tables and scores of test, into its folder.
+
+EF is the mean over the clips of a video. Frames and borders are those of its middle clip, in pixels and frame numbers
+of the video. Tables of tracings have EchoNet-Dynamic's columns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Bool, Float
+from lightning.fabric.utilities import move_data_to_device
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.cli import SaveConfigCallback
+from torch import Tensor
+
+from echo_e3net import __version__, geometry, metrics
+from echo_e3net.data.records import VideoRecord
+from echo_e3net.files import write_text
+from echo_e3net.metrics import shorten
+from echo_e3net.tables import write_csv
+from echo_e3net.training import run_folder
+from echo_e3net.training.code_hash import code_hash
+from echo_e3net.training.system import E3System
+from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
+
+PACKAGES = ("torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
+VIDEO_COLUMNS = ["name", "ef_percent", "label_ef_percent", "geometry_ef_percent", "ed_frame", "es_frame"]
+ERRORS = ["ed_traced", "es_traced", *metrics.BORDER_ERRORS, *metrics.TIMING_ERRORS]
+TEST_COLUMNS = [*VIDEO_COLUMNS, *ERRORS, "clips", "path"]
+Row = dict[str, Any]
+TRACING_COLUMNS = ["FileName", "Phase", "Border", "X1", "Y1", "X2", "Y2", "Frame"]
+
+
+class RunRecord(SaveConfigCallback):
+    """Writes at each start: the resolved configuration (fit), an entry in environment.json, and excluded.csv."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the record, on one device."""
+        if self.already_saved or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        self.already_saved = True
+        folder = Path(trainer.default_root_dir)
+        if stage == "fit":
+            # Commands that read this file later want the best checkpoint, not the one that this start resumes from.
+            record = self.config.clone()
+            record["ckpt_path"], record["auto_resume"] = None, False
+            write_text(folder / run_folder.CONFIG, self.parser.dump(record, skip_none=False))
+            for logger in trainer.loggers:
+                logger.log_hyperparams({"config": self.config.as_dict()})
+        path = folder / run_folder.ENVIRONMENT
+        starts = json.loads(path.read_text()) if path.exists() else []
+        write_text(path, json.dumps([*starts, environment(stage, str(trainer.precision))], indent=2) + "\n")
+        if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
+            rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
+            write_csv(folder / run_folder.EXCLUDED, rows)
+
+
+def environment(stage: str, precision: str) -> dict[str, Any]:
+    """Return versions, device, code revision and command line of this start; null for what is unknown."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in PACKAGES}
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "stage": stage,
+        "command": sys.argv,
+        "packages": {"echo-e3net": __version__, **versions},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "revision": revision or None,
+        "code": code_hash(),
+    }
+
+
+def cpu_name() -> str:
+    """Return the name of the CPU and the number of its cores."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{[*names, platform.processor() or platform.machine()][0]}, {os.cpu_count()} cores"
+
+
+class ResultWriter(Callback):
+    """Writes the tables and scores of test."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start without clips."""
+        self.clips: list[Row] = []
+        self.folder = Path(trainer.default_root_dir)
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: EchoClip, *_: object, **__: object
+    ) -> None:
+        """Keep what the tables need of a batch; fillers are skipped."""
+        found = E3Output(**cast(Mapping[str, Any], outputs)), batch._replace(video=batch.video[:, :, :0])
+        output, clip = move_data_to_device(found, torch.device("cpu"))
+        self.clips += [figures for figures in metrics.clip_figures(output, clip) if figures["clip"] >= 0]
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write tables and scores."""
+        system, data = cast(E3System, pl_module), trainer.datamodule  # type: ignore[attr-defined]
+        values, records = system.scores.table.compute()[1].cpu(), data.records["test"]
+        rows = self.write_tables(system, records, (run_folder.TEST_VIDEOS, run_folder.TEST_TRACINGS), TEST_COLUMNS)
+        if not rows:
+            return
+        labels = [row for r in records for row in tracing_rows(r, r.landmarks, r.landmark_mask, r.traced)]
+        write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
+        scores = metrics.ef_figures(values, 100 * system.network.ef_mean.item()) | metrics.row_figures(rows)
+        scores |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **data.span._asdict()}
+        write_text(self.folder / run_folder.METRICS, json.dumps({**scores, "size": data.clip.size}, indent=2) + "\n")
+
+    def write_tables(
+        self, system: E3System, records: Sequence[VideoRecord], names: tuple[str, str], columns: list[str]
+    ) -> list[Row]:
+        """Write the tables of videos and tracings on one device; return the rows of videos there, otherwise none."""
+        parts: list[list[Row]] = [self.clips] * system.trainer.world_size
+        if len(parts) > 1:
+            dist.all_gather_object(parts, self.clips)
+        if not system.trainer.is_global_zero or system.trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return []
+        by_video: dict[int, list[Row]] = {}
+        for clip in sorted((clip for part in parts for clip in part), key=lambda clip: (clip["video"], clip["clip"])):
+            by_video.setdefault(clip["video"], []).append(clip)
+        # Borders that training did not label were not learned.
+        learned = system.network.borders_labelled.cpu().expand(len(PHASES), -1)
+        rows, tracings = [], []
+        for record, clips in ((records[number], clips) for number, clips in by_video.items()):
+            known = {"name": record.name, "clips": len(clips), "path": str(record.path), "cropped": record.cropped}
+            rows.append(known | metrics.video_figures(clips, record.ef, record.traced))
+            middle = clips[len(clips) // 2]
+            if middle["points"] is not None:
+                borders = middle["points"].shape[1]
+                tracings += tracing_rows(record, middle["points"], learned[:, :borders], middle["frames"])
+        write_csv(self.folder / names[0], [{column: row[column] for column in columns} for row in rows], columns)
+        write_csv(self.folder / names[1], tracings, TRACING_COLUMNS)
+        return rows
+
+
+def tracing_rows(
+    record: VideoRecord, points: Float[Tensor, "P S K 2"], known: Bool[Tensor, "P S"], frames: Sequence[int] | None
+) -> list[Row]:
+    """Return the known borders of a video as rows of a table of tracings."""
+    rows = []
+    for p, s in known.nonzero().tolist():
+        for segment in geometry.border_segments(points[p, s]).tolist():
+            values = (record.name, PHASES[p], BORDERS[s], *map(shorten, segment), frames[p] if frames else None)
+            rows.append(dict(zip(TRACING_COLUMNS, values, strict=True)))
+    return rows
