@@ -11,19 +11,20 @@ import threading
 import time
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
 import yaml
 from rich.console import Console
 
-import echo_e3net.cli.sweep
+import echo_e3net
 from echo_e3net.cli.sweep import sweep
 from echo_e3net.errors import InputError
 from echo_e3net.search import sweep_engine as engine
 from echo_e3net.search import sweep_results as results
 from echo_e3net.search.processes import held, launch, locked
+from echo_e3net.search.sweep_engine import read_history
 from echo_e3net.search.sweep_file import read_sweep
-from echo_e3net.search.sweep_history import read_history
 from echo_e3net.search.sweep_live import Screen, short_name
 from echo_e3net.search.sweep_search import Search
 
@@ -78,29 +79,26 @@ def test_a_sweep_finds_its_best_and_leaves_it_as_an_overlay(write, capsys):
 
 
 def test_a_picture(write, monkeypatch):
-    """Of every kind of axis: linear, logarithmic, of texts, and one that never changes."""
+    """Every kind of axis: linear, logarithmic, choices."""
     monkeypatch.undo()
-    parameters = {
-        "lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 1},
-        "same": {"values": [3]},
-        "size": {"values": [16, 4, 8]},
-    }
-    path = write(parameters=parameters)
+    lr = {"distribution": "log_uniform_values", "min": 0.001, "max": 1.0}
+    path = write(parameters={"lr": lr, "size": {"values": [16, [4, 4], "b"]}})
     folder = path.parent
     search = Search(read_sweep(path), folder / "journal.log", 0, "file")
     for i in range(8):
-        number, point = search.ask("w")
-        search.report(number, 0, point["x"])
-        search.end(number, "pruned" if i == 3 else "done", point["x"])
-    axes = [
-        results.parameter_axis(search.sweep, name, name, search.rows()) for name in ("x", "lr", "kind", "same", "size")
-    ]
-    assert [len(axis.marks) for axis in axes] == [3, 3, 2, 1, 3]
-    assert list(axes[4].marks.values()) == ["4", "8", "16"]
-    assert all(0 <= height <= 1 for axis in axes for height in axis.heights)
-    assert sorted(axes[2].heights) == pytest.approx(
-        sorted(0.25 if row.values["kind"] == "a" else 0.75 for row in search.rows())
-    )
+        row = search.ask("w")
+        search.report(row.number, 0, row.values["x"])
+        search.end(row.number, "pruned" if i == 3 else "done", row.values["x"])
+    axes = {p.name: results.axis(p, p.name, search.rows()) for p in search.sweep.searched}
+    assert {name: list(axis.marks.values()) for name, axis in axes.items()} == {
+        "kind": ["a", "b"],
+        "lr": ["0.001", "0.03162", "1"],
+        "size": ["16", "[4, 4]", "b"],
+        "x": ["0", "0.5", "1"],
+    }
+    assert all(0 <= height <= 1 for axis in axes.values() for height in axis.heights)
+    assert axes["x"].heights == [row.values["x"] for row in search.rows()]
+    assert axes["kind"].heights == [{"a": 0.25, "b": 0.75}[row.values["kind"]] for row in search.rows()]
     for importances in ({}, search.importances()):
         results.save_results(folder, search.sweep, search.rows(), importances)
         assert (folder / "sweep.png").stat().st_size > 10_000
@@ -111,7 +109,7 @@ def test_a_live_table_on_a_terminal(write):
     Path("runs/s").mkdir(parents=True)
     search = search_of(write(parameters={"a.x": {"min": 0.0, "max": 1.0}}))
     for figure in range(30):
-        number, _ = search.ask("w")
+        number = search.ask("w").number
         search.report(number, 0, float(figure))
         if figure not in (1, 29):
             search.end(number, "done", float(figure))
@@ -160,25 +158,23 @@ def test_tpe_gathers_where_figures_are_good(write):
     Path("runs/s").mkdir(parents=True)
     search = search_of(write(method="bayes"))
     for _ in range(40):
-        number, point = search.ask("w")
-        search.end(number, "done", point["x"])
+        row = search.ask("w")
+        search.end(row.number, "done", row.values["x"])
     assert sum(row.values["x"] for row in search.rows()[-10:]) / 10 < 0.25
     assert next(iter(search.importances())) == "x"
 
 
 @pytest.mark.parametrize(
-    ("goal", "figures", "ended"),
-    [
-        ("minimize", [3, 5, 4, 2, 9], [False, False, False, False, True]),
-        ("maximize", [3, 5, 4, 2, 9], [False, False, False, True, False]),
-    ],
+    ("goal", "ended"),
+    [("minimize", [False, True, True, False, True]), ("maximize", [False, False, True, True, False])],
 )
-def test_bad_trials_are_told_to_end_at_a_band(write, goal, figures, ended):
+def test_hyperband_ends_the_worse_trials_after_min_iter_epochs(write, goal, ended):
+    """With eta 2, the better half of the trials so far continues; the best one always does."""
     Path("runs/s").mkdir(parents=True)
     rule = {"type": "hyperband", "min_iter": 2, "eta": 2}
     search = search_of(write(metric={"name": "m", "goal": goal}, early_terminate=rule))
-    for figure, expected in zip(figures, ended, strict=True):
-        number, _ = search.ask("w")
+    for figure, expected in zip([3, 5, 4, 2, 9], ended, strict=True):
+        number = search.ask("w").number
         assert not search.report(number, 0, 1.0)
         assert search.report(number, 1, figure) == expected
         search.end(number, "pruned" if expected else "done", figure)
@@ -186,8 +182,7 @@ def test_bad_trials_are_told_to_end_at_a_band(write, goal, figures, ended):
 
 def test_a_trial_that_is_told_to_ends_cleanly(write, monkeypatch):
     monkeypatch.setattr(
-        "echo_e3net.search.sweep_search.MedianPruner",
-        lambda: echo_e3net.search.sweep_search.optuna.pruners.MedianPruner(1, 0),
+        "echo_e3net.search.sweep_search.MedianPruner", lambda: optuna.pruners.MedianPruner(n_startup_trials=1)
     )
     parameters = {"x": {"values": [0.1, 0.9]}, "kind": {"value": "a"}, "epochs": {"value": 9}, "wait": {"value": 0.03}}
     sweep(write(method="grid", parameters=parameters), pruner="median")
@@ -223,7 +218,7 @@ def test_a_failed_trial_fails_alone(write, capsys):
 def test_failing_again_and_again_stops_the_sweep_and_the_mended_one_goes_on(write, monkeypatch):
     path = write(command=["${interpreter}", "gone.py", "${args}"])
     with pytest.raises(
-        InputError, match=r"5 trials failed one after the other, last trial0004: .*gone.py.* See its sweep.log"
+        InputError, match=r"5 trials failed.* trial0004: .*gone.py.* sweep.log"
     ):
         sweep(path, trials=3)
     assert table()["state"].tolist() == ["failed"] * 5
@@ -239,9 +234,9 @@ def test_failing_again_and_again_stops_the_sweep_and_the_mended_one_goes_on(writ
         (["/no/such/program", "${args}"], "No such file or directory: '/no/such/program'"),
         (
             ["${interpreter}", "-c", "import os; os.kill(os.getpid(), 9)"],
-            "killed by SIGKILL, as the system does where memory runs out",
+            "killed by SIGKILL",
         ),
-        (["${interpreter}", "-c", "pass"], "it ended well, but its metrics.csv has no val/rmse"),
+        (["${interpreter}", "-c", "pass"], "metrics.csv has no val/rmse"),
     ],
 )
 def test_why_a_trial_failed(write, command, reason):
@@ -251,16 +246,14 @@ def test_why_a_trial_failed(write, command, reason):
 
 def test_other_parameters_are_not_mixed_in(write):
     sweep(write(), trials=1)
-    with pytest.raises(
-        InputError, match=r"journal.log holds trials of other parameters, .* Give the sweep another name"
-    ):
+    with pytest.raises(InputError, match=r"journal.log .*sweep.yaml .*--storage"):
         sweep(write(parameters={"x": {"min": 0.0, "max": 2.0}}), trials=1)
     sweep(write(run_cap=2), trials=5)  # how many is no part of the meaning
     assert len(table()) == 2
 
 
 def test_an_endless_search_needs_an_end(write):
-    with pytest.raises(InputError, match="a random search has no end of its own: give --trials, or run_cap"):
+    with pytest.raises(InputError, match=r"sweep.yaml: .*--trials.*run_cap"):
         sweep(write())
     with pytest.raises(InputError, match="workers is 0"):
         sweep(write(), trials=1, workers=0)
@@ -271,15 +264,15 @@ def test_the_point_of_a_lost_trial_is_tried_once_more(write):
     path = write()
     Path("runs/s/workers").mkdir(parents=True)
     search = search_of(path)
-    number, point = search.ask("here-1-abcdef")
-    search.retry(number, "another command saw it first")
-    again, same = search.ask("here-1-abcdef")
-    assert same == point
+    lost = search.ask("here-1-abcdef")
+    search.retry(lost.number, "another command saw it first")
+    again = search.ask("here-1-abcdef")
+    assert again.values == lost.values
     sweep(path, trials=3)
     found = table()
     assert found["state"].tolist() == ["lost", "lost", "done", "done", "done"]
-    assert found["retry_of"].tolist()[1:3] == [number, again]
-    assert found["x"].tolist()[:3] == [point["x"]] * 3
+    assert found["retry_of"].tolist()[1:3] == [lost.number, again.number]
+    assert found["x"].tolist()[:3] == [lost.values["x"]] * 3
     assert found["x"].nunique() == 3
 
 
@@ -288,7 +281,7 @@ def test_being_killed_between_two_lines_of_the_journal_loses_nothing(write, monk
     path = write()
     Path("runs/s").mkdir(parents=True)
     search = search_of(path)
-    number, _ = search.ask("here-1-abcdef")
+    number = search.ask("here-1-abcdef").number
     monkeypatch.setattr(search, "end", lambda *args, **kwargs: None)
     search.retry(number, "killed here")
     sweep(path, trials=2)
@@ -367,7 +360,7 @@ def test_a_stopped_sweep_stops_its_trials_and_goes_on(write, number, code):
     wait_for(lambda: list(Path("runs/s").glob("trial0000/logs/*/metrics.csv")))
     process.send_signal(number)
     assert process.wait(60) == code, Path("printed.txt").read_text()
-    assert "the same command goes on" in Path("printed.txt").read_text()
+    assert "same command" in Path("printed.txt").read_text()
     assert not held(Path("runs/s/trial0000/sweep.lock"))
     assert table()["state"].tolist() == ["lost"]
     assert begin(path, "--trials", 2).wait(60) == 0
