@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from echo_e3net.cli.study import of_shard, study
+from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
 from echo_e3net.search import processes
 from echo_e3net.search.processes import held, locked
@@ -33,7 +33,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(processes.fcntl, "flock", refuse)
     with (
         pytest.raises(
-            InputError, match=r"x.lock cannot be locked \(Function not implemented\): this file system has no locks"
+            InputError, match=r"x.lock .*\(Function not implemented\).*--runs"
         ),
         locked(tmp_path / "x.lock"),
     ):
@@ -45,7 +45,7 @@ def test_a_trial_that_another_study_works_on_is_left_to_it(plan, tmp_path, capsy
     path, calls, _ = plan
     with locked(tmp_path / "runs/s/other/seed0" / name):
         study(path)
-    assert "other, seed 0: another study works on it" in capsys.readouterr().out
+    assert "other, seed 0: another command works on it" in capsys.readouterr().out
     assert ("other", "0", "fit") not in calls
     assert len([call for call in calls if call[2] == "fit"]) == 3
     assert "3 of 4 trials" in (tmp_path / "runs/s/results.md").read_text()
@@ -90,8 +90,8 @@ def test_shards_are_all_trials_once(plan, tmp_path):
     assert len([call for call in calls if call[2] == "fit"]) == 4
     assert "4 of 4 trials" in (tmp_path / "runs/s/results.md").read_text()
     for wrong in ("0/2", "3/2", "1", "a/b"):
-        with pytest.raises(InputError, match="give I/N"):
-            of_shard([], wrong)
+        with pytest.raises(InputError, match=f"shard is '{wrong}'"):
+            study(path, shard=wrong)
 
 
 def test_a_trial_that_makes_room_stops_the_study_to_be_started_again(plan, monkeypatch, capsys):
@@ -104,7 +104,7 @@ def test_a_trial_that_makes_room_stops_the_study_to_be_started_again(plan, monke
     with pytest.raises(SystemExit) as stop:
         study(path)
     assert stop.value.code == 75
-    assert "stopped: 0 of 4 trials that were missing are done. The same command goes on." in capsys.readouterr().out
+    assert "stopped: 0 of 4 missing trials" in capsys.readouterr().out
     assert len([call for call in calls if call[2] == "fit"]) < 4
 
 
@@ -133,13 +133,13 @@ def test_trials_of_other_code_are_not_mixed_unawares(plan, tmp_path, command):
     pretend.code, pretend.fails = code_hash(), lambda call: False
     calls.clear()
     with pytest.raises(
-        InputError, match=rf"the code that is installed now \({code_hash()}\) and whole, seed 0 \(0ld\)"
+        InputError, match=rf"installed code \({code_hash()}\) and whole, seed 0 \(0ld\).*--any_code"
     ):
         study(path)
     assert calls == []
     study(path, train=False)  # of one code alone
     assert command("study", path, "--any_code")[0] == 0
-    assert "Trials of different code are side by side here" in (tmp_path / "runs/s/results.md").read_text()
+    assert "different code" in (tmp_path / "runs/s/results.md").read_text()
     with pytest.raises(InputError, match="0ld"):
         study(path, train=False)
 
@@ -172,7 +172,8 @@ SHARED = """
 import json, sys, time
 from pathlib import Path
 from echo_e3net.files import write_text
-from echo_e3net.cli.study import study, trials
+from echo_e3net.cli.study import study
+from echo_e3net.search import study_trials as trials
 
 def run(self, folder, words):
     given = dict(zip(words, words[1:]))

@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from echo_e3net.cli.study import study
+from echo_e3net.data.fingerprint import hash_data
 from echo_e3net.errors import InputError
 from echo_e3net.search import study_results as results
 from echo_e3net.search import study_trials as trials
-from echo_e3net.search.study_plan import hash_data, plan_trials, read_study
+from echo_e3net.search.study_plan import plan_trials, read_study
 from echo_e3net.search.study_trials import commands
 from tests.conftest import TINY
 from tests.study.conftest import METRICS, write_study
@@ -55,7 +56,7 @@ def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
     assert words[words.index("--auto_resume") + 1] == "true"
     study(path)
     assert calls == [("other", "1", "fit"), ("other", "1", "test")]
-    assert "Trials of different code" in (tmp_path / "runs/s/results.md").read_text()
+    assert "different code" in (tmp_path / "runs/s/results.md").read_text()
 
 
 def test_a_further_test_set_costs_a_test_alone(plan, tmp_path):
@@ -101,7 +102,7 @@ def test_looks_of_one_seed_are_different_data(plan, tmp_path):
 def test_a_data_set_of_any_format_is_known_by_its_tables(tmp_path):
     patient = tmp_path / "database" / "patient0001"
     patient.mkdir(parents=True)
-    with pytest.raises(InputError, match="nor any other table is there"):
+    with pytest.raises(InputError, match="FileList.csv"):
         hash_data(tmp_path)
     (patient / "Info_4CH.cfg").write_text("EF: 56")
     (patient / "4CH_gt.nii.gz").write_bytes(b"mask")
@@ -146,7 +147,7 @@ def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     path, calls, _ = plan
     study(path, out=tmp_path / "results")
     (tmp_path / "other.yaml").write_text("data: {clip: {frames: 32}}\n")
-    with pytest.raises(InputError, match=r"results.csv: other, seed 0, test set own is of other settings"):
+    with pytest.raises(InputError, match=r"results.csv: other, seed 0, test set own .*--out"):
         study(path, out=tmp_path / "results")
     with pytest.raises(InputError, match="seed0 was begun with other settings"):
         study(path)
@@ -157,14 +158,14 @@ def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     with pytest.raises(InputError, match="seed0/far was begun with other settings"):
         study(path, runs=tmp_path / "fresh", out=tmp_path / "else")
     (tmp_path / "far/FileList.csv").unlink()
-    with pytest.raises(InputError, match="far: the study needs this data set"):
+    with pytest.raises(InputError, match="far: .*FileList.csv"):
         study(path, runs=tmp_path / "fresh")
 
 
 def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path, capsys):
     path, calls, pretend = plan
     pretend.fails = lambda call: call == ("other", "0", "fit")
-    with pytest.raises(InputError, match=r"1 of 4 trials failed, first .*other/seed0: see its study.log"):
+    with pytest.raises(InputError, match=r"1 of 4 trials failed.*other/seed0.*study.log"):
         study(path)
     assert "other, seed 0: failed: no luck" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "runs/s/results.csv")) == 6
@@ -188,7 +189,7 @@ def test_results_that_could_not_be_written_are_refused_before_any_trial(plan, tm
 def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_training(plan):
     path, calls, pretend = plan
     pretend.fails = lambda call: call[0] == "other"
-    with pytest.raises(InputError, match="arm other: its network cannot be built: no luck"):
+    with pytest.raises(InputError, match="arm other: .*no luck.*other/study.log"):
         study(path, jobs=2)
     assert {call[2] for call in calls} == {"profile"}
 
@@ -196,16 +197,16 @@ def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_trainin
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arms": {}}, "at least one arm"),
-        ({"seeds": [1, 1]}, "none is there twice"),
+        ({"arms": {}}, "arms is empty"),
+        ({"seeds": [1, 1]}, r"seeds is \[1, 1\]"),
         ({"seeds": ["x"]}, "not a study"),
         ({"sedes": [1]}, "not a study"),
-        ({"arms": {"a": ["gone.yaml"]}}, "gone.yaml is not there"),
-        ({"arguments": {}}, "must say data.root"),
-        ({"tests": {"own": "far"}}, "may be named 'own'"),
-        ({"arms": {"../escape": []}}, "names become folders"),
-        ({"tests": {"checkpoints": "far"}}, "names become folders"),
-        ({"arguments": {"data.root": "near", "seed_everything": 3}}, "seeds are the study's"),
+        ({"arms": {"a": ["gone.yaml"]}}, "gone.yaml"),
+        ({"arguments": {}}, "--data.root FOLDER"),
+        ({"tests": {"own": "far"}}, "tests has 'own'"),
+        ({"arms": {"../escape": []}}, "'../escape'"),
+        ({"tests": {"checkpoints": "far"}}, "tests has 'checkpoints'"),
+        ({"arguments": {"data.root": "near", "seed_everything": 3}}, "seed_everything"),
     ],
 )
 def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):
@@ -227,22 +228,18 @@ def test_what_is_no_study_at_all(tmp_path, text):
 def test_a_stopped_study_stops_its_processes(tmp_path):
     """SIGTERM, as clusters send it: the process that works for the study is gone too, and another study may not work in its folder meanwhile."""
     code = f"""
-import sys, threading, time
+import sys, time
 from pathlib import Path
 from echo_e3net.search import study_trials as trials
 workers = trials.Workers(1)
 sys.executable, here = {str(tmp_path / "worker")!r}, Path({str(tmp_path)!r})
-with workers:
-    threading.Thread(target=workers.run, args=(here / "trial", ["x"])).start()
-    try:
-        while not workers.running:
-            time.sleep(0.01)
-        assert trials.Workers(1).run(here / "trial", ["y"]) == 1
-        print("ready", flush=True)
-        time.sleep(60)
-    except KeyboardInterrupt:
-        workers.stop()
-        print("stopped", flush=True)
+with workers.pool(lambda: "stopped") as pool:
+    pool.submit(workers.run, here / "trial", ["x"])
+    while not workers.running:
+        time.sleep(0.01)
+    assert trials.Workers(1).run(here / "trial", ["y"]) == 1
+    print("ready", flush=True)
+    time.sleep(60)
 """
     (tmp_path / "worker").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "worker").chmod(0o755)
@@ -250,7 +247,7 @@ with workers:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.stdout.readline() == "stopped\n"
-        assert process.wait(20) == 0
+        assert process.wait(20) == 75
     assert "another process works in this folder" in (tmp_path / "trial/study.log").read_text()
 
 

@@ -39,7 +39,7 @@ def test_a_strange_table_of_videos_is_named(tmp_path, text, message):
 
 def test_a_value_that_is_no_number_is_named(tmp_path):
     (tmp_path / "videos.csv").write_text("test,name,label_ef_percent,e3net/0\nown,a,60,high\n")
-    with pytest.raises(InputError, match=r"videos.csv: could not convert string to float: 'high'"):
+    with pytest.raises(InputError, match=r"videos.csv: .*'high'"):
         read_predictions(tmp_path / "videos.csv")
 
 
@@ -82,7 +82,7 @@ def test_the_base_can_be_any_arm_and_must_be_one(plan, tmp_path):
     study(path)
     assert "MAE - other" in (tmp_path / "runs/s/results.md").read_text()
     write_study(tmp_path, yaml.safe_load(path.read_text()) | {"base": "gone"})
-    with pytest.raises(InputError, match="base is 'gone', which is no arm"):
+    with pytest.raises(InputError, match="base is 'gone'.*whole, other"):
         read_study(path)
 
 
@@ -113,7 +113,7 @@ def test_arguments_of_the_command_line_replace_those_of_the_file(plan, tmp_path,
     write_study(tmp_path, yaml.safe_load(path.read_text()) | {"arguments": {}, "tests": {}})
     code, error = command("study", path)
     assert code == 2
-    assert "or add --data.root FOLDER" in error
+    assert "--data.root FOLDER" in error
     code, error = command(
         "study", path, "--data.root", tmp_path / "moved", "--tests.far=far", "--trainer.max_epochs", 3, "--jobs", 2
     )

@@ -81,7 +81,9 @@ def from_best(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
 def trial_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
     """Return the latest trials as a table; the best one is bold."""
     best = next((row for row in from_best(sweep, rows) if row.state == "done"), None)
-    title = f"{sweep.name}: {progress(rows)}" + (f" Best: trial{best.number:04d}, {short(best.figure)}." if best else "")
+    title = f"{sweep.name}: {progress(rows)}" + (
+        f" Best: trial{best.number:04d}, {short(best.figure)}." if best else ""
+    )
     table = Table(title=title)
     names = [parameter.name for parameter in sweep.searched]
     for i, name in enumerate(("trial", "state", "epoch", sweep.metric, *(short_name(name, names) for name in names))):
