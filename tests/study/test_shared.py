@@ -32,9 +32,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(processes.fcntl, "flock", refuse)
     with (
-        pytest.raises(
-            InputError, match=r"x.lock .*\(Function not implemented\).*--runs"
-        ),
+        pytest.raises(InputError, match=r"x.lock .*\(Function not implemented\).*--runs"),
         locked(tmp_path / "x.lock"),
     ):
         pass
@@ -132,9 +130,7 @@ def test_trials_of_other_code_are_not_mixed_unawares(plan, tmp_path, command):
         study(path)
     pretend.code, pretend.fails = code_hash(), lambda call: False
     calls.clear()
-    with pytest.raises(
-        InputError, match=rf"installed code \({code_hash()}\) and whole, seed 0 \(0ld\).*--any_code"
-    ):
+    with pytest.raises(InputError, match=rf"installed code \({code_hash()}\) and whole, seed 0 \(0ld\).*--any_code"):
         study(path)
     assert calls == []
     study(path, train=False)  # of one code alone

@@ -53,6 +53,7 @@ def test_the_summary_is_the_table_as_numbers(plan, tmp_path):
     assert table.loc["far", "whole"][["difference_mean", "difference_low"]].isna().all()
 
 
+@pytest.mark.slow
 def test_pictures(plan, tmp_path, monkeypatch):
     for name in ("draw_study", "draw_differences"):
         monkeypatch.setattr(results, name, getattr(figures, name))

@@ -124,15 +124,14 @@ def read_study(path: Path, changes: Mapping[str, Any] | None = None) -> Study:
         changes: arguments by dotted name, which replace those of the file; ``tests.NAME`` adds a further test set.
 
     Raises:
-        InputError: the file cannot be read, a field is missing or wrong, or an overlay does not exist.
+        InputError: a field is missing or wrong, or an overlay does not exist.
+        OSError: the file cannot be read.
     """
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(Study, "study")
     try:
-        values = yaml.safe_load(path.read_text())
+        values = yaml.safe_load(path.read_bytes())
         plan: Study = parser.instantiate_classes(parser.parse_object({"study": values})).study
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, ArgumentError, TypeError) as error:
         raise InputError(f"{path}: not a study file: {' '.join(str(error).split())}") from error
     for name, value in (changes or {}).items():

@@ -22,10 +22,21 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.reporting import draw_differences, draw_study
 from echo_e3net.search.study_plan import PROFILE, TIMES, Study, Trial
-from echo_e3net.search.study_tables import COLUMNS, Row, arm_lines, by_arm, latex, markdown, screen_table, summary_rows
+from echo_e3net.search.study_tables import (
+    COLUMNS,
+    ON_SCREEN,
+    Difference,
+    Row,
+    arm_lines,
+    by_arm,
+    chosen,
+    latex,
+    markdown,
+    screen_table,
+    summary_rows,
+)
 from echo_e3net.search.study_videos import (
     VIDEOS,
-    Difference,
     Predictions,
     compare,
     errors_by_seed,
@@ -165,7 +176,7 @@ def show_results(out: Path, plan: Study, results: Results) -> None:
     for test, found in differences(plan, results).items():
         lines = arm_lines(results.rows, test, plan.reference, found)
         title = f"{plan.name}, test set {test} (n = {videos_of(results.rows, test)})"
-        console.print(screen_table(title, lines, plan.reference))
+        console.print(screen_table(title, chosen(lines, ON_SCREEN, plan.reference)))
     files = ", ".join((SUMMARY, VIDEOS, TABLE, TEX, PICTURE))
     console.print(f"{results} {out / CSV}, {files}", highlight=False, soft_wrap=True)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
 from echo_e3net.search.study_plan import OWN
-from echo_e3net.search.study_videos import Difference
 
 Row = Mapping[str, Any]
 COLUMNS = {
@@ -31,7 +30,28 @@ COLUMNS = {
 INTERVAL = "95 % interval"
 IN_LATEX = ("arm", "M parameters", "GMACs", "MAE", "RMSE", "R²", "MAE, EF ≤ 40", "endo px")
 ON_SCREEN = ("arm", "seeds", "MAE")
+"""Columns that fit 80 characters."""
 LATEX = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
+
+
+class Difference(NamedTuple):
+    """Mean absolute error of an arm minus that of the base, in EF points.
+
+    Attributes:
+        mean: mean over the seeds that both have.
+        sd: SD over these seeds; None for one seed.
+        low: lower end of the interval over videos; None if the predictions are not known.
+        high: upper end.
+        seeds: number of seeds that both have.
+        videos: number of videos of the interval.
+    """
+
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    videos: int
 
 
 def by_arm(rows: Sequence[Row], test: str) -> dict[str, list[Row]]:
@@ -101,12 +121,12 @@ def chosen(lines: Sequence[Sequence[str]], titles: Sequence[str], base: str) -> 
     return [[line[lines[0].index(column)] for column in wanted] for line in lines]
 
 
-def screen_table(title: str, lines: Sequence[Sequence[str]], base: str) -> Table:
-    """Return the columns that fit 80 characters."""
-    table, (titles, *shown) = Table(title=title), chosen(lines, ON_SCREEN, base)
-    for i, column in enumerate(titles):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
-    for line in shown:
+def screen_table(title: str, lines: Sequence[Sequence[str]]) -> Table:
+    """Return a table for the terminal; the first line holds the titles."""
+    table = Table(title=title)
+    for i, column in enumerate(lines[0]):
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
+    for line in lines[1:]:
         table.add_row(*line)
     return table
 

@@ -20,8 +20,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place, write_text
@@ -42,13 +41,6 @@ from echo_e3net.training.run_folder import CHECKPOINTS, METRICS, STOPPED
 
 LOCK, TRIAL_LOCK, RESULTS_LOCK = "study.lock", "trial.lock", "results.lock"
 """Locks of a process in its folder, of the command that runs a trial, and of the tables."""
-COLUMNS = (
-    TextColumn("{task.description}"),
-    BarColumn(),
-    MofNCompleteColumn(),
-    TimeElapsedColumn(),
-    TimeRemainingColumn(),
-)
 Outcome = int | None
 """Exit code of the first process of a trial that failed, or 0; None if another command runs the trial."""
 
@@ -132,12 +124,14 @@ def run_trials(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -
         return f"stopped: {done} of {len(trials)} missing trials are done. Run the same command to continue."
 
     workers, failed, left = Workers(jobs), [], list(trials)
-    with workers.pool(message) as pool, Progress(*COLUMNS, console=Console()) as progress:
+    with workers.pool(message) as pool, Progress() as progress:
         task = progress.add_task("trials", total=len(trials))
         profile_arms(trials, workers, pool)
         for last in (False, True):
             current, left = left, []
-            for trial, code in outcomes(current, workers, pool):
+            futures = {pool.submit(workers.trial, trial): trial for trial in current}
+            for future in as_completed(futures):
+                trial, code = futures[future], future.result()
                 if code == STOPPED:
                     raise Preempted
                 if code is None and not last:
@@ -166,13 +160,6 @@ def profile_arms(trials: Sequence[Trial], workers: Workers, pool: ThreadPoolExec
         if code:
             log = trial.folder.parent / LOG
             raise InputError(f"arm {trial.arm}: its network cannot be built: {last_line(log)}. Read {log}.")
-
-
-def outcomes(trials: Sequence[Trial], workers: Workers, pool: ThreadPoolExecutor) -> Iterator[tuple[Trial, Outcome]]:
-    """Run trials and yield each with its outcome as it ends."""
-    futures = {pool.submit(workers.trial, trial): trial for trial in trials}
-    for future in as_completed(futures):
-        yield futures[future], future.result()
 
 
 def verdict(trial: Trial, code: Outcome) -> str:

@@ -27,6 +27,7 @@ import torch
 from echo_e3net.errors import InputError
 from echo_e3net.metrics import bootstrap_means, interval
 from echo_e3net.search.study_plan import Trial
+from echo_e3net.search.study_tables import Difference
 from echo_e3net.tables import read_rows, write_csv
 from echo_e3net.training.run_folder import TEST_VIDEOS
 
@@ -52,26 +53,6 @@ class Read(NamedTuple):
 
 
 Predictions = Mapping[Key, Mapping[str, Read]]
-
-
-class Difference(NamedTuple):
-    """Mean absolute error of an arm minus that of the base, in EF points.
-
-    Attributes:
-        mean: mean over the seeds that both have.
-        sd: SD over these seeds; None for one seed.
-        low: lower end of the interval over videos; None if the predictions are not known.
-        high: upper end.
-        seeds: number of seeds that both have.
-        videos: number of videos of the interval.
-    """
-
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-    seeds: int
-    videos: int
 
 
 def compare(

@@ -224,14 +224,11 @@ def machine(worker: str | None) -> str:
 
 def trials_left(sweep: Sweep, rows: Sequence[Row], wanted: int | None) -> int:
     """Return how many trials are still to end. The limits of run_cap and of a grid count failed trials too."""
-    ended = [row for row in rows if row.ended]
-    sign = -1 if sweep.maximize else 1
-    if sweep.target is not None and any(sign * ((row.figure or 0) - sweep.target) <= 0 for row in ended):
-        return 0
-    failed = sum(row.state == "failed" for row in rows)
-    limits = [wanted - len(ended)] if wanted is not None else []
-    limits += [sweep.run_cap - len(ended) - failed] if sweep.run_cap is not None else []
-    limits += [sum(row.state in ("waiting", "running") for row in rows)] if sweep.method == "grid" else []
+    states = [row.state for row in rows]
+    ended, failed = states.count("done") + states.count("pruned"), states.count("failed")
+    limits = [wanted - ended] if wanted is not None else []
+    limits += [sweep.run_cap - ended - failed] if sweep.run_cap is not None else []
+    limits += [states.count("waiting") + states.count("running")] if sweep.method == "grid" else []
     return min(limits)
 
 

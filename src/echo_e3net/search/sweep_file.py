@@ -69,7 +69,6 @@ class Sweep:
         method: grid, random or bayes.
         metric: column of metrics.csv to optimise.
         maximize: whether larger is better.
-        target: no further trial starts once the metric reaches this value.
         parameters: all parameters, sorted by name.
         command: words of a trial's command line, with macros.
         program: value of the macro ``${program}``.
@@ -83,7 +82,6 @@ class Sweep:
     method: str
     metric: str
     maximize: bool
-    target: float | None
     parameters: tuple[Parameter, ...]
     command: tuple[str, ...]
     program: str | None
@@ -132,141 +130,110 @@ class Section:
             self.refuse(name, "a mapping")
         return Section(self.path, self.key(name), self.given[name])
 
-    def text(self, name: str) -> str:
+    def text(self, name: str, default: str = "") -> str:
         """Return a text that is not empty."""
-        value = self.given.get(name)
-        return value if isinstance(value, str) and value.strip() else self.refuse(name, "a text")
+        value = self.given.get(name, default)
+        return value if isinstance(value, str) and value else self.refuse(name, "a text")
 
-    def choice(self, name: str, known: Sequence[str]) -> str:
+    def choice(self, name: str, known: Sequence[str], default: str = "") -> str:
         """Return a text if it is a supported one."""
-        return value if (value := self.text(name)) in known else self.unsupported(name)
+        return value if (value := self.text(name, default)) in known else self.unsupported(name)
 
     def number(self, name: str) -> float:
         """Return a number."""
         value = self.given.get(name)
         if isinstance(value, bool) or not isinstance(value, int | float):
-            self.refuse(name, "a number; YAML reads 1e-4 as text, write 1.0e-4")
+            self.refuse(name, "a number (YAML reads 1e-4 as text; write 1.0e-4)")
         return value
 
-    def whole(self, name: str, least: int) -> int:
-        """Return a whole number with a lower bound."""
+    def whole(self, name: str, least: int | None = None) -> int:
+        """Return a whole number."""
         value = self.number(name)
-        return value if isinstance(value, int) and value >= least else self.refuse(name, f"a whole number from {least}")
+        if not isinstance(value, int) or (least is not None and value < least):
+            self.refuse(name, "a whole number" if least is None else f"a whole number, at least {least}")
+        return value
 
 
 def read_sweep(path: Path) -> Sweep:
     """Read and check a sweep file.
 
     Raises:
-        InputError: the file cannot be read, or a setting is missing, wrong or not supported.
+        InputError: a setting is missing, wrong or not supported.
+        OSError: the file cannot be read.
     """
     try:
-        given = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        given = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
         raise InputError(f"{path}: not a sweep file: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):
         raise InputError(f"{path}: not a sweep file: expected a mapping with {', '.join(KEYS)}.")
-    file = Section(path, "", {"name": path.stem, "command": COMMAND, **given})
+    file = Section(path, "", given)
     file.require_known([*KEYS, *NOT_USED])
-    metric = file.section("metric")
-    metric.require_known(("name", "goal", "target"))
-    method, parameters = file.choice("method", ("grid", "random", "bayes")), file.section("parameters")
-    min_iter, eta = read_hyperband(file)
+    metric, parameters = file.section("metric"), file.section("parameters")
+    metric.require_known(("name", "goal"))
+    rule = file.section("early_terminate") if "early_terminate" in given else Section(path, "", {})
+    rule.choice("type", ("hyperband",), "hyperband")
+    rule.require_known(("type", "min_iter", "eta"))
+    method = file.choice("method", ("grid", "random", "bayes"))
     return Sweep(
         path,
-        re.sub(r"[^\w.-]+", "-", file.text("name")).strip("-."),
+        re.sub(r"[^\w.-]+", "-", file.text("name", path.stem)).strip("-."),
         method,
         metric.text("name"),
-        "goal" in metric.given and metric.choice("goal", ("minimize", "maximize")) == "maximize",
-        metric.number("target") if "target" in metric.given else None,
+        metric.choice("goal", ("minimize", "maximize"), "minimize") == "maximize",
         tuple(read_parameter(parameters.section(name), name, method) for name in sorted(parameters.given)),
         read_command(file),
         file.text("program") if "program" in given else None,
         file.whole("run_cap", 1) if "run_cap" in given else None,
-        min_iter,
-        eta,
+        rule.whole("min_iter", 1) if rule.given else None,
+        rule.whole("eta", 2) if "eta" in rule.given else 3,
     )
-
-
-def read_hyperband(file: Section) -> tuple[int | None, int]:
-    """Return ``min_iter`` and ``eta`` of ``early_terminate``."""
-    if "early_terminate" not in file.given:
-        return None, 3
-    rule = file.section("early_terminate")
-    rule = Section(rule.path, rule.name, {"eta": 3, **rule.given})
-    rule.choice("type", ("hyperband",))
-    rule.require_known(("type", "min_iter", "eta"))
-    return rule.whole("min_iter", 1), rule.whole("eta", 2)
 
 
 def read_command(file: Section) -> tuple[str, ...]:
     """Return the words of the command; all macros must be supported."""
-    words = file.given["command"]
+    words = file.given.get("command", COMMAND)
     if not isinstance(words, list) or not all(isinstance(word, str | int | float) for word in words):
         file.refuse("command", "a list of words")
     if any("${" in str(word) and word not in COMMAND for word in words):
         file.unsupported("command")
     if "${program}" in words and "program" not in file.given:
-        file.refuse("program", "the program that command names")
+        file.refuse("program", "the program that command uses")
     return tuple(map(str, words))
 
 
 def read_parameter(section: Section, name: str, method: str) -> Parameter:
     """Return a parameter; its distribution is inferred as W&B does."""
     given = section.given
-    kind = section.choice("distribution", tuple(DISTRIBUTIONS)) if "distribution" in given else infer(given)
+    whole = all(type(given.get(end)) is int for end in ("min", "max"))
+    inferred = "constant" if "value" in given else "categorical" if "values" in given else "uniform"
+    inferred = "int_uniform" if whole and inferred == "uniform" else inferred
+    kind = section.choice("distribution", tuple(DISTRIBUTIONS), inferred)
     section.require_known(("distribution", *DISTRIBUTIONS[kind]))
     if kind in ("constant", "categorical"):
-        return Parameter(name, read_values(section, kind))
-    low, high = section.number("min"), section.number("max")
-    if low >= high:
-        section.refuse("min", f"a number below max, which is {high}")
-    if kind == "log_uniform_values" and low <= 0:
-        section.refuse("min", "a number above 0")
-    step = read_step(section, kind)
-    if method != "grid":
-        top = high if step is None else on_grid(low, math.floor((high - low) / step + 1e-9), step)
-        return Parameter(name, (), low, top, kind == "log_uniform_values", step)
-    if step is None:
+        return Parameter(name, read_values(section, DISTRIBUTIONS[kind][0]))
+    low, high = map(section.whole if kind == "int_uniform" else section.number, ("min", "max"))
+    step = {"int_uniform": 1, "q_uniform": section.number("q") if "q" in DISTRIBUTIONS[kind] else None}.get(kind)
+    log = kind == "log_uniform_values"
+    if low >= high or (log and low <= 0):
+        section.refuse("min", f"a number {'above 0 and ' if log else ''}below max, which is {high}")
+    if step is None and method == "grid":
         section.refuse("min", "values instead of a range, because method is grid")
-    # As in W&B, q_uniform excludes its upper end in a grid and int_uniform includes it.
-    count = math.ceil((high - low) / step - 1e-9) + (kind == "int_uniform")
-    return Parameter(name, tuple(on_grid(low, place, step) for place in range(count)))
+    if step is None:
+        return Parameter(name, (), low, high, log)
+    if step <= 0:
+        section.refuse("q", "a number above 0")
+    # As in W&B, q_uniform excludes its upper end in a grid. Rounding removes noise such as 0.30000000000000004.
+    steps = (high - low) / step
+    if method == "grid":
+        count = math.ceil(steps - 1e-9) + (kind == "int_uniform")
+        return Parameter(name, tuple(round(low + place * step, 12) for place in range(count)))
+    return Parameter(name, (), low, round(low + math.floor(steps + 1e-9) * step, 12), step=step)
 
 
-def infer(given: Mapping[str, Any]) -> str:
-    """Return the distribution that W&B infers where none is named."""
-    if "value" in given or "values" in given:
-        return "constant" if "value" in given else "categorical"
-    return "int_uniform" if all(type(given.get(end)) is int for end in ("min", "max")) else "uniform"
-
-
-def read_values(section: Section, kind: str) -> tuple[Any, ...]:
+def read_values(section: Section, key: str) -> tuple[Any, ...]:
     """Return the choices of a parameter."""
-    values = [section.given.get("value")] if kind == "constant" else section.given.get("values")
-    if not isinstance(values, list) or not values:
-        section.refuse("values", "a list with at least one value")
-    if None in values:
-        section.refuse(DISTRIBUTIONS[kind][0], 'no null, which W&B passes as the text None; write "null"')
+    values = section.given.get(key) if key == "values" else [section.given.get(key)]
+    if not isinstance(values, list) or not values or None in values:
+        section.refuse(key, 'at least one value, and no null (W&B passes it as the text None; write "null")')
     return tuple(values)
-
-
-def read_step(section: Section, kind: str) -> float | None:
-    """Return the distance between neighbouring values; None: the range is continuous."""
-    if kind == "int_uniform":
-        for end in ("min", "max"):
-            if not isinstance(section.given[end], int):
-                section.refuse(end, "a whole number")
-        return 1
-    if kind != "q_uniform":
-        return None
-    step = section.number("q")
-    return step if step > 0 else section.refuse("q", "a number above 0")
-
-
-def on_grid(low: float, place: int, step: float) -> float:
-    """Return ``low + place * step`` without rounding noise."""
-    value = low + place * step
-    return value if isinstance(value, int) else float(f"{value:.12g}")

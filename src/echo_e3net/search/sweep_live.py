@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from echo_e3net.search.study_tables import screen_table
 from echo_e3net.search.sweep_file import Sweep
 from echo_e3net.search.sweep_search import Row
 
@@ -62,7 +63,7 @@ def news(sweep: Sweep, row: Row) -> str:
         return "started: " + ", ".join(f"{p.name} {short(row.values.get(p.name))}" for p in sweep.searched)
     if row.notes.get("reason"):
         return f"{row.state}: {row.notes['reason']}"
-    return row.state + (f", {sweep.metric} {short(row.figure)} (epoch {row.epoch})" if row.figure is not None else "")
+    return f"{row.state}, {sweep.metric} {short(row.figure)} (epoch {row.epoch})"
 
 
 def progress(rows: Sequence[Row]) -> str:
@@ -74,26 +75,31 @@ def progress(rows: Sequence[Row]) -> str:
 
 def from_best(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
     """Return the done trials from best to worst, then the pruned ones."""
-    ended = [row for row in rows if row.ended and row.figure is not None]
+    ended = [row for row in rows if row.state in ("done", "pruned") and row.figure is not None]
     return sorted(ended, key=lambda row: (row.state, (row.figure or 0) * (-1 if sweep.maximize else 1)))
 
 
+def cells(sweep: Sweep, row: Row) -> dict[str, object]:
+    """Return the columns that every table of trials has."""
+    values = {parameter.name: row.values.get(parameter.name) for parameter in sweep.searched}
+    return {
+        "trial": f"trial{row.number:04d}",
+        "state": row.state,
+        sweep.metric: row.figure,
+        "epoch": row.epoch,
+    } | values
+
+
 def trial_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
-    """Return the latest trials as a table; the best one is bold."""
-    best = next((row for row in from_best(sweep, rows) if row.state == "done"), None)
-    title = f"{sweep.name}: {progress(rows)}" + (
-        f" Best: trial{best.number:04d}, {short(best.figure)}." if best else ""
-    )
-    table = Table(title=title)
-    names = [parameter.name for parameter in sweep.searched]
-    for i, name in enumerate(("trial", "state", "epoch", sweep.metric, *(short_name(name, names) for name in names))):
-        table.add_column(name, justify="left" if i < 2 else "right", overflow="fold")
+    """Return the running trials and the latest of the others as a table."""
+    best = [f" Best: trial{row.number:04d}, {short(row.figure)}." for row in from_best(sweep, rows)[:1]]
     running = [row for row in rows if row.state == "running"]
     others = [row for row in rows if row.state not in ("running", "waiting")]
-    for row in sorted([*others[-max(1, SHOWN - len(running)) :], *running], key=lambda row: row.number):
-        values = [row.last, row.figure, *(row.values.get(name) for name in names)]
-        table.add_row(f"{row.number:04d}", row.state, *map(short, values), style="bold" if row is best else None)
-    return table
+    shown = sorted([*others[-max(1, SHOWN - len(running)) :], *running], key=lambda row: row.number)
+    names = [parameter.name for parameter in sweep.searched]
+    titles = ["trial", "state", sweep.metric, "epoch", *(short_name(name, names) for name in names)]
+    lines = [list(map(short, cells(sweep, row).values())) for row in shown]
+    return screen_table(f"{sweep.name}: {progress(rows)}{''.join(best)}", [titles, *lines])
 
 
 def short(value: object) -> str:

@@ -14,7 +14,7 @@ from echo_e3net.files import write_text
 from echo_e3net.reporting import SweepAxis, draw_sweep
 from echo_e3net.search.study_tables import markdown
 from echo_e3net.search.sweep_file import Parameter, Sweep
-from echo_e3net.search.sweep_live import from_best, progress, short, short_name
+from echo_e3net.search.sweep_live import cells, from_best, progress, short, short_name
 from echo_e3net.search.sweep_search import Row
 from echo_e3net.tables import write_csv
 
@@ -54,15 +54,8 @@ def save_results(folder: Path, sweep: Sweep, rows: Sequence[Row], importances: M
 
 def csv_row(sweep: Sweep, row: Row) -> dict[str, object]:
     """Return a trial as a row of trials.csv."""
-    found = {
-        "trial": f"trial{row.number:04d}",
-        "state": row.state,
-        sweep.metric: row.figure,
-        "epoch": row.epoch,
-        "last_epoch": row.last,
-        **{name: row.notes.get(name) for name in ("seconds", "worker", "retry_of", "reason")},
-        **{parameter.name: row.values.get(parameter.name) for parameter in sweep.searched},
-    }
+    notes = {name: row.notes.get(name) for name in ("seconds", "worker", "retry_of", "reason")}
+    found = cells(sweep, row) | {"last_epoch": row.last} | notes
     # pandas would write a column of whole numbers and None with decimals.
     return {name: "" if value is None else value for name, value in found.items()}
 
@@ -92,16 +85,13 @@ def unfold(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def page(sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]) -> list[str]:
     """Return the lines of sweep.md: the trials from best to worst, and the failed ones."""
-    names = [parameter.name for parameter in sweep.searched]
     note = f"{progress(rows)} Method: {sweep.method}. Each trial counts with the best {sweep.metric} of its epochs."
     shares = ", ".join(f"{name} {share:.2f}" for name, share in importances.items())
     lines = [f"# Sweep {sweep.name}", "", note, *(["", f"Importance (PED-ANOVA): {shares}."] if shares else []), ""]
-    table = [["trial", "state", sweep.metric, "epoch", *names]]
-    for row in from_best(sweep, rows):
-        values = [row.figure, row.epoch, *(row.values.get(name) for name in names)]
-        table.append([f"trial{row.number:04d}", row.state, *map(short, values)])
+    table = [cells(sweep, row) for row in from_best(sweep, rows)]
+    lines += markdown([list(cells(sweep, rows[0])), *(list(map(short, row.values())) for row in table)])
     failed = [row for row in rows if row.state in ("failed", "lost")]
-    lines += [*markdown(table), *(["", "## Failed and lost", ""] if failed else [])]
+    lines += ["", "## Failed and lost", ""] if failed else []
     return lines + [f"- trial{row.number:04d}, {row.state}: {row.notes.get('reason')}" for row in failed]
 
 

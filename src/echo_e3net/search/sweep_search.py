@@ -65,11 +65,6 @@ class Row:
     values: Mapping[str, Any]
     notes: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def ended(self) -> bool:
-        """Whether the trial is done or pruned."""
-        return self.state in ("done", "pruned")
-
 
 class Search:
     """The trials of a sweep.
