@@ -22,7 +22,7 @@ from echo_e3net.cli.sweep import sweep
 from echo_e3net.errors import InputError
 from echo_e3net.search import sweep_engine as engine
 from echo_e3net.search import sweep_results as results
-from echo_e3net.search.processes import held, launch, locked
+from echo_e3net.search.processes import held, locked
 from echo_e3net.search.sweep_engine import read_history
 from echo_e3net.search.sweep_file import read_sweep
 from echo_e3net.search.sweep_live import Screen, short_name
@@ -288,10 +288,12 @@ def test_a_process_that_outlives_its_command_is_ended(write):
     Path("runs/s/workers").mkdir(parents=True)
     Path(f"runs/s/workers/{worker}.lock").touch()
     search_of(path).ask(worker)
-    with locked(folder / engine.LOCK) as lock, Path("orphan.txt").open("w") as log:
-        orphan = launch(["sleep", "60"], os.environ, log, lock)
+    with locked(folder / engine.LOCK) as lock:
+        orphan = subprocess.Popen(["sleep", "60"], pass_fds=[lock.fileno()], start_new_session=True)
+        lock.write(f"{orphan.pid}\n")
     assert held(folder / engine.LOCK)
-    threading.Thread(target=orphan.wait, daemon=True).start()  # as the system does for a process whose starter is gone
+    # The system waits for a process whose parent is gone; here a thread does.
+    threading.Thread(target=orphan.wait, daemon=True).start()
     sweep(path, trials=1)
     assert orphan.wait(10) == -signal.SIGTERM
     assert not held(folder / engine.LOCK)

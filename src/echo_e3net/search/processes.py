@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -121,9 +121,7 @@ class Processes:
             kill(process)
 
     @contextmanager
-    def started(
-        self, folder: Path, command: Sequence[str], shown: str | None = None
-    ) -> Iterator[subprocess.Popen[bytes] | None]:
+    def started(self, folder: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes] | None]:
         """Start a process that writes to its folder's log.
 
         Yields None if another process holds the folder's lock or this command is stopping.
@@ -131,7 +129,6 @@ class Processes:
         Args:
             folder: the folder, which is created.
             command: words of the command line.
-            shown: the command line as the log shows it.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / self.log).open("a") as log, locked(folder / self.lock) as lock:
@@ -140,9 +137,16 @@ class Processes:
             if lock is None or self.stopped.is_set():
                 yield None
                 return
-            log.write(f"$ {shown or shlex.join(command)}\n")
+            log.write(f"$ {shlex.join(command)}\n")
             log.flush()
-            process = launch(command, self.environment, log, lock)
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
+                command, env=self.environment, pass_fds=[lock.fileno()], start_new_session=True, **streams
+            )
+            # end_orphan reads the number of the process from the lock file.
+            lock.truncate(0)
+            lock.write(f"{process.pid}\n")
+            lock.flush()
             self.running.add(process)
             try:
                 yield process
@@ -150,25 +154,6 @@ class Processes:
                 if process.poll() is None:
                     end(process)
                 self.running.discard(process)
-
-
-def launch(
-    command: Sequence[str], environment: Mapping[str, str], log: IO[str], lock: IO[str]
-) -> subprocess.Popen[bytes]:
-    """Start a process in its own session and write its number into the lock file."""
-    process: subprocess.Popen[bytes] = subprocess.Popen(
-        command,
-        env=dict(environment),
-        pass_fds=[lock.fileno()],
-        start_new_session=True,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-    )
-    lock.truncate(0)
-    lock.write(f"{process.pid}\n")
-    lock.flush()
-    return process
 
 
 def end(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> None:

@@ -66,6 +66,12 @@ class Place:
         return (self.folder / METRICS).is_file()
 
     @property
+    def mark(self) -> str:
+        """The fingerprint with which it was begun; empty if it was not."""
+        path = self.folder / FINGERPRINT
+        return path.read_text().strip() if path.is_file() else ""
+
+    @property
     def worked(self) -> bool:
         """Whether something was trained or tested."""
         return self.done or (self.folder / CHECKPOINTS).is_dir()
@@ -107,8 +113,7 @@ class Trial:
     @property
     def begun(self) -> bool:
         """Whether the trial was started with these settings."""
-        mark = self.folder / FINGERPRINT
-        return mark.is_file() and mark.read_text().strip() == self.places[0].fingerprint
+        return self.places[0].mark == self.places[0].fingerprint
 
     @property
     def done(self) -> bool:
@@ -180,7 +185,8 @@ def plan_trials(plan: Study, base: Path, folder: Path) -> list[Trial]:
     roots = {OWN: str(plan.arguments["data.root"]), **plan.tests}
     data = {name: hash_data(Path(root)) for name, root in roots.items()}
     settings = {name: value for name, value in plan.arguments.items() if name not in OF_MACHINE}
-    words = [word for name, value in plan.arguments.items() for word in (f"--{name}", as_word(value))]
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in plan.arguments.items()}
+    words = [word for name, text in texts.items() for word in (f"--{name}", text)]
     trials = []
     for seed in plan.seeds:
         for arm, overlays in plan.arms.items():
@@ -201,11 +207,6 @@ def hash_of(meaning: Any) -> str:  # noqa: ANN401
     return short_hash(json.dumps(meaning, sort_keys=True).encode())
 
 
-def as_word(value: Any) -> str:  # noqa: ANN401
-    """Return an argument's value as the command line reads it."""
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def refuse_changed(trials: Sequence[Trial]) -> None:
     """Check that no folder holds results of other settings or data.
 
@@ -213,8 +214,7 @@ def refuse_changed(trials: Sequence[Trial]) -> None:
         InputError: a folder does.
     """
     for place in (place for trial in trials for place in trial.places):
-        begun = place.folder / FINGERPRINT
-        if place.worked and begun.is_file() and begun.read_text().strip() != place.fingerprint:
+        if place.worked and place.mark not in ("", place.fingerprint):
             raise InputError(
                 f"{place.folder} was begun with other settings or data than the study has now. "
                 "Move it away, or give the study another name."

@@ -37,7 +37,9 @@ from echo_e3net.search.study_tables import (
 )
 from echo_e3net.search.study_videos import (
     VIDEOS,
+    Key,
     Predictions,
+    Read,
     compare,
     errors_by_seed,
     read_predictions,
@@ -121,14 +123,13 @@ def recorded_results(out: Path, trials: Sequence[Trial]) -> tuple[dict[Trial, li
 def collect(trials: Sequence[Trial], recorded: Mapping[Trial, list[Row]], predictions: Predictions) -> Results:
     """Return the results of all finished trials, from their folders or else from an earlier results.csv."""
     rows: list[Row] = []
-    known = dict(predictions)
+    known: dict[Key, Mapping[str, Read]] = {}
     done = [trial for trial in trials if trial.done or trial in recorded]
     for trial in done:
         rows += trial_rows(trial) if trial.done else recorded[trial]
-        known.update(trial_predictions(trial) if trial.done else {})
-    order = [(trial.arm, trial.seed) for trial in done]
-    kept = sorted((key for key in known if key[:2] in order), key=lambda key: order.index(key[:2]))
-    return Results(rows, {key: known[key] for key in kept}, len(done), len(trials))
+        found = {**predictions, **(trial_predictions(trial) if trial.done else {})}
+        known |= {key: videos for key, videos in found.items() if key[:2] == (trial.arm, trial.seed)}
+    return Results(rows, known, len(done), len(trials))
 
 
 def differences(plan: Study, results: Results) -> dict[str, dict[str, Difference]]:
@@ -149,16 +150,17 @@ def differences(plan: Study, results: Results) -> dict[str, dict[str, Difference
 def save_results(out: Path, plan: Study, results: Results) -> None:
     """Write all tables and pictures."""
     rows, base, compared = results.rows, plan.reference, differences(plan, results)
+    summaries = {test: summary_rows(rows, test, found) for test, found in compared.items()}
     numbers = {key for row in rows for key, value in row.items() if isinstance(value, int | float)} | COLUMNS.keys()
     columns = [*KEYS, *sorted(numbers - set(KEYS))]
     write_csv(out / CSV, [{key: row.get(key) for key in columns} for row in rows], columns)
     if results.predictions:
         save_predictions(out / VIDEOS, results.predictions)
-    write_csv(out / SUMMARY, [line for test, found in compared.items() for line in summary_rows(rows, test, found)])
+    write_csv(out / SUMMARY, [rounded(line) for summary in summaries.values() for line in summary])
     text = [f"# Study {plan.name}", "", f"{results} {legend(base)}", "", code(rows)]
     tex = [f"% Study {plan.name}: {results} Needs the package booktabs.", f"% {legend(base)}"]
-    for test, found in compared.items():
-        lines, n = arm_lines(rows, test, base, found), videos_of(rows, test)
+    for test, summary in summaries.items():
+        lines, n = arm_lines(summary, base), videos_of(rows, test)
         text += ["", f"## Test set: {test} (n = {n})", "", *markdown(lines)]
         note = "mean ± SD over the seeds, 95 % bootstrap interval over the videos."
         tex += latex(f"{plan.name}, test set {test} ({n} videos): {note}", lines, base)
@@ -174,11 +176,16 @@ def show_results(out: Path, plan: Study, results: Results) -> None:
     """Print the tables and the names of the files."""
     console = Console()
     for test, found in differences(plan, results).items():
-        lines = arm_lines(results.rows, test, plan.reference, found)
+        lines = arm_lines(summary_rows(results.rows, test, found), plan.reference)
         title = f"{plan.name}, test set {test} (n = {videos_of(results.rows, test)})"
         console.print(screen_table(title, chosen(lines, ON_SCREEN, plan.reference)))
     files = ", ".join((SUMMARY, VIDEOS, TABLE, TEX, PICTURE))
     console.print(f"{results} {out / CSV}, {files}", highlight=False, soft_wrap=True)
+
+
+def rounded(row: Row) -> dict[str, object]:
+    """Return a row for summary.csv."""
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
 def videos_of(rows: Sequence[Row], test: str) -> int:
@@ -213,9 +220,4 @@ def read_results(path: Path) -> list[Row]:
     """
     # Tables of earlier versions have no code hash.
     rows = read_rows(path, [key for key in KEYS if key != "code"])
-    return [{key: value if key in TEXTS else number(value) for key, value in row.items()} for row in rows]
-
-
-def number(text: str) -> float | int | None:
-    """Return a number of results.csv."""
-    return None if not text else int(text) if text.isdigit() else float(text)
+    return [{key: value if key in TEXTS else json.loads(value or "null") for key, value in row.items()} for row in rows]

@@ -63,56 +63,50 @@ def by_arm(rows: Sequence[Row], test: str) -> dict[str, list[Row]]:
     return found
 
 
-def arm_lines(rows: Sequence[Row], test: str, base: str, differences: Mapping[str, Difference]) -> list[list[str]]:
-    """Return the titles and one line per arm of a test set.
+def summary_rows(rows: Sequence[Row], test: str, differences: Mapping[str, Difference]) -> list[Row]:
+    """Return one row per arm: mean and SD of each score, and the difference to the base.
 
-    For a further test set there is a column with the mean difference to the own test set over the seeds.
+    For a further test set, ``drop`` is the MAE minus that on the own test set.
     """
     own = {(row["arm"], row["seed"]): row["ef_mae"] for row in rows if row["test"] == OWN}
-    further = [f"MAE - {OWN}"] if test != OWN else []
-    first, *others = [title for title, _ in COLUMNS.values()]
-    lines = [["arm", "seeds", "M parameters", "GMACs", *further, first, f"MAE - {base}", INTERVAL, *others]]
-    for arm, found in by_arm(rows, test).items():
-        cost = [f"{found[0]['parameters'] / 1e6:.2f}", f"{found[0]['gmacs']:.2f}"]
-        pairs = [(row["ef_mae"], own.get((arm, row["seed"]))) for row in found]
-        drop = [spread([here - there for here, there in pairs if None not in (here, there)], 2)] if further else []
-        mae, *scores = [spread([row.get(key) for row in found], digits) for key, (_, digits) in COLUMNS.items()]
-        lines.append([arm, str(len(found)), *cost, *drop, mae, *difference_words(differences.get(arm)), *scores])
-    return lines
-
-
-def summary_rows(rows: Sequence[Row], test: str, differences: Mapping[str, Difference]) -> list[dict[str, object]]:
-    """Return the table as numbers, one row per arm: mean and SD of each score, and the difference to the base."""
     lines = []
     for arm, found in by_arm(rows, test).items():
-        line: dict[str, object] = {"test": test, "arm": arm, "seeds": len(found)}
+        line = {"test": test, "arm": arm, "seeds": len(found)}
         line |= {key: found[0][key] for key in ("parameters", "gmacs")}
-        for name in Difference._fields:
-            value = getattr(differences.get(arm), name, None)
-            line[f"difference_{name}"] = round(value, 4) if isinstance(value, float) else value
-        for key in COLUMNS:
-            known = [row[key] for row in found if row.get(key) is not None]
-            line[f"{key}_mean"] = round(statistics.fmean(known), 4) if known else None
-            line[f"{key}_sd"] = round(statistics.stdev(known), 4) if len(known) > 1 else None
+        line |= {f"difference_{name}": getattr(differences.get(arm), name, None) for name in Difference._fields}
+        scores = {key: [row[key] for row in found if row.get(key) is not None] for key in COLUMNS}
+        if test != OWN:
+            pairs = [(row["ef_mae"], own.get((arm, row["seed"]))) for row in found]
+            scores["drop"] = [here - there for here, there in pairs if None not in (here, there)]
+        for key, values in scores.items():
+            line[f"{key}_mean"] = statistics.fmean(values) if values else None
+            line[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
         lines.append(line)
     return lines
 
 
-def difference_words(difference: Difference | None) -> list[str]:
-    """Return a difference with the SD over its seeds, and its interval, as text."""
-    if difference is None:
-        return ["–", "–"]
-    over_seeds = f"{difference.mean:+.2f}" + (f" ± {difference.sd:.2f}" if difference.sd is not None else "")
-    return [over_seeds, "–" if difference.low is None else f"{difference.low:+.2f} to {difference.high:+.2f}"]
+def arm_lines(summary: Sequence[Row], base: str) -> list[list[str]]:
+    """Return the titles and one line per arm, as text."""
+    drop = {"drop": (f"MAE - {OWN}", 2)} if "drop_mean" in summary[0] else {}
+    first, *others = COLUMNS.items()
+    titles = [[title for _, (title, _) in columns] for columns in (drop.items(), [first], others)]
+    lines = [["arm", "seeds", "M parameters", "GMACs", *titles[0], *titles[1], f"MAE - {base}", INTERVAL, *titles[2]]]
+    for row in summary:
+        low, high = row["difference_low"], row["difference_high"]
+        difference = [spread(row, "difference", 2, "+"), "–" if low is None else f"{low:+.2f} to {high:+.2f}"]
+        before = [spread(row, key, digits) for key, (_, digits) in (*drop.items(), first)]
+        after = [spread(row, key, digits) for key, (_, digits) in others]
+        cost = [f"{row['parameters'] / 1e6:.2f}", f"{row['gmacs']:.2f}"]
+        lines.append([row["arm"], str(row["seeds"]), *cost, *before, *difference, *after])
+    return lines
 
 
-def spread(values: Sequence[float | None], digits: int) -> str:
-    """Return mean ± SD of the known values as text; for one value only the mean."""
-    known = [value for value in values if value is not None]
-    if not known:
+def spread(row: Row, key: str, digits: int, sign: str = "") -> str:
+    """Return mean ± SD as text; for one seed only the mean."""
+    mean, sd = row[f"{key}_mean"], row[f"{key}_sd"]
+    if mean is None:
         return "–"
-    mean = f"{statistics.fmean(known):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
+    return f"{mean:{sign}.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
 
 
 def chosen(lines: Sequence[Sequence[str]], titles: Sequence[str], base: str) -> list[list[str]]:

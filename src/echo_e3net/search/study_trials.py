@@ -215,7 +215,7 @@ class Workers(Processes):
     def run(self, folder: Path, words: Sequence[str]) -> int:
         """Run one process in a folder; return its exit code."""
         command = [sys.executable, "-m", "echo_e3net", *words]
-        with self.started(folder, command, f"echo-e3net {' '.join(words)}") as process:
+        with self.started(folder, command) as process:
             return process.wait() if process else 1
 
 

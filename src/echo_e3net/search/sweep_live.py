@@ -27,7 +27,7 @@ class Screen:
     def __init__(self, sweep: Sweep, console: Console | None = None) -> None:
         self.sweep, self.console = sweep, console or Console()
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        self.states: dict[int, str] | None = None
+        self.states: dict[int, str] = {}
 
     def __enter__(self) -> Screen:
         """Start the live table."""
@@ -45,16 +45,13 @@ class Screen:
         before, self.states = self.states, {row.number: row.state for row in rows}
         if self.live:
             self.live.update(trial_table(self.sweep, rows), refresh=True)
-        elif before is None:
-            self.say(f"{progress(rows)} {len(rows)} trials in the journal.")
-        else:
-            for row in rows:
-                if row.state != before.get(row.number, "waiting"):
-                    self.say(f"trial{row.number:04d}: {news(self.sweep, row)}")
-
-    def say(self, line: str) -> None:
-        """Print a line."""
-        self.console.print(line, highlight=False, soft_wrap=True)
+            return
+        for row in rows:
+            # The first call skips trials that ended before this command started.
+            seen = before.get(row.number, "waiting" if before or row.state == "running" else row.state)
+            if row.state != seen:
+                line = f"trial{row.number:04d}: {news(self.sweep, row)}"
+                self.console.print(line, highlight=False, soft_wrap=True)
 
 
 def news(sweep: Sweep, row: Row) -> str:

@@ -32,13 +32,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from echo_e3net.errors import InputError
 from echo_e3net.search.sweep_file import Parameter, Sweep
 
-STATES = {
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-    TrialState.COMPLETE: "done",
-    TrialState.PRUNED: "pruned",
-}
-END_STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+NAMES = {TrialState.RUNNING: "running", TrialState.WAITING: "waiting"} | {state: name for name, state in STATES.items()}
 ENOUGH_TRIALS = 5
 """Smallest number of finished trials for importances."""
 
@@ -140,7 +135,7 @@ class Search:
         with suppress(UpdateFinishedTrialError):
             for name, note in notes.items():
                 self.storage.set_trial_user_attr(self.frozen(number)._trial_id, name, note)
-        self.study.tell(number, figure if state == "done" else None, state=END_STATES[state], skip_if_finished=True)
+        self.study.tell(number, figure if state == "done" else None, state=STATES[state], skip_if_finished=True)
         self.live.pop(number, None)
 
     def retry(self, number: int, reason: str) -> None:
@@ -172,7 +167,7 @@ class Search:
                 values[parameter.name] = parameter.values[place] if parameter.values else place
         return Row(
             number=trial.number,
-            state=STATES.get(trial.state) or ("lost" if trial.user_attrs.get("lost") else "failed"),
+            state="lost" if trial.user_attrs.get("lost") else NAMES[trial.state],
             figure=trial.value if trial.state == TrialState.COMPLETE else figures.get(best or 0),
             epoch=None if best is None else best - 1,
             last=None if trial.last_step is None else trial.last_step - 1,
