@@ -1,4 +1,4 @@
-"""The paired bootstrap: pairs cancel what they share, the interval is the textbook's, and covers as often as it says."""
+"""The paired bootstrap: pairing, known intervals and coverage."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def means(errors):
     return {seed: float(np.mean(list(of_videos.values()))) for seed, of_videos in errors.items()}
 
 
-def test_what_a_video_has_of_all_networks_cancels():
+def test_the_difficulty_of_a_video_cancels():
     base = by_seed([1, 20, 3, 50], [2, 30, 1, 40])
     arm = {seed: {name: value + 1.5 for name, value in errors.items()} for seed, errors in base.items()}
     found = compare(means(arm), means(base), arm, base)
@@ -27,7 +27,7 @@ def test_what_a_video_has_of_all_networks_cancels():
     assert (found.seeds, found.videos) == (2, 4)
 
 
-def test_pairs_are_by_name_not_by_place():
+def test_videos_are_paired_by_name():
     base = by_seed([1, 20, 3])
     arm = {0: dict(reversed([(name, value + 1) for name, value in base[0].items()]))}
     found = compare(means(arm), means(base), arm, base)
@@ -77,7 +77,7 @@ def test_without_the_videos_there_is_no_interval():
     assert compare(means(arm), means(base), {0: {"x": 1.0}, 1: {"x": 1.0}}, base).low is None
 
 
-def test_a_video_that_one_network_lacks_is_compared_in_none():
+def test_a_video_that_one_network_lacks_is_ignored():
     base, arm = by_seed([1, 2, 90], [3, 4, 5]), by_seed([2, 3], [4, 5])
     found = compare({0: 2.5, 1: 4.5}, {0: 31.0, 1: 4.0}, arm, base)
     assert found.videos == 2

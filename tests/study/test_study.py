@@ -1,4 +1,4 @@
-"""Studies: what is planned, what is kept, what is refused; one small study for real."""
+"""Studies: planning, continuing, refused results, and one small real study."""
 
 import hashlib
 import shutil
@@ -35,9 +35,7 @@ def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):
     assert "4 of 4 trials" in text
     assert "Code: abc1234." in text
     assert "| whole | 2 | 0.00 | 0.50 | 5.50 ± 0.71 | – | – |" in text
-    assert (
-        "| other | 2 | 0.00 | 0.50 | 2.00 ± 0.00 | 7.50 ± 0.71 | +0.00 ± 0.00 | -1.00 to +1.00 |" in text
-    )  # the drop from the own test set, MAE, its difference
+    assert "| other | 2 | 0.00 | 0.50 | 2.00 ± 0.00 | 7.50 ± 0.71 | +0.00 ± 0.00 | -1.00 to +1.00 |" in text
 
 
 def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
@@ -59,7 +57,7 @@ def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
     assert "different code" in (tmp_path / "runs/s/results.md").read_text()
 
 
-def test_a_further_test_set_costs_a_test_alone(plan, tmp_path):
+def test_a_further_test_set_needs_no_training(plan, tmp_path):
     path, calls, _ = plan
     study(path)
     calls.clear()
@@ -91,7 +89,7 @@ def test_a_trial_without_a_score_does_not_stop_the_others(plan, tmp_path, monkey
     study(path)
 
 
-def test_looks_of_one_seed_are_different_data(plan, tmp_path):
+def test_changed_data_are_refused(plan, tmp_path):
     path, _, _ = plan
     study(path)
     (tmp_path / "near/VolumeTracings.csv").write_text("other borders")
@@ -99,10 +97,10 @@ def test_looks_of_one_seed_are_different_data(plan, tmp_path):
         study(path)
 
 
-def test_a_data_set_of_any_format_is_known_by_its_tables(tmp_path):
+def test_a_data_set_of_any_format_is_identified_by_its_tables(tmp_path):
     patient = tmp_path / "database" / "patient0001"
     patient.mkdir(parents=True)
-    with pytest.raises(InputError, match="FileList.csv"):
+    with pytest.raises(InputError, match=r"FileList\.csv"):
         hash_data(tmp_path)
     (patient / "Info_4CH.cfg").write_text("EF: 56")
     (patient / "4CH_gt.nii.gz").write_bytes(b"mask")
@@ -134,7 +132,7 @@ def test_planning_a_study_imports_only_light_modules():
     assert not {"torch", "lightning", "cv2", "matplotlib", "pandas"} & set(done.stdout.split())
 
 
-def test_results_alone_are_enough_to_go_on(plan, tmp_path):
+def test_a_study_continues_from_its_results_only(plan, tmp_path):
     path, calls, _ = plan
     study(path, out=tmp_path / "results")
     before = (tmp_path / "results" / "results.csv").read_bytes()
@@ -164,7 +162,7 @@ def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     with pytest.raises(InputError, match="seed0/far was begun with other settings"):
         study(path, runs=tmp_path / "fresh", out=tmp_path / "else")
     (tmp_path / "far/FileList.csv").unlink()
-    with pytest.raises(InputError, match="far: .*FileList.csv"):
+    with pytest.raises(InputError, match=r"far: .*FileList.csv"):
         study(path, runs=tmp_path / "fresh")
 
 
@@ -175,10 +173,11 @@ def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path, capsys)
         study(path)
     assert "other, seed 0: failed: no luck" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "runs/s/results.csv")) == 6
-    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 24}}\n")  # mended before anything was trained
+    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 24}}\n")
     pretend.fails = lambda call: False
     calls.clear()
-    with pytest.raises(InputError, match="other, seed 1"):  # that one was trained
+    # Seed 1 was trained before the change.
+    with pytest.raises(InputError, match="other, seed 1"):
         study(path, out=None)
     with pytest.raises(InputError, match="jobs is 0"):
         study(path, jobs=0)
@@ -195,7 +194,7 @@ def test_results_that_could_not_be_written_are_refused_before_any_trial(plan, tm
 def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_training(plan):
     path, calls, pretend = plan
     pretend.fails = lambda call: call[0] == "other"
-    with pytest.raises(InputError, match="arm other: .*no luck.*other/study.log"):
+    with pytest.raises(InputError, match=r"arm other: .*no luck.*other/study.log"):
         study(path, jobs=2)
     assert {call[2] for call in calls} == {"profile"}
 
@@ -215,7 +214,7 @@ def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_trainin
         ({"arguments": {"data.root": "near", "seed_everything": 3}}, "seed_everything"),
     ],
 )
-def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):
+def test_a_wrong_study_file_is_reported_in_one_line(plan, change, message):
     path = plan[0]
     write_study(path.parent, yaml.safe_load(path.read_text()) | change)
     with pytest.raises(InputError, match=message):
@@ -223,7 +222,7 @@ def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):
 
 
 @pytest.mark.parametrize("text", ["- a\n", "{", ""])
-def test_what_is_no_study_at_all(tmp_path, text):
+def test_files_that_are_not_studies(tmp_path, text):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(InputError, match="not a study"):
         read_study(tmp_path / "study.yaml")
@@ -233,7 +232,7 @@ def test_what_is_no_study_at_all(tmp_path, text):
 
 @pytest.mark.slow
 def test_a_stopped_study_stops_its_processes(tmp_path):
-    """SIGTERM, as clusters send it: the process that works for the study is gone too, and another study may not work in its folder meanwhile."""
+    """SIGTERM ends the process of a study too. Until then, no other study works in its folder."""
     code = f"""
 import sys, time
 from pathlib import Path
@@ -274,8 +273,7 @@ def test_a_study_for_real(command, tmp_path, phantom_root):
     table = pd.read_csv(tmp_path / "runs/s/results.csv")
     assert table["arm"].tolist() == ["tiny", "tiny", "longer", "longer"]
     pair = table[table["arm"] == "tiny"]
-    assert pair["ef_mae"].nunique() == 1  # the further test set is the same data
+    # The further test set is the same data.
+    assert pair["ef_mae"].nunique() == 1
     assert table[["endo_px", "epi_px", "endo_border_px", "endo_axis_percent", "geometry_ef_mae"]].notna().all(axis=None)
-    assert {"timing_n", "ed_frames_off", "es_frames_off"} <= set(
-        table.columns
-    )  # also where no clip holds the traced beat
+    assert {"timing_n", "ed_frames_off", "es_frames_off"} <= set(table.columns)

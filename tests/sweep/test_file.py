@@ -113,7 +113,7 @@ def test_missing_settings_and_unreadable_files(sweep, tmp_path):
             sweep(drop=(key,))
     for text in ("{", "- a", ""):
         (tmp_path / "bad.yaml").write_text(text)
-        with pytest.raises(InputError, match="bad.yaml: not a sweep"):
+        with pytest.raises(InputError, match=r"bad.yaml: not a sweep"):
             read_sweep(tmp_path / "bad.yaml")
     with pytest.raises(FileNotFoundError):
         read_sweep(tmp_path / "none.yaml")

@@ -1,4 +1,4 @@
-"""Sweeps whose trials are a stub that writes metrics.csv as a run does: searching, ending early, failing, being killed, going on."""
+"""Sweeps with a stub that writes metrics.csv as a run does: search, pruning, failures, interruptions."""
 
 import collections
 import csv
@@ -40,10 +40,10 @@ RANDOM = {
 
 @pytest.fixture
 def write(tmp_path, monkeypatch):
-    """Writes a sweep file whose trials are stubs, and works in its folder, quickly."""
+    """Write a sweep file with stub trials, and work in its folder with short intervals."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(engine, "INTERVAL", 0.02)
-    monkeypatch.setattr(results, "draw_sweep", lambda *args: None)  # test_a_picture draws
+    monkeypatch.setattr(results, "draw_sweep", lambda *args: None)
 
     def write(**change):
         parameters = RANDOM["parameters"] | change.pop("parameters", {})
@@ -61,18 +61,18 @@ def search_of(path):
     return Search(read_sweep(path), Path("runs/s/journal.log"), 0, "file")
 
 
-def test_a_sweep_finds_its_best_and_leaves_it_as_an_overlay(write, capsys):
+def test_a_sweep_writes_its_best_trial_as_an_overlay(write, capsys):
     sweep(write(), trials=6, workers=2)
     found = table()
     assert found["state"].tolist() == ["done"] * 6
     assert found["x"].nunique() == 6
-    assert (found["val/rmse"] - found["x"] - 0.5).abs().max() < 1e-9  # the best epoch, the second
+    assert (found["val/rmse"] - found["x"] - 0.5).abs().max() < 1e-9
     assert found["epoch"].tolist() == [1] * 6
     best = found.loc[found["val/rmse"].idxmin()]
     assert yaml.safe_load(Path("runs/s/best.yaml").read_text()) == {"epochs": 2, "kind": best["kind"], "x": best["x"]}
     text = Path("runs/s/sweep.md").read_text()
     assert "6 done." in text
-    assert text.index(best["trial"]) == text.index("trial000")  # first row
+    assert text.index(best["trial"]) == text.index("trial000")
     assert "Importance (PED-ANOVA): " in text
     assert f"{best['trial']}: done, val/rmse {best['val/rmse']:.4g} (epoch 1)" in capsys.readouterr().out
     assert not list(Path("runs/s/workers").iterdir())
@@ -105,7 +105,7 @@ def test_a_picture(write, monkeypatch):
 
 
 def test_a_live_table_on_a_terminal(write):
-    """The trials that run and the latest of the others; names no longer than needed, the best one told."""
+    """Show running trials and the latest of the others, with short names and the best trial."""
     Path("runs/s").mkdir(parents=True)
     search = search_of(write(parameters={"a.x": {"min": 0.0, "max": 1.0}}))
     for figure in range(30):
@@ -118,7 +118,8 @@ def test_a_live_table_on_a_terminal(write):
         screen.show(search.rows())
     text = printed.getvalue()
     assert "s: 28 done, 2 running. Best: trial0000, 0." in text
-    assert "a.x" in text  # x alone is another parameter's name
+    # The short name x is another parameter's name.
+    assert "a.x" in text
     assert [f"{number:04d} " in text for number in (0, 1, 10, 11, 12, 28, 29)] == [
         False,
         True,
@@ -131,7 +132,7 @@ def test_a_live_table_on_a_terminal(write):
     assert short_name("a.b.lr", ["a.b.lr", "a.c.dim"]) == "lr"
 
 
-def test_it_goes_on_and_is_the_same_for_any_number_of_workers(write):
+def test_a_random_search_continues_and_does_not_depend_on_the_number_of_workers(write):
     path = write()
     sweep(path, trials=2)
     before = table()
@@ -153,8 +154,8 @@ def test_a_grid_is_tried_to_its_end(write):
     assert len(table("capped/s")) == 4
 
 
-def test_tpe_gathers_where_figures_are_good(write):
-    """On the search alone: after 40 figures it suggests smaller x than chance does."""
+def test_tpe_prefers_good_regions(write):
+    """After 40 trials it suggests smaller x than a random search."""
     Path("runs/s").mkdir(parents=True)
     search = search_of(write(method="bayes"))
     for _ in range(40):
@@ -180,7 +181,7 @@ def test_hyperband_ends_the_worse_trials_after_min_iter_epochs(write, goal, ende
         search.end(number, "pruned" if expected else "done", figure)
 
 
-def test_a_trial_that_is_told_to_ends_cleanly(write, monkeypatch):
+def test_a_pruned_trial_ends_cleanly(write, monkeypatch):
     monkeypatch.setattr(
         "echo_e3net.search.sweep_search.MedianPruner", lambda: optuna.pruners.MedianPruner(n_startup_trials=1)
     )
@@ -200,7 +201,7 @@ def test_maximize(write):
     assert table()["epoch"].tolist() == [0, 0, 0]
 
 
-def test_a_failed_trial_fails_alone(write, capsys):
+def test_a_failed_trial_does_not_stop_the_others(write, capsys):
     parameters = {"x": {"values": [0.1, 0.2]}, "kind": {"value": "a"}, "fail": {"values": ["yes", "no"]}}
     sweep(write(method="grid", parameters=parameters))
     assert collections.Counter(table()["state"]) == {"done": 2, "failed": 2}
@@ -209,7 +210,7 @@ def test_a_failed_trial_fails_alone(write, capsys):
     assert "failed: CUDA out of memory" in Path("runs/s/sweep.md").read_text()
 
 
-def test_failing_again_and_again_stops_the_sweep_and_the_mended_one_goes_on(write, monkeypatch):
+def test_five_failures_in_a_row_stop_the_sweep_and_a_corrected_one_continues(write, monkeypatch):
     path = write(command=["${interpreter}", "gone.py", "${args}"])
     with pytest.raises(InputError, match=r"5 trials failed.* trial0004: .*gone.py.* sweep.log"):
         sweep(path, trials=3)
@@ -236,15 +237,16 @@ def test_why_a_trial_failed(write, command, reason):
     assert reason in table()["reason"].tolist()[0]
 
 
-def test_other_parameters_are_not_mixed_in(write):
+def test_a_journal_of_other_parameters_is_refused(write):
     sweep(write(), trials=1)
     with pytest.raises(InputError, match=r"journal.log .*sweep.yaml .*--storage"):
         sweep(write(parameters={"x": {"min": 0.0, "max": 2.0}}), trials=1)
-    sweep(write(run_cap=2), trials=5)  # how many is no part of the meaning
+    # The number of trials may change.
+    sweep(write(run_cap=2), trials=5)
     assert len(table()) == 2
 
 
-def test_an_endless_search_needs_an_end(write):
+def test_a_search_needs_a_number_of_trials(write):
     with pytest.raises(InputError, match=r"sweep.yaml: .*--trials.*run_cap"):
         sweep(write())
     with pytest.raises(InputError, match="workers is 0"):
@@ -252,7 +254,7 @@ def test_an_endless_search_needs_an_end(write):
 
 
 def test_the_point_of_a_lost_trial_is_tried_once_more(write):
-    """A command that was killed: its trial is running in the journal, and nobody holds its lock."""
+    """The trial of a killed command is running in the journal, but no process holds its lock."""
     path = write()
     Path("runs/s/workers").mkdir(parents=True)
     search = search_of(path)
@@ -268,8 +270,8 @@ def test_the_point_of_a_lost_trial_is_tried_once_more(write):
     assert found["x"].nunique() == 3
 
 
-def test_being_killed_between_two_lines_of_the_journal_loses_nothing(write, monkeypatch):
-    """The retry stands in the journal, but the trial has not failed yet: it is retried once."""
+def test_an_interrupted_retry_is_completed(write, monkeypatch):
+    """The retry is queued, but the trial has not failed yet. It is retried only once."""
     path = write()
     Path("runs/s").mkdir(parents=True)
     search = search_of(path)
@@ -282,7 +284,7 @@ def test_being_killed_between_two_lines_of_the_journal_loses_nothing(write, monk
 
 
 def test_a_process_that_outlives_its_command_is_ended(write):
-    """It alone holds the trial's lock, as after SIGKILL of its command: the next command ends it, then its point is tried once more."""
+    """Its command was killed, so it holds the lock of the trial. The next command ends it and repeats the trial."""
     path = write()
     worker, folder = f"{engine.platform.node()}-1-abcdef", Path("runs/s/trial0000")
     Path("runs/s/workers").mkdir(parents=True)
@@ -301,7 +303,7 @@ def test_a_process_that_outlives_its_command_is_ended(write):
     assert table()["x"].nunique() == 1
 
 
-def test_who_is_gone(write, monkeypatch):
+def test_gone_workers_are_recognised(write, monkeypatch):
     path = write()
     Path("runs/s/workers").mkdir(parents=True)
     found = engine.Engine(read_sweep(path), search_of(path), Path("runs/s"), 1, engine.Processes(1, "l", "k"))
@@ -311,7 +313,8 @@ def test_who_is_gone(write, monkeypatch):
     for worker in (here, there):
         lock = Path("runs/s/workers") / f"{worker}.lock"
         lock.touch()
-        assert found.gone(worker) == (worker == here)  # elsewhere it may be a lock that does not reach us
+        # A lock of another machine may be invisible here.
+        assert found.gone(worker) == (worker == here)
         with locked(lock):
             assert not found.gone(worker)
             os.utime(lock, (0, 0))
@@ -332,7 +335,7 @@ def test_a_metrics_file_is_read_while_it_is_written(tmp_path):
 
 
 def begin(path, *more):
-    """A command of its own."""
+    """Start a sweep as a separate command."""
     words = [sys.executable, "-m", "echo_e3net", "sweep", str(path), *map(str, more)]
     ours = os.environ | {"PYTHONPATH": str(Path(echo_e3net.__file__).parents[1])}
     with Path("printed.txt").open("a") as file:
@@ -348,7 +351,7 @@ def wait_for(condition, seconds=60):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
-def test_a_stopped_sweep_stops_its_trials_and_goes_on(write, number, code):
+def test_a_stopped_sweep_stops_its_trials_and_continues(write, number, code):
     path = write(parameters={"epochs": {"value": 3}, "wait": {"value": 0.3}})
     process = begin(path, "--trials", 2)
     wait_for(lambda: list(Path("runs/s").glob("trial0000/logs/*/metrics.csv")))

@@ -23,9 +23,9 @@ def study(
 ) -> None:
     """Train and test every arm of a study with every seed. Tables and pictures are updated after each trial.
 
-    Run the same command again to continue after a stop: finished trials are kept, and a training continues from its last epoch. Run it on several nodes
-    with a shared folder to share the trials. Arguments of the trials may follow: ``--data.root FOLDER``, ``--trainer.max_epochs 9``, and
-    ``--tests.NAME FOLDER`` for a further test set.
+    Run the same command again to continue after a stop: finished trials are kept, and a training continues from its
+    last epoch. Run it on several nodes with a shared folder to share the trials. Arguments of the trials may follow:
+    ``--data.root FOLDER``, ``--trainer.max_epochs 9``, and ``--tests.NAME FOLDER`` for a further test set.
 
     Args:
         file: the study, a YAML file (experiments/studies).
@@ -33,7 +33,8 @@ def study(
         out: folder of the results; null: the study's folder.
         jobs: number of trials at a time; they share the cores equally, unless OMP_NUM_THREADS is set.
         train: whether to run missing trials; false only writes the results.
-        shard: I/N runs only every N-th trial, from the I-th on (1/N to N/N); 1/1 runs all that no other process works on.
+        shard: I/N runs only every N-th trial, from the I-th on (1/N to N/N); 1/1 runs all that no other process works
+            on.
         any_code: whether to allow results of different code in one table.
         arguments: arguments of the trials by dotted name; they replace those of the study file.
     """

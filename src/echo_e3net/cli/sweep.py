@@ -23,14 +23,16 @@ def sweep(
 ) -> None:
     """Search hyper-parameters as a W&B sweep file describes, without a server.
 
-    Run the same command again to continue after a stop. Run it on several machines with a shared folder to share the trials.
+    Run the same command again to continue after a stop. Run it on several machines with a shared folder to share the
+    trials.
 
     Args:
         file: the sweep file, as `wandb sweep` reads it (experiments/sweeps).
         storage: the journal that all workers share; null: journal.log in the sweep's folder.
         workers: number of trials that this command runs at a time.
         trials: target number of finished trials, over all workers; null: as many as run_cap or the grid allows.
-        pruner: when trials end early: file, as early_terminate in the file; median, if worse than the median of the others; none, never.
+        pruner: when trials end early: file, as early_terminate in the file; median, if worse than the median of the
+            others; none, never.
         seed: seed of the methods random and bayes.
         runs: folder of all runs; the sweep's folder in it has the sweep's name.
     """

@@ -14,8 +14,8 @@ TABLES, COMPRESSED = (".csv", ".cfg"), ".gz"
 def hash_data(root: Path) -> str:
     """Return a short hash of a data set's tables, which does not depend on where the data set is.
 
-    In EchoNet-Dynamic's layout these are the tables in ``root`` and the record of a phantom. In any other layout they are the names and contents of all
-    CSV and cfg files below ``root``, and the names and sizes of all compressed files.
+    In EchoNet-Dynamic's layout these are the tables in ``root`` and the record of a phantom. In any other layout they
+    are the names and contents of all CSV and cfg files below ``root``, and the names and sizes of all compressed files.
 
     Raises:
         InputError: there is no table.

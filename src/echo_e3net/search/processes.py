@@ -1,7 +1,8 @@
 """Run the trials of studies and sweeps as processes, each in its own folder with a log and a lock.
 
-A process inherits the open lock file of its folder (flock). The lock is released when the last process that has the file open ends, for any reason.
-So two processes never work in one folder, even if a process outlives the command that started it.
+A process inherits the open lock file of its folder (flock). The lock is released when the last process that has the
+file open ends, for any reason. So two processes never work in one folder, even if a process outlives the command that
+started it.
 """
 
 from __future__ import annotations

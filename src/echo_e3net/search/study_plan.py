@@ -1,4 +1,7 @@
-"""Read a study file and plan its trials. This module and its imports are light: no torch, Lightning, OpenCV or matplotlib."""
+"""Read a study file and plan its trials.
+
+This module and its imports are light: no torch, Lightning, OpenCV or matplotlib.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Place:
-    """The folder with a checkpoint's scores on one data set: that of the trial, or one inside it for a further data set."""
+    """The folder of a checkpoint's scores on one data set. Those of further data sets are inside the trial's folder."""
 
     test: str
     folder: Path

@@ -197,7 +197,8 @@ def legend(base: str) -> str:
     """Return the explanation of the table."""
     return (
         "Mean ± SD over the seeds; EF in points, distances in pixels of the video. "
-        f"MAE - {base} is the mean difference over the seeds. Its interval is a paired bootstrap over the videos (percentiles, 95 %): "
+        f"MAE - {base} is the mean difference over the seeds. "
+        "Its interval is a paired bootstrap over the videos (percentiles, 95 %): "
         "it covers the choice of test videos, but not the variation between trainings."
     )
 

@@ -1,4 +1,4 @@
-"""The table of a study's results: mean ± SD over the seeds, difference to the base and cost of each arm; for the screen, Markdown, LaTeX and CSV."""
+"""Format the results of a study as tables: mean ± SD over the seeds, difference to the base, and cost per arm."""
 
 from __future__ import annotations
 

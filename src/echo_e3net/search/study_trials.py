@@ -7,8 +7,9 @@
     runs/<study>/<arm>/seed0/study.log, trial.json output and duration of the processes
     runs/<study>/results.csv, videos.csv, …        written after each trial (:mod:`echo_e3net.search.study_results`)
 
-A stopped study continues where it stopped, also in the middle of a training. Trials in results.csv need no folder, so the study can continue on another
-machine with this file only. Several processes may work on one study in a shared folder; each takes trials that no other works on.
+A stopped study continues where it stopped, also in the middle of a training. Trials in results.csv need no folder, so
+the study can continue on another machine with this file only. Several processes may work on one study in a shared
+folder; each takes trials that no other works on.
 """
 
 from __future__ import annotations
@@ -112,7 +113,9 @@ def refuse_other_code(trials: Sequence[Trial], recorded: Mapping[Trial, Sequence
 
 
 def run_trials(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -> None:
-    """Run trials and save the results after each. Trials that another command runs are skipped and tried again at the end.
+    """Run trials and save the results after each.
+
+    Trials that another command runs are skipped and tried again at the end.
 
     Raises:
         InputError: the network of an arm cannot be built, or a trial failed.
@@ -183,7 +186,7 @@ class Workers(Processes):
         super().__init__(jobs, LOG, LOCK)
 
     def profile(self, trial: Trial) -> int:
-        """Measure what an arm costs, unless the measurement exists for these settings and this code; return the exit code."""
+        """Measure what an arm costs, unless it is known for these settings and this code; return the exit code."""
         folder, settings = trial.folder.parent, f"{trial.settings} {code_hash()}\n"
         mark = folder / FINGERPRINT
         with locked(folder / TRIAL_LOCK, wait=True):

@@ -1,18 +1,20 @@
 """Compare the EF of every test video between the arms of a study.
 
-videos.csv has one row per video of a test set, and one column per trial, named <arm>/<seed>. Values are EF in percent. With this table, intervals can be
-computed again without the runs.
+videos.csv has one row per video of a test set, and one column per trial, named <arm>/<seed>. Values are EF in percent.
+With this table, intervals can be computed again without the runs.
 
 With e(a, s, v) = |predicted EF - labelled EF| of arm a, seed s and video v, the difference of arm a to base b is
 
     d(v) = mean over the seeds of e(a, s, v) - e(b, s, v),        D = mean over the videos of d(v).
 
-Each video and seed is compared with itself, so the difficulty of a video cancels. The interval of D is a percentile bootstrap over the videos. It covers
-the choice of test videos, but not the variation between trainings: the seeds are too few to resample. The SD over the seeds describes that. Videos are
-treated as independent, also if a patient has several.
+Each video and seed is compared with itself, so the difficulty of a video cancels. The interval of D is a percentile
+bootstrap over the videos. It covers the choice of test videos, but not the variation between trainings: the seeds are
+too few to resample. The SD over the seeds describes that. Videos are treated as independent, also if a patient has
+several.
 
 References:
-    Koehn, Statistical significance tests for machine translation evaluation, EMNLP 2004 (paired bootstrap over a test set).
+    Koehn, Statistical significance tests for machine translation evaluation, EMNLP 2004 (paired bootstrap over a test
+    set).
 """
 
 from __future__ import annotations

@@ -5,14 +5,16 @@
     runs/<sweep>/trials.csv, best.yaml, sweep.md, sweep.png
     runs/<sweep>/sweep.lock, workers/ locks
 
-Three kinds of locks (flock) show which processes are alive; the system releases them when a process ends for any reason:
+Three kinds of locks (flock) show which processes are alive; the system releases them when a process ends for any
+reason:
 
 - ``sweep.lock`` is held to begin trials or to queue them again.
 - ``workers/<machine>-<process>-<random>.lock`` is held by each command while it runs, and touched regularly.
 - ``trial0007/sweep.lock`` is held by the trial's process, which may outlive its command.
 
-A running trial whose command is gone is *lost*: its process is ended and its point is queued again. Some network file systems do not share locks
-between machines. A command on another machine is therefore gone only if its lock has not been touched for a while either.
+A running trial whose command is gone is *lost*: its process is ended and its point is queued again. Some network file
+systems do not share locks between machines. A command on another machine is therefore gone only if its lock has not
+been touched for a while either.
 """
 
 from __future__ import annotations
@@ -243,7 +245,8 @@ def failure(code: int, folder: Path, metric: str) -> str:
 def read_history(folder: Path, metric: str) -> dict[int, float]:
     """Return a metric by epoch, without values that are not finite.
 
-    Later starts of a run replace epochs of earlier ones. An incomplete last line is ignored, because the run may still be writing it.
+    Later starts of a run replace epochs of earlier ones. An incomplete last line is ignored, because the run may still
+    be writing it.
     """
     found: dict[int, float] = {}
     for path in sorted(folder.glob(LOGGED_METRICS), key=lambda path: int(path.parent.name.removeprefix("version_"))):

@@ -1,13 +1,14 @@
 """The trials of a sweep, in an Optuna journal that all workers share. The only module that imports Optuna.
 
-The journal is a file that grows line by line; it needs no server and works on network file systems. Hold the sweep's lock to call :meth:`Search.ask`
-or :meth:`Search.retry`.
+The journal is a file that grows line by line; it needs no server and works on network file systems. Hold the sweep's
+lock to call :meth:`Search.ask` or :meth:`Search.retry`.
 
-- random, bayes: each trial gets a new sampler, seeded by (seed, trial number). Workers never repeat each other's draws, and a random search is the
-  same for any number of workers.
-- grid: all points wait in the journal from the start. GridSampler is not used: several workers may get the same point from it.
-- A trial whose worker is gone fails as *lost*, and its point is queued again. The new trial is queued before the old one fails, so an interruption
-  between the two loses nothing.
+- random, bayes: each trial gets a new sampler, seeded by (seed, trial number). Workers never repeat each other's draws,
+  and a random search is the same for any number of workers.
+- grid: all points wait in the journal from the start. GridSampler is not used: several workers may get the same point
+  from it.
+- A trial whose worker is gone fails as *lost*, and its point is queued again. The new trial is queued before the old
+  one fails, so an interruption between the two loses nothing.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Row:
 
     Attributes:
         number: counts from 0.
-        state: waiting, running, done, pruned, failed, or lost (its worker was stopped or killed, and its point is queued again).
+        state: waiting, running, done, pruned, failed, or lost (its worker was stopped or killed, and its point is
+            queued again).
         figure: best value of the metric so far; None if there is none.
         epoch: epoch of that value.
         last: last reported epoch.
@@ -68,7 +70,8 @@ class Search:
         sweep: the sweep.
         journal: the journal's file.
         seed: seed of random and bayes.
-        pruner: "file" applies early_terminate of the sweep file, "median" Optuna's median rule, "none" ends no trial early.
+        pruner: "file" applies early_terminate of the sweep file, "median" Optuna's median rule, "none" ends no trial
+            early.
 
     Raises:
         InputError: the journal holds trials of another sweep.
@@ -96,7 +99,7 @@ class Search:
         meaning = repr((sweep.parameters, sweep.metric, sweep.maximize, sweep.method, sweep.command, sweep.program))
         if study.user_attrs.get("meaning", meaning) != meaning:
             raise InputError(
-                f"{self.journal} holds trials of other parameters, metric, method or command than {sweep.path} has now. "
+                f"{self.journal} holds trials of other parameters, metric, method or command than {sweep.path} has. "
                 "Give the sweep another name, or another --storage."
             )
         study.set_user_attr("meaning", meaning)
