@@ -1,4 +1,4 @@
-"""Runs of the command line in processes of their own, as a user or a cluster starts them, for tests."""
+"""Run the command line in separate processes, as a user or a cluster does."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ def start(folder: Path, *args, **environment):
 
 
 def run(folder: Path, *args, **environment):
-    """Run ``echo-e3net`` to its end; returns the exit code and all output so far."""
+    """Run ``echo-e3net``; return the exit code and all output so far."""
     process = start(folder, *args, **environment)
     try:
         code = process.wait(timeout=120)
@@ -39,17 +39,17 @@ def run(folder: Path, *args, **environment):
 
 
 def end(process):
-    """End a process, and what it started, at once."""
+    """Kill a process and its children."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def weights(folder: Path, runs="runs"):
-    """The weights and buffers of the last checkpoint of the run ``tiny``."""
+    """Return the weights and buffers of the last checkpoint of the run ``tiny``."""
     return torch.load(folder / runs / "tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
 
 def same(first, second):
-    """Whether two sets of weights are the same, bit by bit."""
+    """Return whether two sets of weights are equal bit by bit."""
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

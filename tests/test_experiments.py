@@ -15,11 +15,9 @@ from wandb.wandb_agent import Agent
 import echo_e3net
 from echo_e3net.cli.training_cli import NetworkCLI
 from echo_e3net.search.study_plan import read_study
-from echo_e3net.search.sweep_command import build_command
+from echo_e3net.search.sweep_engine import read_history, trial_command
 from echo_e3net.search.sweep_file import read_sweep
-from echo_e3net.search.sweep_history import read_history
 from echo_e3net.search.sweep_results import unfold
-from echo_e3net.search.sweep_space import Choices, coordinate, nested_values
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"
@@ -194,17 +192,10 @@ def test_a_study_holds_every_ablation(path):
 
 
 def corners(sweep):
-    """Values of a sweep: the ends of every range, all choices."""
-    found = {p.name: coordinate(p) for p in sweep.parameters if not p.constant}
-    ends = {
-        name: list(where.labels) if isinstance(where, Choices) else [where.low, where.high]
-        for name, where in found.items()
-    }
+    """Return values of all parameters: the ends of every range, and all choices."""
+    ends = {p.name: p.values or (p.low, p.high) for p in sweep.parameters}
     count = max(map(len, ends.values()))
-    return [
-        nested_values(sweep.parameters, {name: values[i % len(values)] for name, values in ends.items()})
-        for i in range(count)
-    ]
+    return [{name: values[i % len(values)] for name, values in ends.items()} for i in range(count)]
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
@@ -214,7 +205,7 @@ def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tm
     assert sweep.command == ("${env}", "echo-e3net", "fit", "--config", "experiments/e3net.yaml", "${args}")
     assert len(sweep.parameters) > 2
     for values in (corners(sweep)[0], corners(sweep)[-1]):
-        words = build_command(sweep, values, tmp_path / "runs/s/trial0000")
+        words = trial_command(sweep, values, tmp_path / "runs/s/trial0000")
         assert words[:2] == ["/usr/bin/env", "echo-e3net"]
         ours = [str(BASE) if word == "experiments/e3net.yaml" else word for word in words[2:-4]]
         code, error = command(*ours, "--print_config")

@@ -1,4 +1,4 @@
-"""The job files: checked by shellcheck, and run through a pretended SLURM that starts real processes on this machine."""
+"""The job files: checked by shellcheck, and run with a fake SLURM that starts real processes on this machine."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SHELLCHECK = shutil.which("shellcheck", path=os.pathsep.join([str(Path(sys.execu
 
 @pytest.fixture
 def sbatch(tmp_path):
-    """Submit a job file from a folder that has them: exit code and output, by the name of the job."""
+    """Submit a job file; return the exit code, and the output by job name."""
     shutil.copytree(SLURM, tmp_path / "experiments" / "slurm")
     (tmp_path / "spool").mkdir()
     (tmp_path / "bin").mkdir()
@@ -36,7 +36,8 @@ def sbatch(tmp_path):
             "SLURM_TMPDIR": str(tmp_path / "scratch"),
             "PYTHONPATH": str(ROOT / "src"),
         }
-        ours = ("SLURM_", "WANDB_", "OMP_", "VENV", "CACHE", "MAX_RESTARTS")  # make exports VENV
+        # make exports VENV.
+        ours = ("SLURM_", "WANDB_", "OMP_", "VENV", "CACHE", "MAX_RESTARTS")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         done = subprocess.run(
             [tmp_path / "bin" / "sbatch", *map(str, words)],
@@ -51,7 +52,7 @@ def sbatch(tmp_path):
 
 
 def pretend(tmp_path, body):
-    """A pretended `python -m echo_e3net`, which says what it was called with."""
+    """Write a fake `python -m echo_e3net` that prints its arguments."""
     (tmp_path / "bin" / "python").write_text(f'#!/bin/bash\necho "args: $*"\n{body}\n')
 
 
@@ -64,7 +65,7 @@ def test_shellcheck():
 
 
 @pytest.mark.parametrize("path", JOBS, ids=lambda path: path.stem)
-def test_every_job_can_be_put_back_and_says_what_it_needs(path):
+def test_every_job_can_be_requeued_and_documents_its_use(path):
     text = path.read_text()
     options = dict(re.findall(r"^#SBATCH --([\w-]+)=?(\S*)$", text, re.MULTILINE))
     assert options["ntasks-per-node"] == options["gpus-per-node"]
@@ -80,11 +81,14 @@ def test_a_training_gets_its_ranks_and_the_arguments(sbatch, tmp_path):
     assert code == 0
     assert "rank 0 of 2, offline, 1" in output["1000"]
     assert "rank 1 of 2, offline, 1" in output["1000"]
-    wanted = f"args: -m echo_e3net fit --name a b --auto_resume true --trainer.num_nodes 1 --trainer.devices 2 --data.cache.folder {tmp_path}/scratch"
+    wanted = (
+        "args: -m echo_e3net fit --name a b --auto_resume true --trainer.num_nodes 1 --trainer.devices 2 "
+        f"--data.cache.folder {tmp_path}/scratch"
+    )
     assert output["1000"].count(wanted) == 2
 
 
-def test_a_job_that_makes_room_is_started_again_and_a_failed_one_is_not(sbatch, tmp_path):
+def test_a_stopped_job_is_requeued_and_a_failed_one_is_not(sbatch, tmp_path):
     pretend(tmp_path, 'echo "start ${SLURM_RESTART_COUNT:-0}"; [[ ${SLURM_RESTART_COUNT:-0} == 2 ]] || exit 75')
     code, output = sbatch("--ntasks-per-node=1", "experiments/slurm/single_node.sbatch")
     assert code == 0
@@ -100,15 +104,15 @@ def test_a_job_that_makes_room_is_started_again_and_a_failed_one_is_not(sbatch, 
     assert "time is up" not in output["2000"]
 
 
-def test_a_job_that_never_gets_anywhere_stays_away(sbatch, tmp_path):
+def test_the_number_of_restarts_is_limited(sbatch, tmp_path):
     pretend(tmp_path, "exit 75")
     code, output = sbatch("--ntasks-per-node=1", "experiments/slurm/single_node.sbatch", MAX_RESTARTS="3")
     assert code == 75
     assert output["1000"].count("time is up") == 3
-    assert "was started 3 times again and is still not done" in output["1000"]
+    assert "restarted 3 times" in output["1000"]
 
 
-def test_the_signal_reaches_every_rank_and_the_job_goes_back(sbatch, tmp_path):
+def test_the_signal_reaches_every_rank_and_the_job_is_requeued(sbatch, tmp_path):
     body = """
 [[ -n ${SLURM_RESTART_COUNT:-} ]] && exit 0
 trap 'echo "rank $SLURM_PROCID saves"; sleep 0.$((SLURM_PROCID * 3)); exit 75' USR1
@@ -129,20 +133,29 @@ def test_a_rank_that_dies_takes_the_others_down(sbatch, tmp_path):
     assert "time is up" not in output["1000"]
 
 
-def test_torchrun_starts_once_a_node_and_its_job_goes_back_when_asked_to_stop(sbatch, tmp_path):
-    body = 'echo "node $SLURM_NODEID: $*"\n[[ -n ${SLURM_RESTART_COUNT:-} ]] && exit 0\ntrap "exit 1" TERM\nwhile true; do sleep 0.1; done\n'
+def test_torchrun_starts_once_per_node_and_a_stopped_job_is_requeued(sbatch, tmp_path):
+    body = """echo "node $SLURM_NODEID: $*"
+[[ -n ${SLURM_RESTART_COUNT:-} ]] && exit 0
+trap "exit 1" TERM
+while true; do sleep 0.1; done
+"""
     (tmp_path / "bin" / "torchrun").write_text(f"#!/bin/bash\n{body}")
     job = "experiments/slurm/multi_node.sbatch"
     code, output = sbatch("--ntasks-per-node=4", job, "--name", "x", LAUNCHER="torchrun", FAKE_SECONDS="1.5")
     assert code == 0
-    wanted = "--nnodes 2 --nproc-per-node 4 --rdzv-id 1000 --rdzv-backend c10d --rdzv-endpoint localhost:21000 -m echo_e3net fit --name x --auto_resume"
+    wanted = (
+        "--nnodes 2 --nproc-per-node 4 --rdzv-id 1000 --rdzv-backend c10d --rdzv-endpoint localhost:21000 "
+        "-m echo_e3net fit --name x --auto_resume"
+    )
     assert all(f"node {node}: {wanted}" in output["1000"] for node in (0, 1))
     assert output["1000"].count("time is up") == 1
 
 
 @pytest.mark.parametrize("name", ["sweep", "study"])
 def test_an_array_is_workers_of_one_folder(sbatch, tmp_path, name):
-    body = 'echo "task $SLURM_ARRAY_TASK_ID $SLURM_JOB_NAME"; [[ $SLURM_ARRAY_TASK_ID == 2 && -z ${SLURM_RESTART_COUNT:-} ]] && exit 75; exit 0'
+    body = """echo "task $SLURM_ARRAY_TASK_ID $SLURM_JOB_NAME"
+[[ $SLURM_ARRAY_TASK_ID == 2 && -z ${SLURM_RESTART_COUNT:-} ]] && exit 75
+exit 0"""
     pretend(tmp_path, body)
     code, output = sbatch("--array=1-3", f"experiments/slurm/{name}_array.sbatch", "file.yaml")
     assert code == 0
@@ -215,7 +228,7 @@ def test_two_ranks_train_together(sbatch, tmp_path, phantom_root, job, options, 
     assert {f"MEMBER: {rank + 1}/2" for rank in range(2)} <= set(re.findall(r"MEMBER: \d/\d", output["1000"]))
     run = tmp_path / "runs" / "two"
     assert (run / "checkpoints" / "last.ckpt").is_file()
-    assert len(json.loads((run / "environment.json").read_text())) == 1  # by one rank
+    assert len(json.loads((run / "environment.json").read_text())) == 1
     assert yaml.safe_load((run / "resolved_config.yaml").read_text())["trainer"]["devices"] in (1, 2, "1", "2")
 
 
@@ -229,5 +242,5 @@ def test_a_training_that_runs_out_of_time_goes_on_from_its_checkpoint(sbatch, tm
     assert len(json.loads((tmp_path / "runs/two/environment.json").read_text())) == 2
     logs = [pd.read_csv(path) for path in sorted((tmp_path / "runs/two/logs").glob("version_*/metrics.csv"))]
     epochs = [set(log.loc[log["val/mae"].notna(), "epoch"]) for log in logs]
-    assert sorted(epoch for of_start in epochs for epoch in of_start) == list(range(12))  # none lost, none twice
+    assert sorted(epoch for of_start in epochs for epoch in of_start) == list(range(12))
     assert all(epochs)

@@ -1,8 +1,8 @@
-# What all jobs share: the environment, room on the node, and a step that is started again when the cluster takes its time away.
-# Sourced by the .sbatch files beside it; set these in your shell or before the `source` line:
-#   VENV          the Python environment                                  default: .venv where the job was submitted, if it is there
-#   CACHE         decoded frames (`echo-e3net data cache`) to copy to every node; without it each node decodes what it reads, once
-#   MAX_RESTARTS  how often a job may start itself again                   default: 100
+# Functions for all jobs: environment, scratch folder of the node, and steps that are requeued when the time is up.
+# The .sbatch files source this file. Set these variables in your shell or before the `source` line:
+#   VENV          Python environment; default: .venv in the folder of submission, if it exists
+#   CACHE         decoded frames (`echo-e3net data cache`) to copy to every node; default: every node decodes its videos
+#   MAX_RESTARTS  largest number of restarts of a job; default: 100
 # shellcheck shell=bash
 
 set -euo pipefail
@@ -14,14 +14,17 @@ if [[ -f $venv/bin/activate ]]; then
     source "$venv/bin/activate"
 fi
 
-export WANDB_MODE="${WANDB_MODE:-offline}" # later, where there is internet: wandb sync runs/wandb/offline-run-*
+# Upload later, on a machine with internet: wandb sync runs/wandb/offline-run-*
+export WANDB_MODE="${WANDB_MODE:-offline}"
 export PYTHONUNBUFFERED=1
-export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}" # workers that decode are processes of their own; on a node without GPUs: SLURM_CPUS_PER_TASK
+# One thread per process, because decoding workers are processes. Without GPUs, set it to SLURM_CPUS_PER_TASK.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 
 scratch="${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/echo-e3net-${USER:-$UID}"
-cache="$scratch/FrameCache" # of this node, shared by its ranks and by later jobs
+# The ranks of this node and later jobs share this cache.
+cache="$scratch/FrameCache"
 
-# fill_scratch: copy CACHE to every node of the job, where it is not there yet.
+# fill_scratch: copy CACHE to every node of the job, without files that exist there.
 fill_scratch() {
     if [[ -n ${CACHE:-} ]]; then
         srun --ntasks="${SLURM_NNODES:-1}" --ntasks-per-node=1 mkdir -p "$cache"
@@ -29,8 +32,8 @@ fill_scratch() {
     fi
 }
 
-# run_step COMMAND…: run it, hand on the signal that time is up, and have the job started again if the command ended before it was done.
-# The signal is $stop_signal: SIGUSR1, which echo-e3net answers with a checkpoint and exit code 75; SIGTERM under torchrun, which knows no other.
+# run_step COMMAND…: run a command, forward the signal that the time is up, and requeue the job if it stopped.
+# The forwarded signal is $stop_signal. On SIGUSR1, echo-e3net writes a checkpoint and ends with exit code 75.
 stop_signal=USR1
 run_step() {
     local status=0 asked=0 step
@@ -38,7 +41,8 @@ run_step() {
     step=$!
     trap 'asked=1; kill -s "$stop_signal" "$step" 2>/dev/null || true' USR1 TERM
     wait "$step" || status=$?
-    while kill -0 "$step" 2>/dev/null; do # a trap ends `wait`, not the step
+    # A trap interrupts `wait` although the step still runs.
+    while kill -0 "$step" 2>/dev/null; do
         status=0
         wait "$step" || status=$?
     done
@@ -49,14 +53,14 @@ run_step() {
     return "$status"
 }
 
-# start_again: put this job, or this task of an array, back into the queue.
+# start_again: requeue this job, or this task of an array.
 start_again() {
     local job="${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"
     job="${job:-$SLURM_JOB_ID}"
     if ((${SLURM_RESTART_COUNT:-0} >= ${MAX_RESTARTS:-100})); then
-        echo "job $job was started ${SLURM_RESTART_COUNT:-0} times again and is still not done: look at its output" >&2
+        echo "job $job was restarted ${SLURM_RESTART_COUNT:-0} times and is not done; read its output" >&2
         return
     fi
-    echo "job $job: time is up, and goes back into the queue"
-    scontrol requeue "$job" || echo "job $job cannot be put back: submit it again, it goes on where it stopped" >&2
+    echo "job $job: time is up; requeue"
+    scontrol requeue "$job" || echo "job $job cannot be requeued; submit it again to continue" >&2
 }

@@ -48,31 +48,43 @@ def ef_scores(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> E
     return EFScores(mean_absolute_error(prediction, target).item(), rmse, r2, len(target))
 
 
-def score_intervals(
-    prediction: Float[Tensor, " V"], target: Float[Tensor, " V"], resamples: int = 10_000, seed: int = 0
-) -> dict[str, tuple[float, float]]:
-    """95 % intervals of MAE, RMSE and R² over videos, by the percentile bootstrap: videos are drawn with replacement, as often as there are.
+def score_intervals(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> dict[str, tuple[float, float]]:
+    """Return 95 % bootstrap intervals of MAE, RMSE and R² over videos.
 
-    Videos without a label are left out. Empty under two labelled videos. A function of the table alone: it does not matter which rank scored which video.
-
-    References:
-        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    Videos without a label (NaN) are ignored. The result is empty for fewer than two labelled videos.
     """
     known = target.isfinite()
     prediction, target = prediction[known].double().cpu(), target[known].double().cpu()
     if len(target) < 2:
         return {}
+    wrong, centred = prediction - target, target - target.mean()
+    means = bootstrap_means(torch.stack([wrong.abs(), wrong.square(), centred, centred.square()], 1))
+    absolute, square, mean, second = means.unbind(1)
+    r2 = 1 - square / (second - mean.square()).clamp(min=1e-12)
+    return {name: interval(values) for name, values in {"mae": absolute, "rmse": square.sqrt(), "r2": r2}.items()}
+
+
+def bootstrap_means(values: Float[Tensor, "V F"], resamples: int = 10_000, seed: int = 0) -> Float[Tensor, "R F"]:
+    """Return the means of resamples of ``values``; each draws V rows with replacement.
+
+    The result depends only on the arguments.
+
+    References:
+        Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+    """
     generator = torch.Generator().manual_seed(seed)
-    found = []
-    count = 500  # resamples at a time: memory stays small for any number of videos
-    for _ in range(resamples // count):
-        drawn = torch.randint(len(target), (count, len(target)), generator=generator)
-        wrong, truth = (prediction - target)[drawn], target[drawn]
-        spread = (truth - truth.mean(1, keepdim=True)).square().sum(1)
-        r2 = 1 - wrong.square().sum(1) / spread.clamp(min=1e-12)
-        found.append(torch.stack([wrong.abs().mean(1), wrong.square().mean(1).sqrt(), r2]))
-    ends = torch.cat(found, 1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64), dim=1)
-    return {name: (ends[0, i].item(), ends[1, i].item()) for i, name in enumerate(("mae", "rmse", "r2"))}
+    # Small blocks keep the memory small for any number of videos.
+    blocks = [
+        values[torch.randint(len(values), (len(block), len(values)), generator=generator)].mean(1)
+        for block in torch.arange(resamples).split(500)
+    ]
+    return torch.cat(blocks)
+
+
+def interval(samples: Float[Tensor, " R"]) -> tuple[float, float]:
+    """Return the 2.5th and the 97.5th percentile."""
+    low, high = samples.quantile(samples.new_tensor([0.025, 0.975])).tolist()
+    return low, high
 
 
 def average_clips(

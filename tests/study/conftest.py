@@ -1,4 +1,4 @@
-"""A study whose processes are pretended."""
+"""A study with fake processes."""
 
 import itertools
 import json
@@ -25,7 +25,7 @@ METRICS = {
 
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
-    """A study of two arms and two seeds with a further test set, whose processes are pretended: each leaves what a real one does."""
+    """A study of two arms, two seeds and a further test set. Fake processes write the files that real ones write."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "base.yaml").write_text("data: {clip: {frames: 8}}\n")
     (tmp_path / "other.yaml").write_text("data: {clip: {frames: 16}}\n")
@@ -55,9 +55,8 @@ def plan(tmp_path, monkeypatch):
             worse = 2.0 if given["--name"] == "far" else 0.0
             error = 5 + int(given["--seed_everything"]) + worse
             (place / "metrics.json").write_text(json.dumps(METRICS | {"ef_mae": error}))
-            off = [
-                error + (k if folder.parent.name == "other" else 0) for k in (-1, 0, 1)
-            ]  # the arms differ by video, not in the mean
+            # The arms differ per video, but not in the mean.
+            off = [error + (k if folder.parent.name == "other" else 0) for k in (-1, 0, 1)]
             videos = [
                 {"name": name, "ef_percent": 60 + e, "label_ef_percent": 60} for name, e in zip("abc", off, strict=True)
             ]
@@ -66,7 +65,8 @@ def plan(tmp_path, monkeypatch):
 
     pretend.fails, pretend.revision, pretend.code = (lambda call: False), "abc1234", None
     monkeypatch.setattr(trials.Workers, "run", pretend)
-    for name in ("draw_study", "draw_differences"):  # pictures take most of the time; test_pictures draws them
+    # Pictures take most of the time; test_pictures draws them.
+    for name in ("draw_study", "draw_differences"):
         monkeypatch.setattr(results, name, lambda *_: None)
     return tmp_path / "study.yaml", calls, pretend
 

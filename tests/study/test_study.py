@@ -1,4 +1,4 @@
-"""Studies: what is planned, what is kept, what is refused; one small study for real."""
+"""Studies: planning, continuing, refused results, and one small real study."""
 
 import hashlib
 import shutil
@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from echo_e3net.cli.study import study
+from echo_e3net.data.fingerprint import hash_data
 from echo_e3net.errors import InputError
 from echo_e3net.search import study_results as results
 from echo_e3net.search import study_trials as trials
-from echo_e3net.search.study_plan import hash_data, plan_trials, read_study
+from echo_e3net.search.study_plan import plan_trials, read_study
 from echo_e3net.search.study_trials import commands
 from tests.conftest import TINY
 from tests.study.conftest import METRICS, write_study
@@ -34,9 +35,7 @@ def test_every_arm_is_trained_and_tested_with_every_seed(plan, tmp_path):
     assert "4 of 4 trials" in text
     assert "Code: abc1234." in text
     assert "| whole | 2 | 0.00 | 0.50 | 5.50 ± 0.71 | – | – |" in text
-    assert (
-        "| other | 2 | 0.00 | 0.50 | 2.00 ± 0.00 | 7.50 ± 0.71 | +0.00 ± 0.00 | -1.00 to +1.00 |" in text
-    )  # the drop from the own test set, MAE, its difference
+    assert "| other | 2 | 0.00 | 0.50 | 2.00 ± 0.00 | 7.50 ± 0.71 | +0.00 ± 0.00 | -1.00 to +1.00 |" in text
 
 
 def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
@@ -55,10 +54,10 @@ def test_done_trials_are_kept_and_a_training_goes_on(plan, tmp_path):
     assert words[words.index("--auto_resume") + 1] == "true"
     study(path)
     assert calls == [("other", "1", "fit"), ("other", "1", "test")]
-    assert "Trials of different code" in (tmp_path / "runs/s/results.md").read_text()
+    assert "different code" in (tmp_path / "runs/s/results.md").read_text()
 
 
-def test_a_further_test_set_costs_a_test_alone(plan, tmp_path):
+def test_a_further_test_set_needs_no_training(plan, tmp_path):
     path, calls, _ = plan
     study(path)
     calls.clear()
@@ -90,7 +89,7 @@ def test_a_trial_without_a_score_does_not_stop_the_others(plan, tmp_path, monkey
     study(path)
 
 
-def test_looks_of_one_seed_are_different_data(plan, tmp_path):
+def test_changed_data_are_refused(plan, tmp_path):
     path, _, _ = plan
     study(path)
     (tmp_path / "near/VolumeTracings.csv").write_text("other borders")
@@ -98,10 +97,10 @@ def test_looks_of_one_seed_are_different_data(plan, tmp_path):
         study(path)
 
 
-def test_a_data_set_of_any_format_is_known_by_its_tables(tmp_path):
+def test_a_data_set_of_any_format_is_identified_by_its_tables(tmp_path):
     patient = tmp_path / "database" / "patient0001"
     patient.mkdir(parents=True)
-    with pytest.raises(InputError, match="nor any other table is there"):
+    with pytest.raises(InputError, match=r"FileList\.csv"):
         hash_data(tmp_path)
     (patient / "Info_4CH.cfg").write_text("EF: 56")
     (patient / "4CH_gt.nii.gz").write_bytes(b"mask")
@@ -118,16 +117,22 @@ def test_a_data_set_of_any_format_is_known_by_its_tables(tmp_path):
     assert len(found | {hash_data(tmp_path / "database")}) == 4
 
 
-def test_a_data_set_in_echonet_dynamic_s_form_keeps_its_name(phantom_root, tmp_path):
-    """docs/study/results.csv holds names that were made so."""
-    parts = [
-        (phantom_root / name).read_bytes()
-        for name in ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv", "phantom.json")
-    ]
-    assert hash_data(phantom_root) == hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+def test_the_hash_of_a_data_set_in_echonet_dynamic_s_layout_stays_the_same(tmp_path):
+    """docs/study/results.csv holds such hashes."""
+    names = ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv", "phantom.json")
+    for name in names:
+        (tmp_path / name).write_text(f"content of {name}")
+    content = b"\0".join((tmp_path / name).read_bytes() for name in names)
+    assert hash_data(tmp_path) == hashlib.sha256(content).hexdigest()[:16]
 
 
-def test_results_alone_are_enough_to_go_on(plan, tmp_path):
+def test_planning_a_study_imports_only_light_modules():
+    code = "import sys, echo_e3net.search.study_plan; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "lightning", "cv2", "matplotlib", "pandas"} & set(done.stdout.split())
+
+
+def test_a_study_continues_from_its_results_only(plan, tmp_path):
     path, calls, _ = plan
     study(path, out=tmp_path / "results")
     before = (tmp_path / "results" / "results.csv").read_bytes()
@@ -146,7 +151,7 @@ def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     path, calls, _ = plan
     study(path, out=tmp_path / "results")
     (tmp_path / "other.yaml").write_text("data: {clip: {frames: 32}}\n")
-    with pytest.raises(InputError, match=r"results.csv: other, seed 0, test set own is of other settings"):
+    with pytest.raises(InputError, match=r"results.csv: other, seed 0, test set own .*--out"):
         study(path, out=tmp_path / "results")
     with pytest.raises(InputError, match="seed0 was begun with other settings"):
         study(path)
@@ -157,21 +162,22 @@ def test_results_of_other_settings_or_data_are_not_mixed(plan, tmp_path):
     with pytest.raises(InputError, match="seed0/far was begun with other settings"):
         study(path, runs=tmp_path / "fresh", out=tmp_path / "else")
     (tmp_path / "far/FileList.csv").unlink()
-    with pytest.raises(InputError, match="far: the study needs this data set"):
+    with pytest.raises(InputError, match=r"far: .*FileList.csv"):
         study(path, runs=tmp_path / "fresh")
 
 
 def test_a_failed_trial_is_named_and_the_others_are_kept(plan, tmp_path, capsys):
     path, calls, pretend = plan
     pretend.fails = lambda call: call == ("other", "0", "fit")
-    with pytest.raises(InputError, match=r"1 of 4 trials failed, first .*other/seed0: see its study.log"):
+    with pytest.raises(InputError, match=r"1 of 4 trials failed.*other/seed0.*study.log"):
         study(path)
     assert "other, seed 0: failed: no luck" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "runs/s/results.csv")) == 6
-    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 24}}\n")  # mended before anything was trained
+    (tmp_path / "other.yaml").write_text("data: {clip: {frames: 24}}\n")
     pretend.fails = lambda call: False
     calls.clear()
-    with pytest.raises(InputError, match="other, seed 1"):  # that one was trained
+    # Seed 1 was trained before the change.
+    with pytest.raises(InputError, match="other, seed 1"):
         study(path, out=None)
     with pytest.raises(InputError, match="jobs is 0"):
         study(path, jobs=0)
@@ -188,7 +194,7 @@ def test_results_that_could_not_be_written_are_refused_before_any_trial(plan, tm
 def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_training(plan):
     path, calls, pretend = plan
     pretend.fails = lambda call: call[0] == "other"
-    with pytest.raises(InputError, match="arm other: its network cannot be built: no luck"):
+    with pytest.raises(InputError, match=r"arm other: .*no luck.*other/study.log"):
         study(path, jobs=2)
     assert {call[2] for call in calls} == {"profile"}
 
@@ -196,19 +202,19 @@ def test_an_arm_whose_network_cannot_be_built_stops_the_study_before_any_trainin
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arms": {}}, "at least one arm"),
-        ({"seeds": [1, 1]}, "none is there twice"),
+        ({"arms": {}}, "arms is empty"),
+        ({"seeds": [1, 1]}, r"seeds is \[1, 1\]"),
         ({"seeds": ["x"]}, "not a study"),
         ({"sedes": [1]}, "not a study"),
-        ({"arms": {"a": ["gone.yaml"]}}, "gone.yaml is not there"),
-        ({"arguments": {}}, "must say data.root"),
-        ({"tests": {"own": "far"}}, "may be named 'own'"),
-        ({"arms": {"../escape": []}}, "names become folders"),
-        ({"tests": {"checkpoints": "far"}}, "names become folders"),
-        ({"arguments": {"data.root": "near", "seed_everything": 3}}, "seeds are the study's"),
+        ({"arms": {"a": ["gone.yaml"]}}, "gone.yaml"),
+        ({"arguments": {}}, "--data.root FOLDER"),
+        ({"tests": {"own": "far"}}, "tests has 'own'"),
+        ({"arms": {"../escape": []}}, "'../escape'"),
+        ({"tests": {"checkpoints": "far"}}, "tests has 'checkpoints'"),
+        ({"arguments": {"data.root": "near", "seed_everything": 3}}, "seed_everything"),
     ],
 )
-def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):
+def test_a_wrong_study_file_is_reported_in_one_line(plan, change, message):
     path = plan[0]
     write_study(path.parent, yaml.safe_load(path.read_text()) | change)
     with pytest.raises(InputError, match=message):
@@ -216,33 +222,30 @@ def test_a_bad_study_file_ends_in_one_sentence(plan, change, message):
 
 
 @pytest.mark.parametrize("text", ["- a\n", "{", ""])
-def test_what_is_no_study_at_all(tmp_path, text):
+def test_files_that_are_not_studies(tmp_path, text):
     (tmp_path / "study.yaml").write_text(text)
     with pytest.raises(InputError, match="not a study"):
         read_study(tmp_path / "study.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(FileNotFoundError):
         read_study(tmp_path / "none.yaml")
 
 
+@pytest.mark.slow
 def test_a_stopped_study_stops_its_processes(tmp_path):
-    """SIGTERM, as clusters send it: the process that works for the study is gone too, and another study may not work in its folder meanwhile."""
+    """SIGTERM ends the process of a study too. Until then, no other study works in its folder."""
     code = f"""
-import sys, threading, time
+import sys, time
 from pathlib import Path
 from echo_e3net.search import study_trials as trials
 workers = trials.Workers(1)
 sys.executable, here = {str(tmp_path / "worker")!r}, Path({str(tmp_path)!r})
-with workers:
-    threading.Thread(target=workers.run, args=(here / "trial", ["x"])).start()
-    try:
-        while not workers.running:
-            time.sleep(0.01)
-        assert trials.Workers(1).run(here / "trial", ["y"]) == 1
-        print("ready", flush=True)
-        time.sleep(60)
-    except KeyboardInterrupt:
-        workers.stop()
-        print("stopped", flush=True)
+with workers.pool(lambda: "stopped") as pool:
+    pool.submit(workers.run, here / "trial", ["x"])
+    while not workers.running:
+        time.sleep(0.01)
+    assert trials.Workers(1).run(here / "trial", ["y"]) == 1
+    print("ready", flush=True)
+    time.sleep(60)
 """
     (tmp_path / "worker").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "worker").chmod(0o755)
@@ -250,7 +253,7 @@ with workers:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.stdout.readline() == "stopped\n"
-        assert process.wait(20) == 0
+        assert process.wait(20) == 75
     assert "another process works in this folder" in (tmp_path / "trial/study.log").read_text()
 
 
@@ -270,8 +273,7 @@ def test_a_study_for_real(command, tmp_path, phantom_root):
     table = pd.read_csv(tmp_path / "runs/s/results.csv")
     assert table["arm"].tolist() == ["tiny", "tiny", "longer", "longer"]
     pair = table[table["arm"] == "tiny"]
-    assert pair["ef_mae"].nunique() == 1  # the further test set is the same data
+    # The further test set is the same data.
+    assert pair["ef_mae"].nunique() == 1
     assert table[["endo_px", "epi_px", "endo_border_px", "endo_axis_percent", "geometry_ef_mae"]].notna().all(axis=None)
-    assert {"timing_n", "ed_frames_off", "es_frames_off"} <= set(
-        table.columns
-    )  # also where no clip holds the traced beat
+    assert {"timing_n", "ed_frames_off", "es_frames_off"} <= set(table.columns)

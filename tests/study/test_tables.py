@@ -1,4 +1,4 @@
-"""What a study ends in: the differences, for readers, LaTeX and programs; and intervals that need no runs any more."""
+"""The tables of a study: Markdown, LaTeX, CSV, and intervals without the runs."""
 
 import json
 
@@ -37,13 +37,13 @@ def test_a_strange_table_of_videos_is_named(tmp_path, text, message):
         read_predictions(tmp_path / "videos.csv")
 
 
-def test_a_value_that_is_no_number_is_named(tmp_path):
+def test_a_value_that_is_not_a_number_is_named(tmp_path):
     (tmp_path / "videos.csv").write_text("test,name,label_ef_percent,e3net/0\nown,a,60,high\n")
-    with pytest.raises(InputError, match=r"videos.csv: could not convert string to float: 'high'"):
+    with pytest.raises(InputError, match=r"videos.csv: .*'high'"):
         read_predictions(tmp_path / "videos.csv")
 
 
-def test_the_summary_is_the_table_as_numbers(plan, tmp_path):
+def test_the_summary_has_the_numbers_of_the_table(plan, tmp_path):
     study(plan[0])
     table = pd.read_csv(tmp_path / "runs/s/summary.csv").set_index(["test", "arm"])
     other = table.loc["far", "other"]
@@ -53,6 +53,7 @@ def test_the_summary_is_the_table_as_numbers(plan, tmp_path):
     assert table.loc["far", "whole"][["difference_mean", "difference_low"]].isna().all()
 
 
+@pytest.mark.slow
 def test_pictures(plan, tmp_path, monkeypatch):
     for name in ("draw_study", "draw_differences"):
         monkeypatch.setattr(results, name, getattr(figures, name))
@@ -60,7 +61,7 @@ def test_pictures(plan, tmp_path, monkeypatch):
     assert all((tmp_path / "runs/s" / name).stat().st_size > 10_000 for name in ("results.png", "differences.png"))
 
 
-def test_intervals_need_no_runs_any_more(plan, tmp_path):
+def test_intervals_need_no_runs(plan, tmp_path):
     study(plan[0], out=tmp_path / "results")
     before = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
     (tmp_path / "runs").rename(tmp_path / "gone")
@@ -76,13 +77,13 @@ def test_without_a_table_of_videos_the_interval_is_a_dash(plan, tmp_path):
     assert "+0.00 ± 0.00 | – |" in (tmp_path / "results/results.md").read_text()
 
 
-def test_the_base_can_be_any_arm_and_must_be_one(plan, tmp_path):
+def test_the_base_can_be_any_arm(plan, tmp_path):
     path = plan[0]
     write_study(tmp_path, yaml.safe_load(path.read_text()) | {"base": "other"})
     study(path)
     assert "MAE - other" in (tmp_path / "runs/s/results.md").read_text()
     write_study(tmp_path, yaml.safe_load(path.read_text()) | {"base": "gone"})
-    with pytest.raises(InputError, match="base is 'gone', which is no arm"):
+    with pytest.raises(InputError, match=r"base is 'gone'.*whole, other"):
         read_study(path)
 
 
@@ -97,7 +98,7 @@ def test_latex_is_a_table_of_equal_rows(plan, tmp_path):
     assert all(ord(letter) < 128 for line in rows for letter in line)
 
 
-def test_latex_takes_names_as_they_are():
+def test_latex_escapes_names():
     assert in_latex("no_detector") == r"no\_detector"
     assert in_latex("-0.5 ± 1 – R²") == r"$-0.5$ $\pm$ 1 -- R$^2$"
     lines = [
@@ -113,7 +114,7 @@ def test_arguments_of_the_command_line_replace_those_of_the_file(plan, tmp_path,
     write_study(tmp_path, yaml.safe_load(path.read_text()) | {"arguments": {}, "tests": {}})
     code, error = command("study", path)
     assert code == 2
-    assert "or add --data.root FOLDER" in error
+    assert "--data.root FOLDER" in error
     code, error = command(
         "study", path, "--data.root", tmp_path / "moved", "--tests.far=far", "--trainer.max_epochs", 3, "--jobs", 2
     )
@@ -126,7 +127,7 @@ def test_arguments_of_the_command_line_replace_those_of_the_file(plan, tmp_path,
     assert (code, "--data.root needs a value" in error) == (2, True)
 
 
-def test_what_says_where_a_trial_runs_is_no_setting_of_it(plan, tmp_path, command):
+def test_arguments_of_the_machine_are_not_settings_of_a_trial(plan, tmp_path, command):
     path, calls, _ = plan
     assert command("study", path)[0] == 0
     calls.clear()

@@ -1,4 +1,4 @@
-"""A training that takes no time: writes the metrics file of a run, epoch by epoch, and fails or waits where it is told to.
+"""A fast fake training: write the metrics file of a run epoch by epoch; wait or fail if asked to.
 
 python stub.py --x=0.3 --epochs=4 [--wait=0.05] [--fail=word] --runs FOLDER --name NAME
 """

@@ -1,7 +1,8 @@
-"""Processes that work for a study or a sweep: each in a folder of its own, with a log and a lock there.
+"""Run the trials of studies and sweeps as processes, each in its own folder with a log and a lock.
 
-A process holds the lock of its folder through an open file that it inherits (flock): the lock is free when the last process that has the file open is
-gone, however it went. So nobody works in a folder twice, also when whoever started the process was killed and the process lives on.
+A process inherits the open lock file of its folder (flock). The lock is released when the last process that has the
+file open ends, for any reason. So two processes never work in one folder, even if a process outlives the command that
+started it.
 """
 
 from __future__ import annotations
@@ -14,36 +15,36 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import IO
 
 from echo_e3net.errors import InputError
-from echo_e3net.training.run_folder import STOP_SIGNALS
+from echo_e3net.training.run_folder import STOP_SIGNALS, STOPPED
 
 TAKEN = {errno.EAGAIN, errno.EACCES}
-"""What the system says of a lock that another process holds."""
-
-PATIENCE = 60.0
-"""Seconds that a process has to end in after it was asked to."""
+"""Errors of a lock that another process holds."""
+PATIENCE = 100.0
+"""Seconds between asking a process to end and killing it."""
 
 
 class Preempted(KeyboardInterrupt):
-    """Told by the cluster to make room."""
+    """The cluster asked this process to stop."""
 
 
 @contextmanager
 def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
-    """Hold a lock while the context lasts: the open file, to be handed to processes; None where somebody else holds it.
+    """Hold a lock; yield its open file, or None if another process holds the lock.
 
     Args:
-        path: the file that stands for the lock; it stays.
-        wait: whether to wait for it.
+        path: the lock file; it is kept.
+        wait: whether to wait for the lock.
 
     Raises:
-        InputError: the file system knows no locks.
+        InputError: the file system does not support locks.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+") as file:
@@ -54,14 +55,14 @@ def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
                 yield None
                 return
             raise InputError(
-                f"{path} cannot be locked ({error.strerror}): this file system has no locks. Keep --runs on another, or have it mounted "
-                "with locks (Lustre: -o flock)."
+                f"{path} cannot be locked ({error.strerror}): this file system does not support locks. "
+                "Choose --runs on another file system, or mount it with locks (Lustre: -o flock)."
             ) from error
         yield file
 
 
 def held(path: Path) -> bool:
-    """Whether somebody holds a lock; asking leaves nothing behind."""
+    """Return whether a process holds a lock."""
     if not path.is_file():
         return False
     with locked(path) as file:
@@ -69,100 +70,111 @@ def held(path: Path) -> bool:
 
 
 class Processes:
-    """The processes of a study or sweep: a context in which SIGTERM and SIGUSR1 stop us as SIGINT does, which our processes would otherwise outlive.
+    """The processes that one command starts.
 
     Args:
-        jobs: processes at a time; the cores are shared out among them, unless OMP_NUM_THREADS is set.
+        jobs: processes at a time; they share the cores equally, unless OMP_NUM_THREADS is set.
         log: name of the log in a process's folder.
-        lock: name of the lock there.
+        lock: name of the lock in a process's folder.
     """
 
     def __init__(self, jobs: int, log: str, lock: str) -> None:
         self.environment = {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": str(max(1, cores() // jobs))} | os.environ
-        self.log, self.lock = log, lock
+        self.jobs, self.log, self.lock = jobs, log, lock
         self.running: set[subprocess.Popen[bytes]] = set()
         self.stopped = threading.Event()
 
-    def __enter__(self) -> None:
-        """Take the signals by which clusters say that time is up."""
-        wanted = STOP_SIGNALS if threading.current_thread() is threading.main_thread() else ()
-        self.before = {number: signal.signal(number, interrupt) for number in wanted}
+    @contextmanager
+    def pool(self, message: Callable[[], str]) -> Iterator[ThreadPoolExecutor]:
+        """Yield threads that start processes. SIGINT, SIGTERM and SIGUSR1 stop the processes too.
 
-    def __exit__(self, *error: object) -> None:
-        """Put the signals back."""
-        for number, handler in self.before.items():
-            signal.signal(number, handler)
+        Args:
+            message: returns the line to print after a stop.
 
-    def stop(self) -> None:
-        """End all processes: a training ends at its next step."""
+        Raises:
+            SystemExit: stopped, with exit code 75 if a cluster asked for it, else 130.
+        """
+        before = {number: signal.signal(number, interrupt) for number in STOP_SIGNALS}
+        try:
+            with ThreadPoolExecutor(self.jobs) as pool:
+                try:
+                    yield pool
+                except BaseException:
+                    self.stop()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        except KeyboardInterrupt as stop:
+            print(message())
+            raise SystemExit(STOPPED if isinstance(stop, Preempted) else 130) from None
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def stop(self, patience: float = PATIENCE) -> None:
+        """Ask all processes to end, wait for them, and kill those that remain. A training ends at its next step."""
         self.stopped.set()
         for process in list(self.running):
             process.terminate()
-
-    def kill_after(self, seconds: float = PATIENCE) -> None:
-        """Wait for processes that were told to end, then kill what is left."""
-        until = time.monotonic() + seconds
+        until = time.monotonic() + patience
         while self.running and time.monotonic() < until:
             time.sleep(0.1)
         for process in list(self.running):
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+            kill(process)
 
     @contextmanager
-    def started(
-        self, folder: Path, command: Sequence[str], shown: str | None = None
-    ) -> Iterator[subprocess.Popen[bytes] | None]:
-        """A process, its output going to the folder's log; None, with a word in the log, where another works there or we are stopped.
+    def started(self, folder: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes] | None]:
+        """Start a process that writes to its folder's log.
+
+        Yields None if another process holds the folder's lock or this command is stopping.
 
         Args:
-            folder: its folder, which is made.
-            command: its words.
-            shown: the command line as the log shows it.
+            folder: the folder, which is created.
+            command: words of the command line.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / self.log).open("a") as log, locked(folder / self.lock) as lock:
             if lock is None:
-                log.write("another process works in this folder: wait for it, or end it\n")
+                log.write("another process works in this folder; wait for it or end it\n")
             if lock is None or self.stopped.is_set():
                 yield None
                 return
-            log.write(f"$ {shown or shlex.join(command)}\n")
+            log.write(f"$ {shlex.join(command)}\n")
             log.flush()
-            process = launch(command, self.environment, log, lock)
+            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
+                command, env=self.environment, pass_fds=[lock.fileno()], start_new_session=True, **streams
+            )
+            # end_orphan reads the number of the process from the lock file.
+            lock.truncate(0)
+            lock.write(f"{process.pid}\n")
+            lock.flush()
             self.running.add(process)
             try:
                 yield process
             finally:
-                if process.poll() is None:  # whoever waits for it failed
+                if process.poll() is None:
                     end(process)
                 self.running.discard(process)
 
 
-def launch(
-    command: Sequence[str], environment: Mapping[str, str], log: IO[str], lock: IO[str]
-) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own; the lock file says its number, which is its session's too."""
-    streams = {"stdout": log, "stderr": log, "stdin": subprocess.DEVNULL}
-    process = subprocess.Popen(command, env=environment, pass_fds=[lock.fileno()], start_new_session=True, **streams)  # type: ignore[call-overload]
-    lock.seek(0)
-    lock.truncate()
-    lock.write(f"{process.pid}\n")
-    lock.flush()
-    return process  # type: ignore[no-any-return]
-
-
 def end(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> None:
-    """Ask a process to end, which is a clean end for a training; where it takes too long, kill it and what it started."""
+    """Ask a process to end; kill it and its children if it takes too long."""
     process.terminate()
     try:
         process.wait(patience)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        kill(process)
         process.wait()
 
 
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process and its children."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def end_orphan(lock: Path) -> None:
-    """Ask the process that holds a lock, and whose starter is gone, to end. Only on the machine where it was started."""
+    """Ask the process that holds a lock to end. It must be on this machine."""
     text = lock.read_text().strip()
     if text.isdigit() and held(lock):
         with suppress(ProcessLookupError, PermissionError):
@@ -170,18 +182,18 @@ def end_orphan(lock: Path) -> None:
 
 
 def interrupt(number: int, frame: FrameType | None) -> None:
-    """Stop as Ctrl-C does, but to be started again; further signals change nothing, since clusters send several."""
+    """Raise :class:`Preempted`. Further signals are ignored, because clusters send several."""
     for further in STOP_SIGNALS:
         signal.signal(further, signal.SIG_IGN)
     raise Preempted
 
 
 def cores() -> int:
-    """The cores that this process may use: on a cluster those of its allocation, not all of the node's."""
+    """Return the number of cores that this process may use; on a cluster those of its allocation."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
+    """Return the last line of a log that is not empty."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()] if log.is_file() else []
-    return lines[-1].removeprefix("echo-e3net: error: ") if lines else "it left no word"
+    return lines[-1].removeprefix("echo-e3net: error: ") if lines else "its log is empty"

@@ -1,14 +1,13 @@
-"""The one table that a study ends in: mean ± SD over the seeds, the difference to the base, and what an arm costs; for a reader, LaTeX and a program."""
+"""Format the results of a study as tables: mean ± SD over the seeds, difference to the base, and cost per arm."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
-from echo_e3net.search.intervals import Difference
 from echo_e3net.search.study_plan import OWN
 
 Row = Mapping[str, Any]
@@ -27,15 +26,36 @@ COLUMNS = {
     "ed_frames_off": ("ED off within it, frames", 1),
     "es_frames_off": ("ES off within it, frames", 1),
 }
-"""Figures of metrics.json that are shown, with their titles and decimals."""
+"""Scores of metrics.json in the table, with titles and decimals."""
 INTERVAL = "95 % interval"
 IN_LATEX = ("arm", "M parameters", "GMACs", "MAE", "RMSE", "R²", "MAE, EF ≤ 40", "endo px")
 ON_SCREEN = ("arm", "seeds", "MAE")
+"""Columns that fit 80 characters."""
 LATEX = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
 
 
+class Difference(NamedTuple):
+    """Mean absolute error of an arm minus that of the base, in EF points.
+
+    Attributes:
+        mean: mean over the seeds that both have.
+        sd: SD over these seeds; None for one seed.
+        low: lower end of the interval over videos; None if the predictions are not known.
+        high: upper end.
+        seeds: number of seeds that both have.
+        videos: number of videos of the interval.
+    """
+
+    mean: float
+    sd: float | None
+    low: float | None
+    high: float | None
+    seeds: int
+    videos: int
+
+
 def by_arm(rows: Sequence[Row], test: str) -> dict[str, list[Row]]:
-    """The rows of a test set by arm."""
+    """Return the rows of a test set by arm."""
     found: dict[str, list[Row]] = {}
     for row in rows:
         if row["test"] == test:
@@ -43,102 +63,84 @@ def by_arm(rows: Sequence[Row], test: str) -> dict[str, list[Row]]:
     return found
 
 
-def arm_lines(rows: Sequence[Row], test: str, base: str, differences: Mapping[str, Difference]) -> list[list[str]]:
-    """Title line and a line for each arm of a test set; of a further one also how much worse than on the own it is, seed by seed."""
+def summary_rows(rows: Sequence[Row], test: str, differences: Mapping[str, Difference]) -> list[Row]:
+    """Return one row per arm: mean and SD of each score, and the difference to the base.
+
+    For a further test set, ``drop`` is the MAE minus that on the own test set.
+    """
     own = {(row["arm"], row["seed"]): row["ef_mae"] for row in rows if row["test"] == OWN}
-    dropped = [f"MAE - {OWN}"] if test != OWN else []
-    titles = [title for title, _ in COLUMNS.values()]
-    lines = [["arm", "seeds", "M parameters", "GMACs", *dropped, titles[0], of_base(base), INTERVAL, *titles[1:]]]
-    for arm, found in by_arm(rows, test).items():
-        cost = [f"{found[0]['parameters'] / 1e6:.2f}", f"{found[0]['gmacs']:.2f}"]
-        pairs = [(row["ef_mae"], own.get((arm, row["seed"]))) for row in found]
-        drop = [spread([here - there for here, there in pairs if None not in (here, there)], 2)] if dropped else []
-        figures = [spread([row.get(key) for row in found], digits) for key, (_, digits) in COLUMNS.items()]
-        lines.append(
-            [arm, str(len(found)), *cost, *drop, figures[0], *difference_words(differences.get(arm)), *figures[1:]]
-        )
-    return lines
-
-
-def summary_rows(rows: Sequence[Row], test: str, differences: Mapping[str, Difference]) -> list[dict[str, object]]:
-    """The same as numbers, a row an arm: mean and SD of each figure, and the difference of MAE to the base with its interval."""
     lines = []
     for arm, found in by_arm(rows, test).items():
-        line: dict[str, object] = {
-            "test": test,
-            "arm": arm,
-            "seeds": len(found),
-            "parameters": found[0]["parameters"],
-            "gmacs": found[0]["gmacs"],
-        }
-        difference = differences.get(arm)
-        for name in ("mean", "sd", "low", "high", "seeds", "videos"):
-            value = getattr(difference, name, None)
-            line[f"difference_{name}"] = round(value, 4) if isinstance(value, float) else value
-        for key in COLUMNS:
-            known = [row[key] for row in found if row.get(key) is not None]
-            line[f"{key}_mean"] = round(statistics.fmean(known), 4) if known else None
-            line[f"{key}_sd"] = round(statistics.stdev(known), 4) if len(known) > 1 else None
+        line = {"test": test, "arm": arm, "seeds": len(found)}
+        line |= {key: found[0][key] for key in ("parameters", "gmacs")}
+        line |= {f"difference_{name}": getattr(differences.get(arm), name, None) for name in Difference._fields}
+        scores = {key: [row[key] for row in found if row.get(key) is not None] for key in COLUMNS}
+        if test != OWN:
+            pairs = [(row["ef_mae"], own.get((arm, row["seed"]))) for row in found]
+            scores["drop"] = [here - there for here, there in pairs if None not in (here, there)]
+        for key, values in scores.items():
+            line[f"{key}_mean"] = statistics.fmean(values) if values else None
+            line[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
         lines.append(line)
     return lines
 
 
-def of_base(base: str) -> str:
-    """Title of the column of differences."""
-    return f"MAE - {base}"
+def arm_lines(summary: Sequence[Row], base: str) -> list[list[str]]:
+    """Return the titles and one line per arm, as text."""
+    drop = {"drop": (f"MAE - {OWN}", 2)} if "drop_mean" in summary[0] else {}
+    first, *others = COLUMNS.items()
+    titles = [[title for _, (title, _) in columns] for columns in (drop.items(), [first], others)]
+    lines = [["arm", "seeds", "M parameters", "GMACs", *titles[0], *titles[1], f"MAE - {base}", INTERVAL, *titles[2]]]
+    for row in summary:
+        low, high = row["difference_low"], row["difference_high"]
+        difference = [spread(row, "difference", 2, "+"), "–" if low is None else f"{low:+.2f} to {high:+.2f}"]
+        before = [spread(row, key, digits) for key, (_, digits) in (*drop.items(), first)]
+        after = [spread(row, key, digits) for key, (_, digits) in others]
+        cost = [f"{row['parameters'] / 1e6:.2f}", f"{row['gmacs']:.2f}"]
+        lines.append([row["arm"], str(row["seeds"]), *cost, *before, *difference, *after])
+    return lines
 
 
-def difference_words(difference: Difference | None) -> list[str]:
-    """A difference with the SD over its seeds, and its interval over the videos."""
-    if difference is None:
-        return ["–", "–"]
-    over_seeds = f"{difference.mean:+.2f}" + (f" ± {difference.sd:.2f}" if difference.sd is not None else "")
-    return [over_seeds, "–" if difference.low is None else f"{difference.low:+.2f} to {difference.high:+.2f}"]
-
-
-def spread(values: Sequence[float | None], digits: int) -> str:
-    """Mean ± SD of the values that are there; the mean alone of one."""
-    known = [value for value in values if value is not None]
-    if not known:
+def spread(row: Row, key: str, digits: int, sign: str = "") -> str:
+    """Return mean ± SD as text; for one seed only the mean."""
+    mean, sd = row[f"{key}_mean"], row[f"{key}_sd"]
+    if mean is None:
         return "–"
-    mean = f"{statistics.fmean(known):.{digits}f}"
-    return f"{mean} ± {statistics.stdev(known):.{digits}f}" if len(known) > 1 else mean
+    return f"{mean:{sign}.{digits}f}" + ("" if sd is None else f" ± {sd:.{digits}f}")
 
 
 def chosen(lines: Sequence[Sequence[str]], titles: Sequence[str], base: str) -> list[list[str]]:
-    """Some columns, the difference and its interval after MAE."""
-    wanted = [
-        column for title in titles for column in ((title, of_base(base), INTERVAL) if title == "MAE" else (title,))
-    ]
+    """Return some columns, with the difference and its interval after MAE."""
+    wanted = [name for title in titles for name in (title, *((f"MAE - {base}", INTERVAL) if title == "MAE" else ()))]
     return [[line[lines[0].index(column)] for column in wanted] for line in lines]
 
 
-def screen_table(title: str, lines: Sequence[Sequence[str]], base: str) -> Table:
-    """The columns that fit 80 characters."""
-    table, shown = Table(title=title), chosen(lines, ON_SCREEN, base)
-    for i, column in enumerate(shown[0]):
-        table.add_column(column, justify="right" if i else "left", no_wrap=True)
-    for line in shown[1:]:
+def screen_table(title: str, lines: Sequence[Sequence[str]]) -> Table:
+    """Return a table for the terminal; the first line holds the titles."""
+    table = Table(title=title)
+    for i, column in enumerate(lines[0]):
+        table.add_column(column, justify="right" if i else "left", overflow="fold")
+    for line in lines[1:]:
         table.add_row(*line)
     return table
 
 
 def markdown(lines: Sequence[Sequence[str]]) -> list[str]:
-    """The lines as a Markdown table."""
+    """Return a table as lines of Markdown; the first line holds the titles."""
     rows = [f"| {' | '.join(line)} |" for line in lines]
     return [rows[0], f"|---|{'---:|' * (len(lines[0]) - 1)}", *rows[1:]]
 
 
 def latex(caption: str, lines: Sequence[Sequence[str]], base: str) -> list[str]:
-    """The columns that fit a page as a LaTeX table; needs the package booktabs."""
-    shown = [" & ".join(map(in_latex, line)) + r" \\" for line in chosen(lines, IN_LATEX, base)]
-    columns = "l" + "r" * (shown[0].count(" & "))
-    head = [r"\begin{table}", r"\centering", rf"\caption{{{in_latex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
-    return [*head, r"\toprule", shown[0], r"\midrule", *shown[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    """Return the columns that fit a page as a LaTeX table, which needs the package booktabs."""
+    head, *rows = [" & ".join(map(in_latex, line)) + r" \\" for line in chosen(lines, IN_LATEX, base)]
+    columns = "l" + "r" * head.count(" & ")
+    begin = [r"\begin{table}", r"\centering", rf"\caption{{{in_latex(caption)}}}", rf"\begin{{tabular}}{{{columns}}}"]
+    return [*begin, r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}", r"\end{table}"]
 
 
 def in_latex(text: str) -> str:
-    """Text with what LaTeX would take for commands; a sign before a number becomes mathematics."""
+    """Return text with LaTeX's special characters escaped; signed numbers become mathematics."""
     for plain, written in LATEX.items():
         text = text.replace(plain, written)
     return " ".join(f"${word}$" if word[:1] in "+-" and word[1:2].isdigit() else word for word in text.split(" "))

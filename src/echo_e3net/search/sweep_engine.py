@@ -1,171 +1,259 @@
-"""One command's share of a sweep: it takes trials from the journal, runs each as a process, and reports what the process's own metrics file says.
+"""Run the trials of a sweep, in one command or several that share a folder.
 
-Who lives is known from locks (flock), which the system frees however a process goes:
+    runs/<sweep>/journal.log          all trials: their parameters and reported metrics
+    runs/<sweep>/trial0007/           a run, with sweep.log (the output of its process)
+    runs/<sweep>/trials.csv, best.yaml, sweep.md, sweep.png
+    runs/<sweep>/sweep.lock, workers/ locks
 
-* ``sweep.lock`` is held while it is decided which trials there are;
-* ``workers/<machine>-<process>-<chance>.lock`` is held by a command as long as it lives, and touched as it works;
-* ``trial0007/sweep.lock`` is held by the trial's process, which may outlive a command that was killed.
+Three kinds of locks (flock) show which processes are alive; the system releases them when a process ends for any
+reason:
 
-A trial that runs in the journal while its command is gone is *lost*: what is left of its process is ended, and its point waits again. A command of another
-machine counts as gone only if it hasn't touched its lock for a while too: some network file systems keep locks to one machine.
+- ``sweep.lock`` is held to begin trials or to queue them again.
+- ``workers/<machine>-<process>-<random>.lock`` is held by each command while it runs, and touched regularly.
+- ``trial0007/sweep.lock`` is held by the trial's process, which may outlive its command.
+
+A running trial whose command is gone is *lost*: its process is ended and its point is queued again. Some network file
+systems do not share locks between machines. A command on another machine is therefore gone only if its lock has not
+been touched for a while either.
 """
 
 from __future__ import annotations
 
+import csv
+import math
 import os
 import platform
 import signal
 import subprocess
+import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from echo_e3net.errors import InputError
+from echo_e3net.files import require_place
 from echo_e3net.search.processes import Processes, end, end_orphan, held, last_line, locked
-from echo_e3net.search.sweep_command import build_command, search_path
 from echo_e3net.search.sweep_file import Sweep
-from echo_e3net.search.sweep_history import read_history
+from echo_e3net.search.sweep_live import Screen
 from echo_e3net.search.sweep_search import Row, Search
-from echo_e3net.search.sweep_space import nested_values
+from echo_e3net.training.run_folder import LOGGED_METRICS
 
-LOCK, LOG, WORKERS = "sweep.lock", "sweep.log", "workers"
+LOCK, LOG, WORKERS, JOURNAL = "sweep.lock", "sweep.log", "workers", "journal.log"
 FAILURES = 5
-"""Trials that fail one after the other before a command gives up."""
-
+"""Number of consecutive failures after which a command stops."""
 INTERVAL = 1.0
-"""Seconds between looks at a trial's metrics and at the journal."""
-
+"""Seconds between reads of the metrics and the journal."""
 SILENCE = 120.0
-"""Seconds without a sign of life after which a command on another machine, whose lock is free, is gone."""
+"""Seconds after which a command on another machine is gone, if its lock is free and was not touched."""
 
 
 class Engine:
-    """A command that works for a sweep; its threads call :meth:`work`.
+    """One command that works on a sweep; each of its threads calls :meth:`work`.
 
     Args:
         sweep: the sweep.
         search: its trials.
-        folder: its folder, which holds the trials'.
-        wanted: trials that shall be done or pruned, by all commands together; None: as many as the file allows.
-        processes: where trials run.
+        folder: its folder.
+        wanted: target number of done or pruned trials, over all commands; None: as many as the file allows.
+        processes: starts the trials.
     """
 
     def __init__(self, sweep: Sweep, search: Search, folder: Path, wanted: int | None, processes: Processes) -> None:
         self.sweep, self.search, self.folder, self.wanted = sweep, search, folder, wanted
         self.processes, self.interval = processes, INTERVAL
-        self.processes.environment |= {"PATH": search_path()}
+        # Trials find the echo-e3net and python of this environment first.
+        path = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+        self.processes.environment |= {"PATH": os.pathsep.join(path)}
         self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
+        self.mine = folder / WORKERS / f"{self.worker}.lock"
         self.failures: list[str] = []
 
     def work(self) -> None:
-        """Run one trial after the other until nothing is left to do, here or elsewhere; a trial that others run may come back."""
+        """Run trials until none is left. Waits while others run trials, because their points may be queued again."""
         while not self.processes.stopped.is_set() and len(self.failures) < FAILURES:
             with locked(self.folder / LOCK, wait=True):
                 self.reclaim()
                 rows = self.search.rows()
                 left = trials_left(self.sweep, rows, self.wanted)
                 running = sum(row.state == "running" for row in rows)
-                taken = self.search.ask(self.worker) if left > running else None
-            if taken is not None:
-                self.run(taken[0], nested_values(self.sweep.parameters, taken[1]))
+                row = self.search.ask(self.worker) if left > running else None
+            if row is not None:
+                self.run(row)
             elif left <= 0 or not running:
                 return
             else:
                 self.processes.stopped.wait(self.interval)
 
-    def run(self, number: int, values: dict[str, object]) -> None:
-        """Run one trial and note how it ended."""
-        folder = self.folder / f"trial{number:04d}"
+    def run(self, row: Row) -> None:
+        """Run one trial and record how it ended."""
+        number, folder = row.number, trial_folder(self.folder, row.number)
         start, pruned, code = time.monotonic(), False, 1
         try:
-            with self.processes.started(folder, build_command(self.sweep, values, folder)) as process:
+            with self.processes.started(folder, trial_command(self.sweep, row.values, folder)) as process:
                 if process is not None:
                     pruned = self.watch(process, number, folder)
                     code = process.wait()
-        except OSError as error:  # no such command, say
+        except OSError as error:
+            # The program of the command does not exist or cannot be executed.
             with (folder / LOG).open("a") as log:
                 log.write(f"{error}\n")
         seconds = round(time.monotonic() - start, 1)
-        history = read_history(folder, self.sweep.metric)
-        best = (max if self.sweep.maximize else min)(history.values(), default=None)
-        if self.processes.stopped.is_set() and not pruned and (code or best is None):
-            with locked(self.folder / LOCK, wait=True):
-                self.search.retry(number, "stopped")
-        elif pruned:
+        figures = read_history(folder, self.sweep.metric).values()
+        best = (max if self.sweep.maximize else min)(figures, default=None)
+        if pruned:
             self.search.end(number, "pruned", seconds=seconds)
         elif code == 0 and best is not None:
             self.search.end(number, "done", best, seconds=seconds)
+        elif self.processes.stopped.is_set():
+            with locked(self.folder / LOCK, wait=True):
+                self.search.retry(number, "stopped")
         else:
-            self.failures.append(f"trial{number:04d}: {failure(code, folder, self.sweep.metric)}")
-            self.search.end(number, "failed", seconds=seconds, reason=failure(code, folder, self.sweep.metric))
+            reason = failure(code, folder, self.sweep.metric)
+            self.failures.append(f"{folder.name}: {reason}")
+            self.search.end(number, "failed", seconds=seconds, reason=reason)
             return
         self.failures.clear()
 
     def watch(self, process: subprocess.Popen[bytes], number: int, folder: Path) -> bool:
-        """Report what a trial's metrics file says while it runs; whether it was ended early."""
-        reported = -1
-        while True:
-            try:
+        """Report a trial's metrics while it runs; return whether it was ended early."""
+        reported, running = -1, True
+        while running:
+            with suppress(subprocess.TimeoutExpired):
                 process.wait(self.interval)
                 running = False
-            except subprocess.TimeoutExpired:
-                running = True
             for epoch, figure in read_history(folder, self.sweep.metric).items():
                 if epoch > reported:
                     reported = epoch
                     if self.search.report(number, epoch, figure) and running:
                         end(process)
                         return True
-            if not running:
-                return False
+        return False
 
     def reclaim(self) -> None:
-        """Let the points of trials whose command is gone wait again. Hold the sweep's lock."""
+        """Queue the points of lost trials again. Hold the sweep's lock."""
         for row in self.search.rows():
-            if row.state == "running" and self.gone(row.notes.get("worker")):
-                trial = self.folder / f"trial{row.number:04d}" / LOCK
+            worker = row.notes.get("worker")
+            if row.state == "running" and self.gone(worker):
+                trial = trial_folder(self.folder, row.number) / LOCK
                 if not held(trial):
                     self.search.retry(row.number, "its worker was killed")
-                elif machine(row.notes.get("worker")) == platform.node():
+                elif machine(worker) == platform.node():
                     end_orphan(trial)
 
     def gone(self, worker: str | None) -> bool:
-        """Whether a command is gone; one without a name was killed before it could give it, since we hold the sweep's lock."""
-        if worker is None:
-            return True
+        """Return whether a command is gone. One without a name was killed while it began a trial."""
         lock = self.folder / WORKERS / f"{worker}.lock"
-        if not lock.is_file():
+        if worker is None or not lock.is_file():
             return True
         if held(lock):
             return False
-        mine = self.folder / WORKERS / f"{self.worker}.lock"
-        mine.touch()  # by the file system's clock, which is the other's too
-        return machine(worker) == platform.node() or mine.stat().st_mtime - lock.stat().st_mtime > SILENCE
+        # The clock of the file system is the same for all machines.
+        self.mine.touch()
+        return machine(worker) == platform.node() or self.mine.stat().st_mtime - lock.stat().st_mtime > SILENCE
+
+
+def run_sweep(
+    sweep: Sweep, folder: Path, journal: Path, workers: int, wanted: int | None, seed: int, pruner: str
+) -> None:
+    """Run the trials of a sweep with some threads, and write its results at the end.
+
+    Raises:
+        InputError: a file cannot be written, the journal is of another sweep, or too many trials failed in a row.
+        SystemExit: stopped, with exit code 75 if a cluster asked for it.
+    """
+    for path in (folder / "trials.csv", journal):
+        require_place(path)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder / LOCK, wait=True):
+        search = Search(sweep, journal, seed, pruner)
+    engine = Engine(sweep, search, folder, wanted, Processes(workers, LOG, LOCK))
+    try:
+        run_workers(engine)
+    finally:
+        with locked(folder / LOCK, wait=True):
+            # Imported late: matplotlib and torch would delay the first trial.
+            from echo_e3net.search.sweep_results import save_results
+
+            save_results(folder, sweep, search.rows(), search.importances())
+    if len(engine.failures) >= FAILURES:
+        raise InputError(
+            f"{folder}: {FAILURES} trials failed in a row, the last is {engine.failures[-1]}. "
+            f"Read its {LOG}, correct the cause and run the same command again."
+        )
+
+
+def run_workers(engine: Engine) -> None:
+    """Run the threads of a command and show its trials."""
+    message = "stopped. Interrupted trials will start anew; run the same command to continue."
+    try:
+        with engine.processes.pool(lambda: message) as pool, locked(engine.mine), Screen(engine.sweep) as screen:
+            futures = [pool.submit(engine.work) for _ in range(engine.processes.jobs)]
+            while not all(future.done() for future in futures):
+                engine.mine.touch()
+                screen.show(engine.search.rows())
+                time.sleep(engine.interval)
+            screen.show(engine.search.rows())
+            for future in futures:
+                future.result()
+    finally:
+        engine.mine.unlink(missing_ok=True)
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Return the folder of a trial."""
+    return folder / f"trial{number:04d}"
+
+
+def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list[str]:
+    """Return a trial's command line as a W&B agent builds it, followed by the trial's folder."""
+    macros = {
+        "${env}": ["/usr/bin/env"],
+        "${interpreter}": ["python"],
+        "${program}": [sweep.program or ""],
+        "${args}": [f"--{name}={value}" for name, value in values.items()],
+    }
+    words = [part for word in sweep.command for part in macros.get(word, [word])]
+    return [*words, "--runs", str(folder.parent), "--name", folder.name]
 
 
 def machine(worker: str | None) -> str:
-    """The machine of a command."""
+    """Return the machine of a command."""
     return (worker or "").rsplit("-", 2)[0]
 
 
 def trials_left(sweep: Sweep, rows: Sequence[Row], wanted: int | None) -> int:
-    """How many trials are still to end: nothing once the target is reached; a run_cap and a grid count failed ones too."""
-    ended = sum(row.ended for row in rows)
-    failed = sum(row.state == "failed" for row in rows)
+    """Return how many trials are still to end. The limits of run_cap and of a grid count failed trials too."""
+    states = [row.state for row in rows]
+    ended, failed = states.count("done") + states.count("pruned"), states.count("failed")
     limits = [wanted - ended] if wanted is not None else []
     limits += [sweep.run_cap - ended - failed] if sweep.run_cap is not None else []
-    limits += [sum(row.state in ("waiting", "running") for row in rows)] if sweep.method == "grid" else []
-    figures = [row.figure for row in rows if row.ended and row.figure is not None]
-    if sweep.target is not None and any(
-        figure >= sweep.target if sweep.maximize else figure <= sweep.target for figure in figures
-    ):
-        return 0
+    limits += [states.count("waiting") + states.count("running")] if sweep.method == "grid" else []
     return min(limits)
 
 
 def failure(code: int, folder: Path, metric: str) -> str:
-    """Why a trial failed, in a few words."""
+    """Return why a trial failed."""
     if code < 0:
         name = signal.Signals(-code).name
-        return f"killed by {name}" + (", as the system does where memory runs out" if name == "SIGKILL" else "")
-    return last_line(folder / LOG) if code else f"it ended well, but its metrics.csv has no {metric}"
+        return f"killed by {name}" + (", possibly because memory ran out" if name == "SIGKILL" else "")
+    return last_line(folder / LOG) if code else f"its metrics.csv has no {metric}"
+
+
+def read_history(folder: Path, metric: str) -> dict[int, float]:
+    """Return a metric by epoch, without values that are not finite.
+
+    Later starts of a run replace epochs of earlier ones. An incomplete last line is ignored, because the run may still
+    be writing it.
+    """
+    found: dict[int, float] = {}
+    for path in sorted(folder.glob(LOGGED_METRICS), key=lambda path: int(path.parent.name.removeprefix("version_"))):
+        lines = path.read_text(errors="replace").splitlines(keepends=True)
+        for row in csv.DictReader(line for line in lines if line.endswith("\n")):
+            with suppress(ValueError):
+                epoch, figure = int(row.get("epoch") or ""), float(row.get(metric) or "nan")
+                if math.isfinite(figure):
+                    found[epoch] = figure
+    return dict(sorted(found.items()))

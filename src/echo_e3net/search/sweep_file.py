@@ -1,53 +1,80 @@
-"""Reads a W&B sweep file, and refuses what W&B would refuse or what could not run here.
+"""Read a W&B sweep file.
 
-The rules are those of W&B's schema of sweep configurations (https://github.com/wandb/sweeps, src/sweeps/config/schema.json), written anew: each key, its
-type and range, nothing unknown. Beyond the schema: probabilities sum to 1; min is below max; a grid has discrete parameters alone; and a metric, a command
-and a method that this machine can run are there.
+Only settings that Optuna has too are accepted. The error for any other setting says that ``wandb agent`` runs the file.
+Format: https://docs.wandb.ai/models/sweeps/sweep-config-keys.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 from echo_e3net.errors import InputError
-from echo_e3net.search.sweep_early import Bands, bands_below, bands_from
-from echo_e3net.search.sweep_parameters import as_grid, read_parameters
-from echo_e3net.search.sweep_reader import Reader
-from echo_e3net.search.sweep_space import Parameter
 
-COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
-"""W&B's command where a file has none."""
+COMMAND = ["${env}", "${interpreter}", "${program}", "${args}"]
+"""W&B's default command."""
+KEYS = ("method", "metric", "parameters", "command", "program", "name", "run_cap", "early_terminate")
+NOT_USED = ("description", "entity", "project")
+"""Keys that matter only to W&B's server."""
+DISTRIBUTIONS = {
+    "constant": ("value",),
+    "categorical": ("values",),
+    "uniform": ("min", "max"),
+    "int_uniform": ("min", "max"),
+    "log_uniform_values": ("min", "max"),
+    "q_uniform": ("min", "max", "q"),
+}
+"""Supported distributions and their settings."""
 
-MACROS = (
-    *("env", "interpreter", "program", "args", "args_no_equals", "args_no_hyphens", "args_no_boolean_flags"),
-    *("args_json", "args_json_file", "args_append_hydra", "args_override_hydra"),
-)
-KEYS = ("method", "metric", "parameters", "command", "program", "name", "description", "run_cap", "early_terminate")
-FOR_WANDB = ("apiVersion", "kind", "entity", "project", "controller")
-"""Keys that say something to W&B alone."""
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a sweep: choices or a range.
+
+    Attributes:
+        name: dotted name of the argument.
+        values: the choices; empty for a range. A single choice is a constant.
+        low: lower end of the range, included.
+        high: upper end of the range, included.
+        log: whether the range is logarithmic.
+        step: distance between neighbouring values; None: the range is continuous.
+    """
+
+    name: str
+    values: tuple[Any, ...] = ()
+    low: float = 0
+    high: float = 0
+    log: bool = False
+    step: float | None = None
+
+    @property
+    def constant(self) -> bool:
+        """Whether the parameter has only one value."""
+        return len(self.values) == 1
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep file says.
+    """The content of a sweep file.
 
     Attributes:
         path: the file.
         name: name of the sweep's folder.
         method: grid, random or bayes.
-        metric: the figure of metrics.csv that decides.
-        maximize: whether more of it is better.
-        target: a figure that is good enough: no trial is started once it is reached.
-        parameters: by path; of a grid with the values that are tried.
-        command: the words of a trial's command line, W&B's macros among them.
-        program: what ``${program}`` stands for.
-        run_cap: trials that may end, failed ones included.
-        early: which trials end early.
+        metric: column of metrics.csv to optimise.
+        maximize: whether larger is better.
+        parameters: all parameters, sorted by name.
+        command: words of a trial's command line, with macros.
+        program: value of the macro ``${program}``.
+        run_cap: largest number of finished trials, failed ones included.
+        min_iter: epochs before Hyperband may end a trial; None: it ends none.
+        eta: Hyperband continues about one in eta trials.
     """
 
     path: Path
@@ -55,84 +82,158 @@ class Sweep:
     method: str
     metric: str
     maximize: bool
-    target: float | None
     parameters: tuple[Parameter, ...]
     command: tuple[str, ...]
     program: str | None
     run_cap: int | None
-    early: Bands | None
+    min_iter: int | None
+    eta: int
+
+    @property
+    def searched(self) -> list[Parameter]:
+        """The parameters that are not constant."""
+        return [parameter for parameter in self.parameters if not parameter.constant]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A mapping of a sweep file; every error names the file and the key."""
+
+    path: Path
+    name: str
+    given: Mapping[str, Any]
+
+    def key(self, name: str) -> str:
+        """Return the full name of a key."""
+        return f"{self.name}.{name}".lstrip(".")
+
+    def refuse(self, name: str, expected: str) -> NoReturn:
+        """Raise the error about a wrong value."""
+        raise InputError(f"{self.path}: {self.key(name)} is {self.given.get(name)!r}; expected {expected}.")
+
+    def unsupported(self, name: str) -> NoReturn:
+        """Raise the error about a setting that only W&B may support."""
+        raise InputError(
+            f"{self.path}: {self.key(name)} ({self.given[name]!r}) is not supported by echo-e3net sweep. "
+            "Correct it, or run the file with wandb sweep and wandb agent."
+        )
+
+    def require_known(self, known: Sequence[str]) -> None:
+        """Check that there are no other keys."""
+        for name in self.given:
+            if name not in known:
+                self.unsupported(name)
+
+    def section(self, name: str) -> Section:
+        """Return a nested mapping, which must not be empty."""
+        if not isinstance(self.given.get(name), dict) or not self.given[name]:
+            self.refuse(name, "a mapping")
+        return Section(self.path, self.key(name), self.given[name])
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return a text that is not empty."""
+        value = self.given.get(name, default)
+        return value if isinstance(value, str) and value else self.refuse(name, "a text")
+
+    def choice(self, name: str, known: Sequence[str], default: str = "") -> str:
+        """Return a text if it is a supported one."""
+        return value if (value := self.text(name, default)) in known else self.unsupported(name)
+
+    def number(self, name: str) -> float:
+        """Return a number."""
+        value = self.given.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            self.refuse(name, "a number (YAML reads 1e-4 as text; write 1.0e-4)")
+        return value
+
+    def whole(self, name: str, least: int | None = None) -> int:
+        """Return a whole number."""
+        value = self.number(name)
+        if not isinstance(value, int) or (least is not None and value < least):
+            self.refuse(name, "a whole number" if least is None else f"a whole number, at least {least}")
+        return value
 
 
 def read_sweep(path: Path) -> Sweep:
     """Read and check a sweep file.
 
     Raises:
-        InputError: it cannot be read, or something in it is unknown, missing or wrong.
+        InputError: a setting is missing, wrong or not supported.
+        OSError: the file cannot be read.
     """
     try:
-        given = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a sweep: {' '.join(str(error).split())}") from error
-    reader = Reader(path)
-    given = reader.mapping("the file", given, (*KEYS, *FOR_WANDB), ("method", "metric", "parameters"))
-    method = reader.one_of("method", given["method"], ("grid", "random", "bayes"))
-    metric = reader.mapping(
-        "metric", given["metric"], ("name", "goal", "target", "impute", "impute_while_running"), ("name",)
-    )
-    command = given.get("command", list(COMMAND))
-    if not isinstance(command, list) or not command:
-        reader.refuse("command", command, "give a list of words")
-    program = reader.text("program", given["program"]) if "program" in given else None
+        given = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not a sweep file: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: not a sweep file: expected a mapping with {', '.join(KEYS)}.")
+    file = Section(path, "", given)
+    file.require_known([*KEYS, *NOT_USED])
+    metric, parameters = file.section("metric"), file.section("parameters")
+    metric.require_known(("name", "goal"))
+    rule = file.section("early_terminate") if "early_terminate" in given else Section(path, "", {})
+    rule.choice("type", ("hyperband",), "hyperband")
+    rule.require_known(("type", "min_iter", "eta"))
+    method = file.choice("method", ("grid", "random", "bayes"))
     return Sweep(
         path,
-        re.sub(r"[^\w.-]+", "-", reader.text("name", given.get("name", path.stem))).strip("-."),
+        re.sub(r"[^\w.-]+", "-", file.text("name", path.stem)).strip("-."),
         method,
-        reader.text("metric.name", metric["name"]),
-        reader.one_of("metric.goal", metric.get("goal", "minimize"), ("minimize", "maximize")) == "maximize",
-        reader.number("metric.target", metric["target"]) if "target" in metric else None,
-        tuple(as_grid(reader, p) if method == "grid" else p for p in read_parameters(reader, (), given["parameters"])),
-        tuple(read_word(reader, word, program) for word in command),
-        program,
-        reader.whole("run_cap", given["run_cap"], 1) if given.get("run_cap") is not None else None,
-        read_early(reader, given["early_terminate"]) if given.get("early_terminate") is not None else None,
+        metric.text("name"),
+        metric.choice("goal", ("minimize", "maximize"), "minimize") == "maximize",
+        tuple(read_parameter(parameters.section(name), name, method) for name in sorted(parameters.given)),
+        read_command(file),
+        file.text("program") if "program" in given else None,
+        file.whole("run_cap", 1) if "run_cap" in given else None,
+        rule.whole("min_iter", 1) if rule.given else None,
+        rule.whole("eta", 2) if "eta" in rule.given else 3,
     )
 
 
-def read_early(reader: Reader, value: Any) -> Bands:  # noqa: ANN401
-    """The rule of early_terminate."""
-    given = reader.mapping("early_terminate", value, ("type", "min_iter", "max_iter", "s", "eta", "strict"), ("type",))
-    reader.one_of("early_terminate.type", given["type"], ("hyperband",))
-    eta = reader.number("early_terminate.eta", given.get("eta", 3), lambda eta: eta > 1, "a number above 1")
-    strict = given.get("strict", True)
-    if not isinstance(strict, bool):
-        reader.refuse("early_terminate.strict", strict, "give true or false")
-    if {"max_iter", "s"} <= given.keys():
-        steps = reader.number("early_terminate.s", given["s"], lambda s: s >= 1, "a number, at least 1")
-        rule = bands_below(reader.whole("early_terminate.max_iter", given["max_iter"], 1), steps, eta, strict)
-        return (
-            rule
-            if rule.bands
-            else reader.refuse("early_terminate", given, "no band is at 1 or above; raise max_iter or lower eta")
-        )
-    if "min_iter" not in given:
-        reader.refuse("early_terminate", given, "give min_iter, or max_iter and s")
-    return bands_from(reader.whole("early_terminate.min_iter", given["min_iter"], 1), eta, strict)
+def read_command(file: Section) -> tuple[str, ...]:
+    """Return the words of the command; all macros must be supported."""
+    words = file.given.get("command", COMMAND)
+    if not isinstance(words, list) or not all(isinstance(word, str | int | float) for word in words):
+        file.refuse("command", "a list of words")
+    if any("${" in str(word) and word not in COMMAND for word in words):
+        file.unsupported("command")
+    if "${program}" in words and "program" not in file.given:
+        file.refuse("program", "the program that command uses")
+    return tuple(map(str, words))
 
 
-def read_word(reader: Reader, word: Any, program: str | None) -> str:  # noqa: ANN401
-    """A word of the command; a macro must be one that W&B knows."""
-    if isinstance(word, dict | list) or word is None:
-        reader.refuse("command", word, "give words; quote what YAML would take for something else")
-    for macro in re.findall(r"\$\{([^}]*)\}", str(word)):
-        whole = str(word) == f"${{{macro}}}"
-        if not macro.startswith("envvar:") and not (whole and macro in MACROS):
-            reader.refuse(
-                "command",
-                word,
-                "no macro of W&B; known as words of their own: " + ", ".join(MACROS) + "; within words: envvar:NAME",
-            )
-        if macro == "program" and program is None:
-            reader.refuse("command", word, "it stands for program, which is missing")
-    return str(word)
+def read_parameter(section: Section, name: str, method: str) -> Parameter:
+    """Return a parameter; its distribution is inferred as W&B does."""
+    given = section.given
+    whole = all(type(given.get(end)) is int for end in ("min", "max"))
+    inferred = "constant" if "value" in given else "categorical" if "values" in given else "uniform"
+    inferred = "int_uniform" if whole and inferred == "uniform" else inferred
+    kind = section.choice("distribution", tuple(DISTRIBUTIONS), inferred)
+    section.require_known(("distribution", *DISTRIBUTIONS[kind]))
+    if kind in ("constant", "categorical"):
+        return Parameter(name, read_values(section, DISTRIBUTIONS[kind][0]))
+    low, high = map(section.whole if kind == "int_uniform" else section.number, ("min", "max"))
+    step = {"int_uniform": 1, "q_uniform": section.number("q") if "q" in DISTRIBUTIONS[kind] else None}.get(kind)
+    log = kind == "log_uniform_values"
+    if low >= high or (log and low <= 0):
+        section.refuse("min", f"a number {'above 0 and ' if log else ''}below max, which is {high}")
+    if step is None and method == "grid":
+        section.refuse("min", "values instead of a range, because method is grid")
+    if step is None:
+        return Parameter(name, (), low, high, log)
+    if step <= 0:
+        section.refuse("q", "a number above 0")
+    # As in W&B, q_uniform excludes its upper end in a grid. Rounding removes noise such as 0.30000000000000004.
+    steps = (high - low) / step
+    if method == "grid":
+        count = math.ceil(steps - 1e-9) + (kind == "int_uniform")
+        return Parameter(name, tuple(round(low + place * step, 12) for place in range(count)))
+    return Parameter(name, (), low, round(low + math.floor(steps + 1e-9) * step, 12), step=step)
+
+
+def read_values(section: Section, key: str) -> tuple[Any, ...]:
+    """Return the choices of a parameter."""
+    values = section.given.get(key) if key == "values" else [section.given.get(key)]
+    if not isinstance(values, list) or not values or None in values:
+        section.refuse(key, 'at least one value, and no null (W&B passes it as the text None; write "null")')
+    return tuple(values)

@@ -1,4 +1,4 @@
-"""What a sweep shows while it works: a live table on a terminal, a line for each trial that ends elsewhere."""
+"""Show a running sweep: a live table on a terminal, one line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from echo_e3net.search.study_tables import screen_table
 from echo_e3net.search.sweep_file import Sweep
 from echo_e3net.search.sweep_search import Row
 
 SHOWN = 20
-"""Trials in the live table: those that run or wait to be retried, and the latest of the others."""
+"""Trials in the live table: all that run, and the latest of the others."""
 
 
 class Screen:
@@ -20,101 +21,91 @@ class Screen:
 
     Args:
         sweep: the sweep.
-        console: where to print.
+        console: where to print; None: standard output.
     """
 
-    def __init__(self, sweep: Sweep, console: Console) -> None:
-        self.sweep, self.console = sweep, console
-        self.live = Live(console=console, auto_refresh=False) if console.is_terminal else None
-        self.told: dict[int, str] = {}
+    def __init__(self, sweep: Sweep, console: Console | None = None) -> None:
+        self.sweep, self.console = sweep, console or Console()
+        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
+        self.states: dict[int, str] = {}
 
     def __enter__(self) -> Screen:
-        """Begin."""
+        """Start the live table."""
         if self.live:
             self.live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Leave the last table where it is."""
+        """Stop the live table; its last state stays visible."""
         if self.live:
             self.live.stop()
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Show how things stand; what had ended before the first look is not told one by one."""
+        """Show all trials. Without a terminal, print those whose state changed since the last call."""
+        before, self.states = self.states, {row.number: row.state for row in rows}
         if self.live:
             self.live.update(trial_table(self.sweep, rows), refresh=True)
-        elif not self.told:
-            self.console.print(f"{progress(rows)} {len(rows)} trials in the journal.", highlight=False, soft_wrap=True)
-        else:
-            for row in rows:
-                if row.state != self.told.get(row.number, row.state if row.state == "waiting" else ""):
-                    self.console.print(
-                        f"trial{row.number:04d}: {told(self.sweep, row)}", highlight=False, soft_wrap=True
-                    )
-        self.told = {-1: "", **{row.number: row.state for row in rows}}
+            return
+        for row in rows:
+            # The first call skips trials that ended before this command started.
+            seen = before.get(row.number, "waiting" if before or row.state == "running" else row.state)
+            if row.state != seen:
+                line = f"trial{row.number:04d}: {news(self.sweep, row)}"
+                self.console.print(line, highlight=False, soft_wrap=True)
 
 
-def told(sweep: Sweep, row: Row) -> str:
-    """A trial's state as a phrase."""
-    found = (
-        f", {sweep.metric} {row.figure:.4g} (epoch {row.epoch})"
-        if row.figure is not None and row.epoch is not None
-        else ""
-    )
+def news(sweep: Sweep, row: Row) -> str:
+    """Return a trial's new state as text."""
     if row.state == "running":
-        return "begun: " + ", ".join(f"{name} {short(value)}" for name, value in row.values.items())
-    return f"{row.state}{': ' + str(row.notes['reason']) if row.notes.get('reason') else found}"
+        return "started: " + ", ".join(f"{p.name} {short(row.values.get(p.name))}" for p in sweep.searched)
+    if row.notes.get("reason"):
+        return f"{row.state}: {row.notes['reason']}"
+    return f"{row.state}, {sweep.metric} {short(row.figure)} (epoch {row.epoch})"
 
 
 def progress(rows: Sequence[Row]) -> str:
-    """How far the sweep is, as a sentence."""
-    counts = {
-        state: sum(row.state == state for row in rows) for state in ("done", "pruned", "failed", "lost", "running")
-    }
-    text = ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done")
-    return f"{text}."
+    """Return the number of trials per state."""
+    states = [row.state for row in rows]
+    counts = {state: states.count(state) for state in ("done", "pruned", "failed", "lost", "running")}
+    return ", ".join(f"{count} {state}" for state, count in counts.items() if count or state == "done") + "."
 
 
-def best_row(sweep: Sweep, rows: Sequence[Row]) -> Row | None:
-    """The best of the trials that are done."""
-    done = [row for row in rows if row.state == "done" and row.figure is not None]
-    return min(done, key=lambda row: sign(sweep) * (row.figure or 0.0), default=None)
+def from_best(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
+    """Return the done trials from best to worst, then the pruned ones."""
+    ended = [row for row in rows if row.state in ("done", "pruned") and row.figure is not None]
+    return sorted(ended, key=lambda row: (row.state, (row.figure or 0) * (-1 if sweep.maximize else 1)))
 
 
-def sign(sweep: Sweep) -> float:
-    """1 where less is better, -1 where more is."""
-    return -1.0 if sweep.maximize else 1.0
+def cells(sweep: Sweep, row: Row) -> dict[str, object]:
+    """Return the columns that every table of trials has."""
+    values = {parameter.name: row.values.get(parameter.name) for parameter in sweep.searched}
+    return {
+        "trial": f"trial{row.number:04d}",
+        "state": row.state,
+        sweep.metric: row.figure,
+        "epoch": row.epoch,
+    } | values
 
 
-def trial_table(sweep: Sweep, rows: Sequence[Row], shown: int = SHOWN) -> Table:
-    """The latest trials as a table, the best one marked."""
-    best = best_row(sweep, rows)
-    title = f"{sweep.name}: {progress(rows)}" + (f" Best: trial{best.number:04d}, {best.figure:.4g}." if best else "")
-    table = Table(title=title)
-    names = [parameter.name for parameter in sweep.parameters if not parameter.constant]
-    for name in ("trial", "state", "epoch", sweep.metric, *(short_name(name, names) for name in names)):
-        table.add_column(name, justify="left" if name in ("trial", "state") else "right", overflow="fold")
-    open_ones = [row for row in rows if row.state == "running"]
-    latest = [row for row in rows if row.state not in ("running", "waiting")][-max(1, shown - len(open_ones)) :]
-    for row in sorted([*latest, *open_ones], key=lambda row: row.number):
-        figure = "" if row.figure is None else f"{row.figure:.4g}"
-        cells = [f"{row.number:04d}", row.state, "" if row.last is None else str(row.last), figure]
-        table.add_row(
-            *cells, *(short(row.values.get(name, "")) for name in names), style="bold" if row is best else None
-        )
-    return table
+def trial_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
+    """Return the running trials and the latest of the others as a table."""
+    best = [f" Best: trial{row.number:04d}, {short(row.figure)}." for row in from_best(sweep, rows)[:1]]
+    running = [row for row in rows if row.state == "running"]
+    others = [row for row in rows if row.state not in ("running", "waiting")]
+    shown = sorted([*others[-max(1, SHOWN - len(running)) :], *running], key=lambda row: row.number)
+    names = [parameter.name for parameter in sweep.searched]
+    titles = ["trial", "state", sweep.metric, "epoch", *(short_name(name, names) for name in names)]
+    lines = [list(map(short, cells(sweep, row).values())) for row in shown]
+    return screen_table(f"{sweep.name}: {progress(rows)}{''.join(best)}", [titles, *lines])
 
 
 def short(value: object) -> str:
-    """A value in few characters."""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    """Return a value as short text."""
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def short_name(name: str, names: Sequence[str]) -> str:
-    """The last parts of a dotted name that tell it from the others."""
+    """Return the last parts of a dotted name that distinguish it from the others."""
     parts = name.split(".")
-    for count in range(1, len(parts)):
-        ending = ".".join(parts[-count:])
-        if sum(other == ending or other.endswith(f".{ending}") for other in names) == 1:
-            return ending
-    return name
+    endings = (".".join(parts[-count:]) for count in range(1, len(parts)))
+    return next((end for end in endings if sum(f".{other}".endswith(f".{end}") for other in names) == 1), name)
