@@ -16,7 +16,7 @@ from rich.progress import track
 from torch import Tensor, nn
 
 from echo_e3net.cli.profile import count_parameters
-from echo_e3net.cli.training_cli import NetworkCLI
+from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.errors import InputError
 from echo_e3net.nn.backbone import Stage

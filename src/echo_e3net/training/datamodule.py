@@ -115,8 +115,6 @@ class EchoDataModule(LightningDataModule):
     Args:
         root: folder of the data set. In EchoNet-Dynamic's format it holds FileList.csv, VolumeTracings.csv and Videos/;
             data/README.md describes the other formats.
-        videos: for predict: video files of any form (DICOM, MP4, AVI, GIF), or folders of them, to read instead of the
-            test split of ``root``.
         clip: which frames of a video make a clip.
         loader: how clips are loaded.
         cache: where decoded frames are kept.
@@ -130,7 +128,6 @@ class EchoDataModule(LightningDataModule):
     def __init__(
         self,
         root: Path | None = None,
-        videos: Path | Sequence[Path] | None = None,
         clip: ClipSettings = ClipSettings(),  # noqa: B008
         loader: LoaderSettings = LoaderSettings(),  # noqa: B008
         cache: CacheSettings = CacheSettings(),  # noqa: B008
@@ -141,7 +138,8 @@ class EchoDataModule(LightningDataModule):
         super().__init__()
         if statistics_videos < 1:
             raise InputError(f"data.statistics_videos is {statistics_videos}; expected at least 1.")
-        self.root, self.videos = root, [videos] if isinstance(videos, Path) else videos
+        self.root = root
+        self.videos: OwnVideos | None = None
         self.clip, self.loader = clip, loader
         self.span, self.size = clip.span, clip.size
         self.statistics_videos = statistics_videos
@@ -155,16 +153,12 @@ class EchoDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read the tables and check what the stage needs."""
         if stage == "predict" and self.videos is not None:
-            if not self.videos:
-                raise InputError(
-                    "--data.videos names no file. Name at least one video, or leave it out to read the test split."
-                )
-            self.records["predict"] = self.own_videos([Path(video) for video in self.videos])
+            self.records["predict"] = self.own_videos(self.videos)
             return
         if not self.records:
             if self.root is None:
                 raise InputError(
-                    "no data: set --data.root to the folder of a data set (or, for predict, --data.videos to video files)."
+                    "no data: set --data.root to the folder of a data set (or, for predict, --videos to video files)."
                 )
             records = self.usable(self.format.read(Path(self.root)))
             if self.cache is not None and self.cache.fill:
@@ -184,13 +178,12 @@ class EchoDataModule(LightningDataModule):
                     f"{self.root}: {of} are shorter than a clip ({self.span.length} frames): they are padded, and the padding is masked."
                 )
 
-    def own_videos(self, sources: Sequence[Path]) -> list[VideoRecord]:
+    def own_videos(self, own: OwnVideos) -> list[VideoRecord]:
         """The videos that the user names, prepared as ``data import`` prepares them; says how long a clip of them is.
 
         Raises:
             InputError: one is not there; or cannot be used, and ``on_defect`` is raise.
         """
-        own = OwnVideos(sources, self.loader.workers)
         records, refusals = own.records(), own.refused()
         self.excluded = [Finding(Defect.NO_CLIP, file.name, str(file), why) for file, why in refusals.items()]
         if self.excluded and (self.on_defect == "raise" or not records):
@@ -198,7 +191,7 @@ class EchoDataModule(LightningDataModule):
             advice = " --data.on_defect exclude goes on without." if records else ""
             raise InputError(f"{self.excluded[0]}{more}{advice}")
         if not records:
-            raise InputError(f"{', '.join(map(str, sources))}: no file there. Name videos, or folders that hold them.")
+            raise InputError("--videos: no file there. Name videos, or folders that hold them.")
         for finding in self.excluded:
             rank_zero_info(f"left out: {finding}")
         self.read = own.read
