@@ -18,7 +18,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 from echo_e3net.errors import InputError
 
 UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.]+)|option '([\w.]+)'", re.IGNORECASE)
-REPEATED = ("Does not validate against any of the Union", "Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
+REPEATED = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
 """Lines of a report that repeat what its other lines contain."""
 
 
@@ -89,7 +89,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
 
 def holds(values: Any, keys: Sequence[str]) -> bool:  # noqa: ANN401
     """Return whether nested mappings hold a path of keys."""
-    return not keys or isinstance(values, dict) and keys[0] in values and holds(values[keys[0]], keys[1:])
+    return not keys or (isinstance(values, dict) and keys[0] in values and holds(values[keys[0]], keys[1:]))
 
 
 def one_line(message: str) -> str:

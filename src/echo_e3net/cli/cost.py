@@ -113,7 +113,7 @@ def attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
 
 
 def saved_bytes(network: E3Net, video: Tensor, parts: Parts) -> Counter[str]:
-    """Count the bytes that autograd keeps for the backward pass, per part. Parameters and repeated storages count zero."""
+    """Count the bytes that autograd keeps for the backward pass, per part; a shared storage counts once."""
     known = {p.untyped_storage().data_ptr() for p in network.parameters()}
     alive: list[Tensor] = []
     count: Counter[str] = Counter()
@@ -128,8 +128,13 @@ def saved_bytes(network: E3Net, video: Tensor, parts: Parts) -> Counter[str]:
             count[inside[-1]] += storage.nbytes()
         return tensor
 
-    unpack = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-    with hooked(parts, inside.append, lambda _: inside.pop()), unpack:
+    def leave(name: str) -> None:
+        inside.pop()
+
+    with (
+        hooked(parts, inside.append, leave),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
         network(video)
     return count
 
@@ -161,12 +166,12 @@ def latency(network: E3Net, video: Tensor, parts: Parts, repeats: int) -> tuple[
 
 
 @contextmanager
-def hooked(parts: Parts, enter: Callable[[str], object], leave: Callable[[str], object]) -> Iterator[None]:
+def hooked(parts: Parts, enter: Callable[[str], None], leave: Callable[[str], None]) -> Iterator[None]:
     """Call ``enter`` before and ``leave`` after each part's forward pass."""
     handles = []
     for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(lambda *_, name=name: (enter(name), None)[1]))
-        handles.append(part.register_forward_hook(lambda *_, name=name: (leave(name), None)[1]))
+        handles.append(part.register_forward_pre_hook(lambda *_, name=name: enter(name)))
+        handles.append(part.register_forward_hook(lambda *_, name=name: leave(name)))
     try:
         yield
     finally:

@@ -37,8 +37,8 @@ DATA = {
     "phantom": "make a synthetic data set with exact EF and borders",
 }
 DRAWINGS = {
-    "architecture": "Draw a configuration's network: its parts, their connections, and the shape of every tensor for one clip.",
-    "attention": "Draw where a trained border detector looks, in --videos or in the first videos of the test split of --data.root.",
+    "architecture": "draw the parts of a configuration's network, with the shape of every tensor for one clip",
+    "attention": "draw where a trained border detector looks, in --videos or in videos of the test split",
 }
 
 
@@ -79,7 +79,7 @@ def run(args: Sequence[str]) -> None:
         require_configuration(f"draw {drawing}", rest)
         from echo_e3net.cli.draw import draw
 
-        draw(drawing, DRAWINGS[drawing], rest[1:])
+        draw(drawing, f"{DRAWINGS[drawing].capitalize()}.", rest[1:])
     elif command == "profile":
         require_configuration(command, rest)
         from echo_e3net.cli.profile import profile

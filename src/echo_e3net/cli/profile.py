@@ -36,7 +36,7 @@ class ProfileCLI(NetworkCLI):
         )
         parser.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
         parser.add_argument(
-            "--json", type=str | None, default=None, help="also write a JSON file; - writes only JSON to standard output"
+            "--json", type=str | None, default=None, help="also write JSON to this file; - prints only JSON"
         )
 
 
@@ -46,7 +46,7 @@ def profile(args: Sequence[str]) -> None:
     config, clip = cli.config, cli.config.data.clip
     require_at_least(1, repeats=config.repeats, threads=config.threads)
     if config.device != "cpu" and not (config.device.startswith("cuda") and torch.cuda.is_available()):
-        raise InputError(f"--device {config.device}: torch finds no such device. Use cpu, or cuda on a machine with a GPU.")
+        raise InputError(f"--device {config.device}: torch finds no such device. Use cpu, or cuda if there is a GPU.")
     if config.json not in (None, "-"):
         require_place(Path(config.json))
     if config.threads is not None:

@@ -46,9 +46,8 @@ DESCRIPTIONS = {
     "fit": "Train a network. --config experiments/e3net.yaml --data.root FOLDER is enough.",
     "validate": "Score a checkpoint on the validation split.",
     "test": "Score a checkpoint on the test split. Writes metrics.json and test_videos.csv into the run's folder.",
-    "predict": "Predict EF for video files (--videos) or for the test split. Writes predictions.csv into the run's folder.",
+    "predict": "Predict EF for video files (--videos) or the test split. Writes predictions.csv into the run's folder.",
 }
-VIDEOS_HELP = "video files in any format (DICOM, MP4, AVI, GIF), or folders of them; default: the test split of --data.root"
 HIDDEN_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",
     "LightningCLI's args parameter is intended to run from within Python",
@@ -97,7 +96,7 @@ class E3CLI(LightningCLI):
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
-            parser.add_argument("--videos", type=Path, nargs="+", metavar="FILE", help=VIDEOS_HELP)
+            add_videos(parser)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -216,6 +215,17 @@ class E3CLI(LightningCLI):
         if wanted != "last" and (damage := damage_of(found)):
             raise InputError(f"{found}: the checkpoint is damaged ({damage}). Use another, or --ckpt_path last.")
         return str(found)
+
+
+def add_videos(parser: LightningArgumentParser) -> None:
+    """Add ``--videos``."""
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="video files (DICOM, MP4, AVI, GIF) or folders of them; default: the test split of --data.root",
+    )
 
 
 def own_videos(files: Sequence[Path] | None, data: EchoDataModule) -> Any:  # noqa: ANN401
