@@ -113,7 +113,7 @@ def test_ranks_that_never_meet_are_ended(monkeypatch):
     monkeypatch.setattr(cluster, "RANK", "raise RuntimeError('no such interface')")
     assert all_reduce() == "RuntimeError: no such interface"
     monkeypatch.setattr(cluster, "RANK", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert all_reduce() == "a process died without a word"
+    assert all_reduce() == "a process died without an error message"
 
 
 @pytest.mark.slow
@@ -249,7 +249,7 @@ def test_the_command_ends_with_1_where_something_will_not_work(monkeypatch, quie
     monkeypatch.setattr(cluster, "answers", lambda *_: False)
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (65536, 65536))
     assert command("doctor", "--json", tmp_path / "found.json")[0] == 0
-    assert "two processes added up a tensor" in command.output
+    assert "two processes added a tensor" in command.output
     found = json.loads((tmp_path / "found.json").read_text())
     assert {"name", "mark", "what", "remedy"} == found[0].keys()
     assert not (tmp_path / "runs").exists()

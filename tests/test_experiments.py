@@ -13,7 +13,7 @@ import yaml
 from wandb.wandb_agent import Agent
 
 import echo_e3net
-from echo_e3net.cli.training_cli import NetworkCLI
+from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.search.study_plan import read_study
 from echo_e3net.search.sweep_command import build_command
 from echo_e3net.search.sweep_file import read_sweep
