@@ -35,7 +35,7 @@ quickstart: $(INSTALLED) ## from nothing to a report: phantom data, train, test,
 	# MAE, RMSE and R² over the test split, next to predicting the training mean
 	$(BIN)/echo-e3net test $(QUICKSTART)
 	# read the EF of a real, unlabelled apical-four-chamber cine: a DICOM file as it comes, out of the installed pydicom package
-	$(BIN)/echo-e3net predict $(QUICKSTART) --data.videos "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
+	$(BIN)/echo-e3net predict $(QUICKSTART) --videos "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
 	# everything in one table and one picture
 	$(BIN)/echo-e3net report $(RUN)
 

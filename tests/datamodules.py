@@ -1,5 +1,8 @@
 """Build a data module from flat settings."""
 
+from pathlib import Path
+
+from echo_e3net.clinic.user_videos import OwnVideos
 from echo_e3net.training.datamodule import CacheSettings, ClipSettings, EchoDataModule, LoaderSettings
 
 CLIP, LOADER = ("frames", "period", "size", "training", "evaluation"), ("batch_size", "workers", "start_method")
@@ -9,6 +12,10 @@ def data_module(root=None, cache=None, fill=True, **settings):
     """Return a data module; settings of the clip and the loader may be given by their own names."""
     clip = {name: settings.pop(name) for name in CLIP if name in settings}
     loader = {name: settings.pop(name) for name in LOADER if name in settings}
-    return EchoDataModule(
+    videos = settings.pop("videos", None)
+    module = EchoDataModule(
         root, clip=ClipSettings(**clip), loader=LoaderSettings(**loader), cache=CacheSettings(cache, fill), **settings
     )
+    if videos is not None:
+        module.videos = OwnVideos([videos] if isinstance(videos, Path) else videos, module.loader.workers)
+    return module

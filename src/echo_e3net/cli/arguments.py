@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
 from echo_e3net.errors import InputError
 
@@ -62,7 +62,7 @@ class ConfigurationFile(ActionConfigFile):
         read_configuration(path)
         parser.configurations.append(path)
         try:
-            super().__call__(parser, cfg, values, option_string)
+            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 

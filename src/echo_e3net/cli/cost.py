@@ -109,7 +109,7 @@ def count_macs(network: nn.Module, video: Tensor) -> tuple[dict[str, float], dic
 def attention_macs(inputs: list[Any], outputs: list[Any]) -> int:
     """Count the multiply-accumulates of fused attention: queries by keys, then weights by values."""
     (*batch, queries, width), (*_, keys, _), (*_, out_width) = (value.type().sizes() for value in inputs[:3])
-    return math.prod(batch) * queries * keys * (width + out_width)
+    return int(math.prod(batch) * queries * keys * (width + out_width))
 
 
 def saved_bytes(network: E3Net, video: Tensor, parts: Parts) -> Counter[str]:

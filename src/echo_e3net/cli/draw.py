@@ -100,7 +100,8 @@ def architecture(network: E3Net, video: Tensor) -> tuple[dict[str, list[Box]], l
         boxes["E²CBD"].append(Box("landmarks", "pixels, borders × landmarks", shape(output.landmarks), 0))
     boxes["E²FA"].append(Box("EF", "fraction", shape(output.ef), 0))
     parts = {"backbone": network.backbone, "E²CBD": network.detector, "E²FA": network.aggregator}
-    titled = {f"{title}, {count_parameters(parts[title]):,}": column for title, column in boxes.items()}
+    totals = {title: count_parameters(part) for title, part in parts.items() if part is not None}
+    titled = {f"{title}, {totals[title]:,}": column for title, column in boxes.items()}
     return titled, architecture_arrows(network, boxes)
 
 

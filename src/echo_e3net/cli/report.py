@@ -60,7 +60,7 @@ def report(run: Path, videos: int = 6) -> None:
     require_at_least(1, videos=videos)
     if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
         raise InputError(
-            f"{run}: {METRICS} and {PREDICTIONS} are missing. Run echo-e3net test or predict with --name {run.name} first."
+            f"{run}: {METRICS} and {PREDICTIONS} are missing. Run test or predict with --name {run.name} first."
         )
     console = Console()
     pictures: list[BorderPicture] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -128,9 +127,9 @@ class EchoDataModule(LightningDataModule):
     def __init__(
         self,
         root: Path | None = None,
-        clip: ClipSettings = ClipSettings(),  # noqa: B008
-        loader: LoaderSettings = LoaderSettings(),  # noqa: B008
-        cache: CacheSettings = CacheSettings(),  # noqa: B008
+        clip: ClipSettings = ClipSettings(),
+        loader: LoaderSettings = LoaderSettings(),
+        cache: CacheSettings = CacheSettings(),
         format: DataFormat | None = None,
         on_defect: Literal["raise", "exclude"] = "raise",
         statistics_videos: int = 512,
