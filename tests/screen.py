@@ -1,4 +1,4 @@
-"""A scanner's screen for tests: a phantom's sector with all that stands around it. The name is burned in where names are burned in."""
+"""The screen of a scanner for tests: the sector of a phantom, with text, scales and a burned-in name around it."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""Every configuration is read by the real command line, says only what it changes, and has a row in experiments/README.md."""
+"""The command line reads every configuration; each states only what it changes, and experiments/README.md lists it."""
 
 import importlib
 import inspect
@@ -80,7 +80,7 @@ def defaults(class_path):
 
 
 def not_asked_for(base, both, overlay):
-    """What an overlay changes without stating it, and what a swapped class inherits from the one before: keys that must not be there."""
+    """Return keys that an overlay changes without stating them, or that a swapped class inherits from the old class."""
     before, after, stated = flat(base), flat(both), flat(overlay)
     leaks = set()
     for name in swaps(base, both):
@@ -209,7 +209,7 @@ def corners(sweep):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tmp_path):
-    """What the command line makes of a trial's words is what the sweep says; and best.yaml says the same as an overlay."""
+    """The command line resolves a trial's arguments to the values of the sweep; best.yaml as an overlay gives the same."""
     sweep = read_sweep(path)
     assert sweep.command == ("${env}", "echo-e3net", "fit", "--config", "experiments/e3net.yaml", "${args}")
     assert len(sweep.parameters) > 2
@@ -230,7 +230,7 @@ def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_root):
-    """W&B's own agent builds the command and starts it, as for a run that the server ordered; offline, and small by further arguments."""
+    """W&B's own agent builds and starts the command as for a run of the server, but offline and with small settings."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(EXPERIMENTS)
     shorter = {

@@ -63,7 +63,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_the_same_weights_give_the_same_figures(name):
-    """Weights of a fixed saw-tooth ramp, so that no random generator is in play: whoever changes these numbers changes what checkpoints mean."""
+    """The weights are a fixed saw-tooth. If these numbers change, old checkpoints give other results."""
     network = preset(name).eval()
     with torch.no_grad():
         for parameter in network.parameters():
