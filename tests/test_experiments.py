@@ -112,7 +112,8 @@ def test_an_overlay_changes_only_what_it_states(overlay, resolved):
     ("overlay", "leaks"),
     [
         ("{class_path: torch.optim.SGD, init_args: {lr: 0.1}}", {"weight_decay"}),
-        ("{class_path: torch.optim.SGD}", {"weight_decay"}),  # 0.001 is SGD's own default too
+        # 0.001 is also the default of SGD.
+        ("{class_path: torch.optim.SGD}", {"weight_decay"}),
         ("{class_path: torch.optim.SGD, init_args: {lr: 0.1, weight_decay: 0.0}}", set()),
         ("{class_path: torch.optim.SGD, init_args: {lr: 0.001, weight_decay: 0.05, momentum: 0.9}}", set()),
     ],
@@ -209,7 +210,7 @@ def corners(sweep):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tmp_path):
-    """The command line resolves a trial's arguments to the values of the sweep; best.yaml as an overlay gives the same."""
+    """The command line resolves a trial's arguments to the values of the sweep, and best.yaml gives the same values."""
     sweep = read_sweep(path)
     assert sweep.command == ("${env}", "echo-e3net", "fit", "--config", "experiments/e3net.yaml", "${args}")
     assert len(sweep.parameters) > 2
@@ -252,7 +253,8 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     values = corners(read_sweep(path))[-1] | shorter
     for name, value in {"SWEEP_ID": "abcd1234", "MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
-    for name in (wandb.env.RUN_ID, wandb.env.SWEEP_PARAM_PATH):  # the agent sets them, for good
+    # The agent sets these and does not restore them.
+    for name in (wandb.env.RUN_ID, wandb.env.SWEEP_PARAM_PATH):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(Path(echo_e3net.__file__).parents[1]))
@@ -276,7 +278,8 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     assert resolved["name"] == "e3net/run5678"
     record = next(run.glob("wandb/offline-run-*-run5678/run-run5678.wandb")).read_bytes()
     assert b"val/rmse" in record
-    assert b"abcd1234" in record  # W&B knows whose run it is
+    # W&B knows which sweep the run belongs to.
+    assert b"abcd1234" in record
 
 
 @pytest.mark.parametrize("path", [BASE, *OVERLAYS, *STUDIES, *SWEEPS], ids=lambda path: path.stem)
