@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-from echo_e3net.cli.training_cli import NetworkCLI
+from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.data.cache import FrameCache
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.data.formats import EchoNetDynamic

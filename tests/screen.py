@@ -1,4 +1,4 @@
-"""A scanner's screen for tests: a phantom's sector with all that stands around it. The name is burned in where names are burned in."""
+"""The screen of a scanner for tests: the sector of a phantom, with text, scales and a burned-in name around it."""
 
 from functools import lru_cache
 
@@ -57,11 +57,12 @@ def screen(shape=(480, 640), corner=CORNER, side=SIDE, index=0, frames=FRAMES, g
         write(picture, NAME, 6, 20)
         write(picture, "ECHO LAB", 6, 44)
         write(picture, f"HR {60 + t // 6}", shape[1] - 110, 20, (80, 255, 80))
-        for mark in range(0, side, 20):  # depth scale
+        # depth scale
+        for mark in range(0, side, 20):
             cv2.line(picture, (shape[1] - 20, corner[0] + mark), (shape[1] - 12, corner[0] + mark), (200, 200, 200), 1)
-        picture[shape[0] // 3 : shape[0] // 3 + 80, 8:16] = np.linspace(255, 0, 80).astype(np.uint8)[
-            :, None, None
-        ]  # grey bar
+        # grey bar
+        bar = np.linspace(255, 0, 80).astype(np.uint8)
+        picture[shape[0] // 3 : shape[0] // 3 + 80, 8:16] = bar[:, None, None]
         if ecg:
             trace(picture, t, frames)
     return out

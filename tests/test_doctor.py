@@ -1,4 +1,4 @@
-"""The doctor: every check's good and bad case, nothing secret shown, and the exit code."""
+"""Checks of the doctor: good and bad cases, secrets that stay hidden, and the exit code."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ DISK = namedtuple("DISK", "free")
 
 @pytest.fixture
 def quiet(monkeypatch):
-    """No environment of the machine that runs the tests."""
+    """Hide the environment of the machine that runs the tests."""
     for name in (
         "OMP_NUM_THREADS",
         "WANDB_MODE",
@@ -56,7 +56,8 @@ def has_gpus(monkeypatch, count, major=9):
 def test_packages_that_are_missing_or_out_of_range(monkeypatch):
     found = marks(versions())
     assert {"python", "torch", "lightning", "decord"} <= found.keys()
-    assert "pydicom" not in found  # an extra
+    # pydicom is needed only by an extra.
+    assert "pydicom" not in found
     assert set(found.values()) == {"ok"}
 
     def version(name):
@@ -71,6 +72,14 @@ def test_packages_that_are_missing_or_out_of_range(monkeypatch):
     assert by_name["lightning"].mark == "bad"
     assert "2.7.0, outside" in by_name["lightning"].what
     assert by_name["torch"].mark == "ok"
+
+
+def test_a_source_tree_without_metadata_is_a_warning(monkeypatch):
+    def requires(name):
+        raise PackageNotFoundError
+
+    monkeypatch.setattr(machine, "requires", requires)
+    assert marks(versions()) == {"python": "ok", "echo-e3net": "warning"}
 
 
 @pytest.mark.parametrize(("flags", "count", "mark"), [({"amx_bf16"}, 0, "ok"), (set(), 0, "warning"), (set(), 1, "ok")])
@@ -113,7 +122,7 @@ def test_ranks_that_never_meet_are_ended(monkeypatch):
     monkeypatch.setattr(cluster, "RANK", "raise RuntimeError('no such interface')")
     assert all_reduce() == "RuntimeError: no such interface"
     monkeypatch.setattr(cluster, "RANK", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    assert all_reduce() == "a process died without a word"
+    assert all_reduce() == "a process died without an error message"
 
 
 @pytest.mark.slow
@@ -176,7 +185,8 @@ def test_threads(monkeypatch, quiet, given, mark):
 def test_wandb(monkeypatch, quiet, tmp_path):
     asked = []
     monkeypatch.setattr(cluster, "answers", lambda *server: asked.append(server) or True)
-    assert only(tracking()).mark == "warning"  # no key
+    # no key
+    assert only(tracking()).mark == "warning"
     monkeypatch.setenv("WANDB_API_KEY", "s3cret")
     assert only(tracking()).mark == "ok"
     assert "s3cret" not in str(only(tracking()))
@@ -184,7 +194,8 @@ def test_wandb(monkeypatch, quiet, tmp_path):
     (tmp_path / "netrc").write_text("machine wandb.example login user password s3cret\n")
     (tmp_path / "netrc").chmod(0o600)
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    assert only(tracking()).mark == "warning"  # of another server
+    # a key of another server
+    assert only(tracking()).mark == "warning"
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
     assert only(tracking()).mark == "ok"
     assert asked[-1] == ("wandb.example", 443)
@@ -221,11 +232,8 @@ def job(**variables):
     [
         ({}, 0, {"slurm": "ok"}),
         (job(NTASKS=8, NNODES=2, NTASKS_PER_NODE=4, CPUS_PER_TASK=8), 4, {"slurm": "ok"}),
-        (
-            job(NTASKS=1, NNODES=1, NTASKS_PER_NODE=1, CPUS_PER_TASK=8),
-            4,
-            {"slurm": "ok"},
-        ),  # one study, which starts its own ranks
+        # one study, which starts its own ranks
+        (job(NTASKS=1, NNODES=1, NTASKS_PER_NODE=1, CPUS_PER_TASK=8), 4, {"slurm": "ok"}),
         (job(NTASKS=4, NNODES=1, CPUS_PER_TASK=8), 4, {"slurm": "ok", "slurm: tasks": "bad"}),
         (job(NTASKS=4, NNODES=2, NTASKS_PER_NODE=4, CPUS_PER_TASK=8), 4, {"slurm": "ok", "slurm: tasks": "bad"}),
         (job(NTASKS=2, NNODES=1, NTASKS_PER_NODE=2, CPUS_PER_TASK=8), 4, {"slurm": "ok", "slurm: gpus": "bad"}),
@@ -249,7 +257,7 @@ def test_the_command_ends_with_1_where_something_will_not_work(monkeypatch, quie
     monkeypatch.setattr(cluster, "answers", lambda *_: False)
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (65536, 65536))
     assert command("doctor", "--json", tmp_path / "found.json")[0] == 0
-    assert "two processes added up a tensor" in command.output
+    assert "two processes added a tensor" in command.output
     found = json.loads((tmp_path / "found.json").read_text())
     assert {"name", "mark", "what", "remedy"} == found[0].keys()
     assert not (tmp_path / "runs").exists()

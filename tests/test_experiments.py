@@ -1,4 +1,4 @@
-"""Every configuration is read by the real command line, says only what it changes, and has a row in experiments/README.md."""
+"""The command line reads every configuration; each states only what it changes, and experiments/README.md lists it."""
 
 import importlib
 import inspect
@@ -13,7 +13,7 @@ import yaml
 from wandb.wandb_agent import Agent
 
 import echo_e3net
-from echo_e3net.cli.training_cli import NetworkCLI
+from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.search.study_plan import read_study
 from echo_e3net.search.sweep_engine import read_history, trial_command
 from echo_e3net.search.sweep_file import read_sweep
@@ -78,7 +78,7 @@ def defaults(class_path):
 
 
 def not_asked_for(base, both, overlay):
-    """What an overlay changes without stating it, and what a swapped class inherits from the one before: keys that must not be there."""
+    """Return keys that an overlay changes without stating them, or that a swapped class inherits from the old class."""
     before, after, stated = flat(base), flat(both), flat(overlay)
     leaks = set()
     for name in swaps(base, both):
@@ -110,7 +110,8 @@ def test_an_overlay_changes_only_what_it_states(overlay, resolved):
     ("overlay", "leaks"),
     [
         ("{class_path: torch.optim.SGD, init_args: {lr: 0.1}}", {"weight_decay"}),
-        ("{class_path: torch.optim.SGD}", {"weight_decay"}),  # 0.001 is SGD's own default too
+        # 0.001 is also the default of SGD.
+        ("{class_path: torch.optim.SGD}", {"weight_decay"}),
         ("{class_path: torch.optim.SGD, init_args: {lr: 0.1, weight_decay: 0.0}}", set()),
         ("{class_path: torch.optim.SGD, init_args: {lr: 0.001, weight_decay: 0.05, momentum: 0.9}}", set()),
     ],
@@ -200,7 +201,7 @@ def corners(sweep):
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tmp_path):
-    """What the command line makes of a trial's words is what the sweep says; and best.yaml says the same as an overlay."""
+    """The command line resolves a trial's arguments to the values of the sweep, and best.yaml gives the same values."""
     sweep = read_sweep(path)
     assert sweep.command == ("${env}", "echo-e3net", "fit", "--config", "experiments/e3net.yaml", "${args}")
     assert len(sweep.parameters) > 2
@@ -221,7 +222,7 @@ def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tm
 @pytest.mark.slow
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_root):
-    """W&B's own agent builds the command and starts it, as for a run that the server ordered; offline, and small by further arguments."""
+    """W&B's own agent builds and starts the command as for a run of the server, but offline and with small settings."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(EXPERIMENTS)
     shorter = {
@@ -243,7 +244,8 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     values = corners(read_sweep(path))[-1] | shorter
     for name, value in {"SWEEP_ID": "abcd1234", "MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
-    for name in (wandb.env.RUN_ID, wandb.env.SWEEP_PARAM_PATH):  # the agent sets them, for good
+    # The agent sets these and does not restore them.
+    for name in (wandb.env.RUN_ID, wandb.env.SWEEP_PARAM_PATH):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(Path(echo_e3net.__file__).parents[1]))
@@ -267,7 +269,8 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
     assert resolved["name"] == "e3net/run5678"
     record = next(run.glob("wandb/offline-run-*-run5678/run-run5678.wandb")).read_bytes()
     assert b"val/rmse" in record
-    assert b"abcd1234" in record  # W&B knows whose run it is
+    # W&B knows which sweep the run belongs to.
+    assert b"abcd1234" in record
 
 
 @pytest.mark.parametrize("path", [BASE, *OVERLAYS, *STUDIES, *SWEEPS], ids=lambda path: path.stem)

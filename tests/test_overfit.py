@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from echo_e3net.cli.training_cli import NetworkCLI
+from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.data.dataset import ClipKey
 from echo_e3net.losses import E3Loss
 

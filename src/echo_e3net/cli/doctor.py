@@ -1,13 +1,12 @@
-r"""``echo-e3net doctor``: is this machine ready? Versions, devices, processes that talk to each other, videos, room, limits, W&B and SLURM.
+r"""``echo-e3net doctor``: check that this machine is ready for training.
 
-A check is a function that gives :class:`Finding`\ s; each is a tick, a warning (it works, but less well or not for long) or a cross (it will not work),
-and says what to do. Nothing is installed, sent or left behind. ``machine`` looks at one machine, ``cluster`` at what it shares with others.
+A check is a function that yields :class:`Finding`\ s. ``doctor_machine`` checks one machine, ``doctor_cluster`` what it
+shares with others. The checks install and send nothing, and leave no files.
 """
 
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -15,26 +14,23 @@ from rich.markup import escape
 from rich.table import Table
 
 from echo_e3net.cli.doctor_cluster import backends, slurm, threads, tracking
-from echo_e3net.cli.doctor_finding import Finding
-from echo_e3net.cli.doctor_machine import cpu, disks, gpus, open_files, shared_memory, versions, videos
+from echo_e3net.cli.doctor_machine import Finding, cpu, disks, gpus, open_files, shared_memory, versions, videos
 from echo_e3net.files import require_place, write_text
 
 SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "bad": "[red]✗[/]"}
 
 
 def doctor(runs: Path = Path("runs"), json: str | None = None) -> None:
-    """Look at versions, devices, disks and the cluster's variables; ends with 1 where something will not work.
+    """Check versions, devices, disks, W&B and SLURM. Exit code 1: something does not work.
 
     Args:
-        runs: folder of all runs, whose disk is looked at.
-        json: also write what was found to this file; - for standard output, and nothing else there.
+        runs: Folder of all runs, whose disk is checked.
+        json: Also write the findings to this JSON file; - prints only JSON.
     """
     if json not in (None, "-"):
         require_place(Path(json))
-    checks: list[Callable[[], Iterator[Finding]]] = [versions, cpu, gpus, backends, videos, lambda: disks(runs)]
-    findings = [
-        finding for check in (*checks, shared_memory, open_files, threads, tracking, slurm) for finding in check()
-    ]
+    findings = [*versions(), *cpu(), *gpus(), *backends(), *videos(), *disks(runs)]
+    findings += [*shared_memory(), *open_files(), *threads(), *tracking(), *slurm()]
     if json != "-":
         show(findings)
     if json is not None:
@@ -45,12 +41,9 @@ def doctor(runs: Path = Path("runs"), json: str | None = None) -> None:
 
 
 def show(findings: list[Finding]) -> None:
-    """A line a finding, and what to do under those that are not well."""
+    """Print one line per finding, with the remedy below those that are not ok."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:
-        table.add_row(
-            SIGNS[finding.mark],
-            finding.name,
-            escape(finding.what) + (f"\n[bold]→ {escape(finding.remedy)}[/]" if finding.mark != "ok" else ""),
-        )
+        remedy = f"\n[bold]→ {escape(finding.remedy)}[/]" if finding.mark != "ok" else ""
+        table.add_row(SIGNS[finding.mark], finding.name, escape(finding.what) + remedy)
     Console().print(table, highlight=False)

@@ -1,4 +1,4 @@
-"""``echo-e3net report``: a run's results as tables on the screen and as pictures, scores.png and borders.png."""
+"""``echo-e3net report``: the results of a run as tables on the screen and as pictures."""
 
 from __future__ import annotations
 
@@ -16,114 +16,116 @@ from torch import Tensor
 from echo_e3net.clinic.user_videos import read_cropped
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.tracings import canonical_contours
-from echo_e3net.errors import InputError
+from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.reporting import BorderPicture, draw_border_sheet, draw_scores
 from echo_e3net.tables import read_rows
 from echo_e3net.training.run_folder import (
+    BORDERS_PICTURE,
+    LOGGED_METRICS,
     METRICS,
     PREDICTED_TRACINGS,
     PREDICTIONS,
+    SCORES_PICTURE,
     TEST_LABELS,
     TEST_TRACINGS,
     TEST_VIDEOS,
 )
 from echo_e3net.types import PHASES
 
-SCORES, SHEET = "scores.png", "borders.png"
+Row = Mapping[str, str]
+
+SOURCES = {
+    "": "Echo-E³Net",
+    "geometry_": "Simpson's EF from the landmarks",
+    "training_mean_": "mean EF of the training split",
+}
+"""Sources of an EF, by the prefix of their scores in metrics.json."""
+PREDICTION_COLUMNS = {
+    "name": "video",
+    "ef_percent": "EF (%)",
+    "geometry_ef_percent": "Simpson's EF (%)",
+    "ed_frame": "ED frame",
+    "es_frame": "ES frame",
+}
+SHOWN_PREDICTIONS = 10
 
 
 def report(run: Path, videos: int = 6) -> None:
-    """Show a run's test scores and predictions as tables, and draw scores.png and borders.png into its folder.
+    """Show the test scores and predictions of a run as tables, and draw scores.png and borders.png into its folder.
 
     Args:
-        run: the run's folder, runs/<name>.
-        videos: videos whose ED and ES frames are drawn with their borders.
+        run: Folder of the run, runs/<name>.
+        videos: Number of videos whose ED and ES frames are drawn with their borders.
     """
-    if videos < 1:
-        raise InputError(f"videos is {videos}: give at least 1.")
+    require_at_least(1, videos=videos)
     if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
         raise InputError(
-            f"{run}: neither {METRICS} nor {PREDICTIONS} is there. Run echo-e3net test or predict with this --name first."
+            f"{run}: {METRICS} and {PREDICTIONS} are missing. Run test or predict with --name {run.name} first."
         )
     console = Console()
     pictures: list[BorderPicture] = []
     if (run / METRICS).is_file():
         metrics, tested = json.loads((run / METRICS).read_text()), read_rows(run / TEST_VIDEOS)
         console.print(score_table(metrics))
-        prediction, target = ([float(row[column]) for row in tested] for column in ("ef_percent", "label_ef_percent"))
-        draw_scores(run / SCORES, headline(run.name, metrics), prediction, target, learning_curve(run))
+        prediction, label = ([float(row[column]) for row in tested] for column in ("ef_percent", "label_ef_percent"))
+        draw_scores(run / SCORES_PICTURE, headline(run.name, metrics), prediction, label, learning_curve(run))
         pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, run / TEST_LABELS)
     if (run / PREDICTIONS).is_file():
         predictions = read_rows(run / PREDICTIONS)
         console.print(prediction_table(predictions))
-        pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS, None)
+        pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS)
     if pictures:
-        draw_border_sheet(run / SHEET, pictures)
-    drawn = [str(run / name) for name in (SCORES, SHEET) if (run / name).is_file()]
+        draw_border_sheet(run / BORDERS_PICTURE, pictures)
+    drawn = [str(run / name) for name in (SCORES_PICTURE, BORDERS_PICTURE) if (run / name).is_file()]
     console.print(f"pictures: {', '.join(drawn)}", highlight=False, soft_wrap=True)
 
 
 def headline(name: str, metrics: Mapping[str, Any]) -> str:
-    """The run's name and its scores, as far as they are known."""
-    scores = {"R²": metrics.get("ef_r2"), "MAE": metrics.get("ef_mae"), "RMSE": metrics.get("ef_rmse")}
+    """Return the name of the run with its scores."""
+    scores = {"R²": metrics["ef_r2"], "MAE": metrics["ef_mae"], "RMSE": metrics["ef_rmse"]}
     known = [f"{title} {value:.2f}" for title, value in scores.items() if value is not None]
-    return ", ".join([name, *([f"{metrics['n']} test videos"] if metrics else []), *known])
+    return ", ".join([name, f"{metrics['n']} test videos", *known])
 
 
 def score_table(metrics: Mapping[str, Any]) -> Table:
-    """Test scores of the network, of Simpson's EF from its landmarks, and of predicting the training mean."""
+    """Return the test scores of the network, of Simpson's EF from its landmarks, and of the training mean."""
+    figures = ("mae", "rmse", "r2")
     table = Table(title=f"EF on {metrics['n']} test videos of {metrics['data']} (EF points)")
-    for column in ("", "MAE", "RMSE", "R²"):
-        table.add_column(column, justify="left" if not column else "right")
-    rows = {
-        "": "Echo-E³Net",
-        "geometry_": "Simpson's EF of its landmarks",
-        "training_mean_": "predicting the training mean",
-    }
-    for prefix, name in rows.items():
-        figures = [metrics[f"{prefix}ef_{figure}"] for figure in ("mae", "rmse", "r2")]
-        if figures[0] is not None:
-            table.add_row(name, *(f"{figure:.2f}" if figure is not None else "-" for figure in figures))
+    table.add_column()
+    for column in ("MAE", "RMSE", "R²"):
+        table.add_column(column, justify="right")
+    for prefix, name in SOURCES.items():
+        scores = [metrics[f"{prefix}ef_{figure}"] for figure in figures]
+        if scores[0] is not None:
+            table.add_row(name, *("-" if score is None else f"{score:.2f}" for score in scores))
         if not prefix and "ef_mae_95" in metrics:
-            table.add_row(
-                "  95 % interval over videos",
-                *("{:.2f} to {:.2f}".format(*metrics[f"ef_{name}_95"]) for name in ("mae", "rmse", "r2")),
-            )
-    parts = ["no video with an EF of 40 % or below"]
-    if metrics["low_ef_n"]:
-        parts = [
-            f"EF of 40 % and below: MAE {metrics['low_ef_mae']:.2f}, bias {metrics['low_ef_bias']:+.2f} ({metrics['low_ef_n']} videos)"
-        ]
+            intervals = ("{:.2f} to {:.2f}".format(*metrics[f"ef_{figure}_95"]) for figure in figures)
+            table.add_row("  95 % interval over videos", *intervals)
+    low = "EF of 40 % and below: MAE {low_ef_mae:.2f}, bias {low_ef_bias:+.2f} ({low_ef_n} videos)"
+    parts = [low.format(**metrics) if metrics["low_ef_n"] else "no video with an EF of 40 % or below"]
     for border, name in (("endo", "endocardium"), ("epi", "epicardium")):
-        if metrics[f"{border}_px"] is not None:
-            parts.append(
-                f"{name}: landmarks {metrics[f'{border}_px']:.2f} px off, {metrics[f'{border}_border_px']:.2f} px from the border"
-            )
+        points, lines = metrics[f"{border}_px"], metrics[f"{border}_border_px"]
+        if points is not None:
+            parts.append(f"{name}: landmark error {points:.2f} px, border error {lines:.2f} px")
     table.caption = "\n".join(parts)
     return table
 
 
-def prediction_table(rows: Sequence[Mapping[str, str]], most: int = 10) -> Table:
-    """The first predictions."""
-    table = Table(title=f"predictions ({min(most, len(rows))} of {len(rows)})")
-    columns = {
-        "name": "video",
-        "ef_percent": "EF (%)",
-        "geometry_ef_percent": "Simpson's EF (%)",
-        "ed_frame": "ED frame",
-        "es_frame": "ES frame",
-    }
-    for title in columns.values():
+def prediction_table(rows: Sequence[Row]) -> Table:
+    """Return a table of the first predictions."""
+    shown = rows[:SHOWN_PREDICTIONS]
+    table = Table(title=f"predictions ({len(shown)} of {len(rows)})")
+    for title in PREDICTION_COLUMNS.values():
         table.add_column(title, justify="left" if title == "video" else "right")
-    for row in rows[:most]:
-        table.add_row(*(row[column] for column in columns))
+    for row in shown:
+        table.add_row(*(row[column] for column in PREDICTION_COLUMNS))
     return table
 
 
 def learning_curve(run: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Validation RMSE and MAE by epoch from all metrics.csv of the run, in order."""
+    """Return epochs and values of validation RMSE and MAE over all starts of the run."""
     points: dict[str, dict[float, float]] = {"val/rmse": {}, "val/mae": {}}
-    for path in sorted(run.glob("logs/version_*/metrics.csv"), key=lambda p: int(p.parent.name.rsplit("_", 1)[1])):
+    for path in sorted(run.glob(LOGGED_METRICS), key=lambda path: int(path.parent.name.rsplit("_", 1)[1])):
         for line in read_rows(path):
             for name, values in points.items():
                 if line.get(name):
@@ -131,45 +133,63 @@ def learning_curve(run: Path) -> dict[str, tuple[list[float], list[float]]]:
     return {name: (list(values), list(values.values())) for name, values in points.items() if values}
 
 
-def spread(rows: Sequence[Mapping[str, str]], count: int) -> list[Mapping[str, str]]:
-    """Some rows from the smallest labelled EF to the largest."""
+def spread(rows: Sequence[Row], count: int) -> list[Row]:
+    """Return rows that are evenly spread from the smallest to the largest labelled EF."""
     ordered = sorted(rows, key=lambda row: float(row["label_ef_percent"]))
     return [ordered[round(i)] for i in np.linspace(0, len(ordered) - 1, min(count, len(ordered)))]
 
 
-def border_pictures(rows: Sequence[Mapping[str, str]], predicted: Path, labelled: Path | None) -> list[BorderPicture]:
-    """The predicted ED and ES frame of each video with its borders; videos that are gone, or without borders, have none.
+def border_pictures(rows: Sequence[Row], predicted: Path, labelled: Path | None = None) -> list[BorderPicture]:
+    """Return the predicted ED and ES frames with their borders. Videos without borders or file are skipped.
 
     Args:
-        rows: of the table of videos.
+        rows: rows of the table of videos.
         predicted: table of the predicted borders.
-        labelled: table of the labelled borders, where there is one.
+        labelled: table of the labelled borders.
     """
     names = {row["name"] for row in rows}
-    found, truth = read_borders(predicted, names), read_borders(labelled, names) if labelled else {}
+    found, truth = read_borders(predicted, names), read_borders(labelled, names)
     pictures = []
     for row in rows:
         if not row["ed_frame"] or not Path(row["path"]).is_file():
             continue
-        read = read_cropped if row.get("cropped") == "True" else read_frames
+        read = read_cropped if is_true(row.get("cropped", "false")) else read_frames
         frames = read(Path(row["path"]), np.array([int(row["ed_frame"]), int(row["es_frame"])]))
-        for p, phase in enumerate(PHASES):
-            label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
-            traced = row.get(f"{phase.lower()}_traced")
-            title = f"{row['name'][:10]}: EF {float(row['ef_percent']):.0f}{label}\n{phase} in frame {row[f'{phase.lower()}_frame']}"
-            title += f", traced in {traced}" if traced else ""
-            pictures.append(
-                BorderPicture(
-                    frames[p], title, found.get((row["name"], phase), {}), truth.get((row["name"], phase), {})
-                )
-            )
+        for frame, phase in zip(frames, PHASES, strict=True):
+            key = row["name"], phase
+            pictures.append(BorderPicture(frame, picture_title(row, phase), found.get(key, {}), truth.get(key, {})))
     return pictures
 
 
-def read_borders(path: Path, names: Collection[str]) -> dict[tuple[str, str], dict[str, Tensor]]:
-    """The landmarks of a table of borders: by video and phase, by border; of some videos alone, and none where there is no table."""
+def is_true(text: str) -> bool:
+    """Return the truth value in a column of a table.
+
+    Raises:
+        InputError: the text is neither true nor false.
+    """
+    values = {"true": True, "1": True, "false": False, "0": False}
+    if text.lower() not in values:
+        raise InputError(f"{PREDICTIONS}: cropped is {text!r}; expected True or False. Run predict again.")
+    return values[text.lower()]
+
+
+def picture_title(row: Row, phase: str) -> str:
+    """Return the title of the frame of a phase."""
+    label = f", label {float(row['label_ef_percent']):.0f}" if row["label_ef_percent"] else ""
+    traced = row.get(f"{phase.lower()}_traced")
+    frame = row[f"{phase.lower()}_frame"]
+    title = f"{row['name'][:10]}: EF {float(row['ef_percent']):.0f}{label}\n{phase} in frame {frame}"
+    return f"{title}, traced in {traced}" if traced else title
+
+
+def read_borders(path: Path | None, names: Collection[str]) -> dict[tuple[str, str], dict[str, Tensor]]:
+    """Read the landmarks of some videos from a table of borders.
+
+    Returns:
+        landmarks (K, 2) by border, by video and phase; nothing if there is no table.
+    """
     segments: dict[tuple[str, str, str], list[list[float]]] = {}
-    for line in read_rows(path) if path.is_file() else []:
+    for line in read_rows(path) if path and path.is_file() else []:
         if line["FileName"] in names:
             segment = [float(line[c]) for c in ("X1", "Y1", "X2", "Y2")]
             segments.setdefault((line["FileName"], line["Phase"], line["Border"]), []).append(segment)

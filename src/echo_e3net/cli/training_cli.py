@@ -1,37 +1,33 @@
-"""fit, validate, test and predict through LightningCLI, each run in a folder of its own.
+"""The commands fit, validate, test and predict, built on LightningCLI. Each run has a folder of its own.
 
-What is changed of LightningCLI, and why:
+Differences from LightningCLI:
 
-* ``--name`` and ``--runs`` name the run's folder; loggers, checkpoints and tables go there.
-* ``--ckpt_path best`` and ``last`` are looked up in that folder, also in a new process; test, validate and predict read the best where none is given.
-* A run that a W&B agent starts is named after the agent's run, ``<name>/<run>``, and logs to W&B.
-* ``fit`` refuses a folder that holds checkpoints, unless it resumes; ``--auto_resume true`` resumes where there is something to go on from.
-* validate, test and predict run on one device unless told otherwise.
-* Hyper-parameters are never read from a checkpoint: they would override explicit arguments. The configuration says what the network is.
+* ``--name`` and ``--runs`` set the folder of the run. Loggers, checkpoints and tables are written there.
+* ``--ckpt_path best`` and ``last`` are looked up in that folder. validate, test and predict use the best by default.
+* A run that a W&B agent starts is named ``<name>/<run of the agent>`` and logs to W&B.
+* ``fit`` refuses a folder with checkpoints unless it resumes. ``--auto_resume`` resumes if there is a checkpoint.
+* validate, test and predict run on one device by default.
+* Hyper-parameters are never read from a checkpoint, because they would override explicit arguments.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import warnings
-from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import CSVLogger, WandbLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
-from echo_e3net.cli.arguments import PlainParser
-from echo_e3net.cli.wandb_agent import agent_loggers, agent_run
+from echo_e3net.cli.arguments import ConfigurationFile, PlainParser
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
-from echo_e3net.nn.network import E3Net
 from echo_e3net.training.checkpoints import (
     Checkpoints,
     LastCheckpoint,
@@ -46,13 +42,32 @@ from echo_e3net.training.predictions import PredictionWriter
 from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST
 from echo_e3net.training.system import E3System
 
+DESCRIPTIONS = {
+    "fit": "Train a network. --config experiments/e3net.yaml --data.root FOLDER is enough.",
+    "validate": "Score a checkpoint on the validation split.",
+    "test": "Score a checkpoint on the test split. Writes metrics.json and test_videos.csv into the run's folder.",
+    "predict": "Predict EF for video files (--videos) or the test split. Writes predictions.csv into the run's folder.",
+}
+HIDDEN_WARNINGS = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    "LightningCLI's args parameter is intended to run from within Python",
+    # A checkpoint may be tested under another --name.
+    "The dirpath has changed from",
+    # The tables of all ranks are joined before they are scored.
+    "It is recommended to use `self.log",
+    # Depthwise kernels cause this, and no copy is saved.
+    "Grad strides do not match bucket view strides",
+    # The training sampler resumes within an epoch.
+    "You're resuming from a checkpoint that ended before the epoch ended",
+)
+
 
 class E3Parser(PlainParser, LightningArgumentParser):
-    """Lightning's parser, with errors in a sentence."""
+    """Lightning's parser with errors of one line."""
 
 
 class E3CLI(LightningCLI):
-    """LightningCLI with one folder a run."""
+    """LightningCLI with one folder per run."""
 
     def __init__(
         self, args: Sequence[str] | None = None, run: bool = True, parser_kwargs: dict[str, Any] | None = None
@@ -70,30 +85,29 @@ class E3CLI(LightningCLI):
             or {"prog": "echo-e3net", **{name: {"description": text} for name, text in DESCRIPTIONS.items()}},
         )
 
-    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401  (the parser's own)
-        """A parser that says in a sentence what is wrong."""
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        """Return a parser that takes configurations."""
         parser = E3Parser(**kwargs)
         parser.add_argument(
-            "-c",
-            "--config",
-            action=ActionConfigFile,
-            help="a configuration, YAML; give it again to lay another over it",
+            "-c", "--config", action=ConfigurationFile, help="configuration (YAML); later ones override earlier ones"
         )
         return parser
 
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand == "predict":
+            add_videos(parser)
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's own arguments."""
+        """Add the arguments of the run."""
         parser.add_argument("--name", type=str, default="e3net", help="name of the run; its folder is <runs>/<name>")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
-        parser.add_argument(
-            "--overwrite", type=bool, default=False, help="let predict replace an earlier predictions.csv of this run"
-        )
-        parser.add_argument(
-            "--auto_resume",
-            type=bool,
-            default=False,
-            help="let fit go on from last.ckpt where there is one: for jobs that are requeued",
-        )
+        for flag, text in {
+            "--overwrite": "predict: replace the predictions.csv of an earlier call",
+            "--auto_resume": "fit: resume from last.ckpt if it exists, for jobs that are requeued",
+        }.items():
+            parser.add_argument(flag, type=bool, nargs="?", const=True, default=False, help=text)
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
 
@@ -103,7 +117,7 @@ class E3CLI(LightningCLI):
         return Path(self._get(self.config, "runs"), self._get(self.config, "name"))
 
     def _parse_ckpt_path(self) -> None:
-        """Leave the configuration as it is: a checkpoint's hyper-parameters would override explicit arguments (Lightning issue 21255)."""
+        """Keep the configuration: Lightning would read hyper-parameters from the checkpoint (Lightning issue 21255)."""
 
     def before_instantiate_classes(self) -> None:
         """Check the run's folder before anything expensive is built."""
@@ -116,21 +130,21 @@ class E3CLI(LightningCLI):
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
             self.warn_of_other_clips()
-        held = list((self.run_folder / CHECKPOINTS).glob("*.ckpt"))
-        if self.subcommand == "fit" and held and checkpoint is None:
+        elif checkpoint is None and any((self.run_folder / CHECKPOINTS).glob("*.ckpt")):
             raise InputError(
-                f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, choose another --name, or move it away."
+                f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
+                "choose another --name, or move the folder."
             )
 
-    def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401  (the logger's own)
-        """W&B's logger, with the run's name and folder unless it is told others; the configuration, which other runs read, does not hold them."""
+    def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401
+        """Return W&B's logger; its name and folder default to those of the run."""
         settings["name"] = settings.get("name") or self._get(self.config, "name")
         if settings.get("save_dir", ".") == ".":
             settings["save_dir"] = self.run_folder
         return logger_class(*args, **settings)
 
     def warn_of_other_clips(self) -> None:
-        """Say where the clips are not those that the run was trained on."""
+        """Warn if the clips differ from those of the training."""
         record = self.run_folder / CONFIG
         trained = yaml.safe_load(record.read_text())["data"]["clip"] if record.is_file() else {}
         for name in ("frames", "period", "size"):
@@ -138,18 +152,19 @@ class E3CLI(LightningCLI):
             if trained.get(name, value) != value:
                 rank_zero_warn(f"data.clip.{name} is {value}, but the run was trained with {trained[name]} ({record}).")
 
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401  (Trainer's own arguments)
-        """A trainer that works in the run's folder, logging to CSV there and to what else is configured."""
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
+        """Return a trainer that writes into the run's folder and logs to CSV and to the configured loggers."""
         kwargs["default_root_dir"] = str(self.run_folder)
         if self.subcommand != "fit" and self._get(self.config_init, "trainer.devices") == "auto":
-            kwargs["devices"] = 1  # each rank would write a table of its own share of the videos
+            # With several ranks, each would write the table of its share of the videos.
+            kwargs["devices"] = 1
         logger = self._get(self.config_init, "trainer.logger")
         if logger is not False:
-            further = [] if logger in (None, True) else [*logger] if isinstance(logger, list) else [logger]
-            further += agent_loggers(further, self.run_folder) if self.subcommand == "fit" else []
-            kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *further]
-        plugins = self._get(self.config_init, "trainer.plugins") or []
-        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
+            loggers = [] if logger is True else as_list(logger)
+            if self.subcommand == "fit":
+                loggers += agent_loggers(loggers, self.run_folder)
+            kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *loggers]
+        kwargs["plugins"] = [*as_list(self._get(self.config_init, "trainer.plugins")), WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
         predicts = self.subcommand == "predict"
         writer = PredictionWriter(self._get(self.config, "overwrite")) if predicts else ResultWriter()
@@ -163,20 +178,24 @@ class E3CLI(LightningCLI):
             kwargs["return_predictions"] = False
         return kwargs
 
+    def before_predict(self) -> None:
+        """Give the data module the videos of ``--videos``."""
+        self.datamodule.videos = own_videos(self._get(self.config, "videos"), self.datamodule)
+
     def _run_subcommand(self, subcommand: str) -> None:
         try:
             super()._run_subcommand(subcommand)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
-            files = " or ".join(self.datamodule.reading()) or "no file"
+            files = " or ".join(self.datamodule.reading()) or "an unknown file"
             raise InputError(
-                f"a process that reads clips died while it was at {files} ({' '.join(str(error).split())}). Look at the file with `echo-e3net data check "
-                "--decode`; if memory ran out, lower --data.loader.workers."
+                f"A worker process died while it read {files} ({' '.join(str(error).split())}). Check the file with "
+                "`echo-e3net data check --decode`. If memory ran out, lower --data.loader.workers."
             ) from error
 
     def find_checkpoint(self) -> str | None:
-        """The checkpoint that ``--ckpt_path`` means, or None for a fresh fit.
+        """Return the checkpoint that ``--ckpt_path`` selects; None for a new fit.
 
         Raises:
             InputError: it does not exist, or is damaged.
@@ -187,92 +206,63 @@ class E3CLI(LightningCLI):
             found = last_checkpoint(folder) if self._get(self.config, "auto_resume") else None
             return None if found is None else str(found)
         wanted = wanted or "best"
-        found = (
-            best_checkpoint(folder)
-            if wanted == "best"
-            else last_checkpoint(folder)
-            if wanted == "last"
-            else Path(wanted)
-        )
+        named = {"best": best_checkpoint, "last": last_checkpoint}
+        found = named[wanted](folder) if wanted in named else Path(wanted)
         if found is None or not found.is_file():
             place = found or (folder if wanted == "best" else folder / LAST)
             raise InputError(
-                f"--ckpt_path {wanted}: {place} is not there. Train the run first (echo-e3net fit), give its --name, or a file."
+                f"--ckpt_path {wanted}: {place} does not exist. Train the run first (echo-e3net fit), or set its "
+                "--name, or name a checkpoint file."
             )
         if wanted != "last" and (damage := damage_of(found)):
-            raise InputError(f"{found}: not a whole checkpoint ({damage}). Use another, or --ckpt_path last.")
+            raise InputError(f"{found}: the checkpoint is damaged ({damage}). Use another, or --ckpt_path last.")
         return str(found)
 
 
-class NetworkCLI(E3CLI):
-    """Reads the configuration of a run, as ``fit`` does, and builds its network and data module alone; also of use in a notebook.
+def add_videos(parser: LightningArgumentParser) -> None:
+    """Add ``--videos``."""
+    parser.add_argument(
+        "--videos",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="video files (DICOM, MP4, AVI, GIF) or folders of them; default: the test split of --data.root",
+    )
 
-    Args:
-        verb: the command after ``echo-e3net``.
-        description: for ``--help``.
-        args: what follows the verb.
+
+def own_videos(files: Sequence[Path] | None, data: EchoDataModule) -> Any:  # noqa: ANN401
+    """Return the source of the videos in ``files``; None if there are none."""
+    if not files:
+        return None
+    from echo_e3net.clinic.user_videos import OwnVideos
+
+    return OwnVideos(files, data.loader.workers)
+
+
+def as_list(value: Any) -> list[Any]:  # noqa: ANN401
+    """Return a value as a list; None is an empty one."""
+    return [] if value is None else list(value) if isinstance(value, list) else [value]
+
+
+def agent_run() -> str | None:
+    """Return the name of the run that ``wandb agent`` started; None without an agent."""
+    return os.environ.get("WANDB_RUN_ID") if os.environ.get("WANDB_SWEEP_ID") else None
+
+
+def agent_loggers(loggers: Sequence[Any], folder: Path) -> list[Logger]:
+    """Return W&B's logger if an agent started the run and it is missing.
+
+    The sweep file does not configure the logger, because ``echo-e3net sweep`` runs the same file without W&B.
     """
-
-    network: E3Net
-    data: EchoDataModule
-
-    def __init__(self, verb: str, description: str, args: Sequence[str] | None = None) -> None:
-        super().__init__(args, run=False, parser_kwargs={"description": description, "prog": f"echo-e3net {verb}"})
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the checkpoint, which a run's resolved_config.yaml names too, and what else stands there for Lightning alone."""
-        super().add_arguments_to_parser(parser)
-        parser.add_argument(
-            "--ckpt_path", type=str | None, default=None, help="checkpoint: best or last of the run --name, or a file"
-        )
-        parser.add_argument("--weights_only", type=bool | None, default=None, help=SUPPRESS)
-        for action in parser._actions:  # no trainer runs here, but its settings may stand in the configuration
-            if action.dest.startswith(("trainer", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything")):
-                action.help = SUPPRESS
-
-    def instantiate_classes(self) -> None:
-        """Build the network and the data module; no trainer is needed."""
-        self.config_init = self.parser.instantiate_classes(self.config)
-        self.network, self.data = self.config_init.model.network, self.config_init.data
-
-    def load_checkpoint(self) -> str:
-        """Give the network the weights of ``--ckpt_path`` (default: the best of the run); returns the file.
-
-        Raises:
-            InputError: there is no such checkpoint, or it is of another network.
-        """
-        found = self.find_checkpoint()
-        assert found is not None  # only fit goes without
-        checkpoint = torch.load(found, map_location="cpu", weights_only=True)
-        self.config_init.model.on_load_checkpoint(checkpoint)
-        self.config_init.model.load_state_dict(checkpoint["state_dict"])
-        return found
+    if agent_run() is None or any(isinstance(logger, WandbLogger) for logger in loggers):
+        return []
+    return [WandbLogger(save_dir=str(folder))]
 
 
 def hide_noise() -> None:
-    """Keep from the screen what a user cannot mend: Lightning's advertisement, use of what torch deprecates, and doubt about our own entry point."""
+    """Hide messages of Lightning and torch that users cannot act on."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "litlogger" not in record.getMessage()
     )
-    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
-    warnings.filterwarnings(
-        "ignore", message="The dirpath has changed from"
-    )  # of a checkpoint that is tested under another name
-    warnings.filterwarnings(
-        "ignore", message="It is recommended to use `self.log"
-    )  # the tables of all ranks are joined before they are scored
-    warnings.filterwarnings(
-        "ignore", message="Grad strides do not match bucket view strides"
-    )  # of kernels with one channel a group: no copy is saved
-    warnings.filterwarnings(
-        "ignore", message="You're resuming from a checkpoint that ended before the epoch ended"
-    )  # our sampler goes on there
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter is intended to run from within Python")
-
-
-DESCRIPTIONS = {
-    "fit": "Train a network; --config experiments/e3net.yaml --data.root FOLDER is enough.",
-    "validate": "Score a checkpoint on the validation split.",
-    "test": "Score a checkpoint on the test split; writes metrics.json and test_videos.csv into the run's folder.",
-    "predict": "Read EF from videos (--data.videos) or from the test split; writes predictions.csv into the run's folder.",
-}
+    for message in HIDDEN_WARNINGS:
+        warnings.filterwarnings("ignore", message=message)

@@ -1,0 +1,62 @@
+"""Build the network and the data module of a configuration without a trainer."""
+
+from __future__ import annotations
+
+from argparse import SUPPRESS
+from collections.abc import Sequence
+
+import torch
+from lightning.pytorch.cli import LightningArgumentParser
+
+from echo_e3net.cli.training_cli import E3CLI
+from echo_e3net.nn.network import E3Net
+from echo_e3net.training.datamodule import EchoDataModule
+
+UNUSED = ("trainer", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")
+"""Arguments that a run's configuration holds, and that are hidden in --help because no trainer runs."""
+
+
+class NetworkCLI(E3CLI):
+    """Read the configuration of a run as ``fit`` does; build its network and data module. Also useful in notebooks.
+
+    Args:
+        command: the command after ``echo-e3net``, for messages.
+        description: for ``--help``.
+        args: the arguments after the command.
+    """
+
+    network: E3Net
+    data: EchoDataModule
+
+    def __init__(self, command: str, description: str, args: Sequence[str] | None = None) -> None:
+        super().__init__(args, run=False, parser_kwargs={"description": description, "prog": f"echo-e3net {command}"})
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the checkpoint, and the arguments of the trainer that a run's configuration holds."""
+        super().add_arguments_to_parser(parser)
+        parser.add_argument(
+            "--ckpt_path", type=str | None, default=None, help="checkpoint: best or last of the run --name, or a file"
+        )
+        parser.add_argument("--weights_only", type=bool | None, default=None)
+        for action in parser._actions:
+            if action.dest.startswith(UNUSED):
+                action.help = SUPPRESS
+
+    def instantiate_classes(self) -> None:
+        """Build the network and the data module."""
+        self.config_init = self.parser.instantiate_classes(self.config)
+        self.network, self.data = self.config_init.model.network, self.config_init.data
+
+    def load_checkpoint(self) -> str:
+        """Load the weights of ``--ckpt_path`` (default: the best of the run) and return the file.
+
+        Raises:
+            InputError: the checkpoint does not exist, or belongs to another network.
+        """
+        found = self.find_checkpoint()
+        # Only fit runs without a checkpoint.
+        assert found is not None
+        checkpoint = torch.load(found, map_location="cpu", weights_only=True)
+        self.config_init.model.on_load_checkpoint(checkpoint)
+        self.config_init.model.load_state_dict(checkpoint["state_dict"])
+        return found
