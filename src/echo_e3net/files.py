@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,12 +24,12 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 def whole(path: Path) -> Iterator[Path]:
     """A place aside to write to, with the same suffix; on success it takes the name ``path``, on failure nothing is left.
 
-    The folder of ``path`` is made if it is not there. Names aside begin with a dot and hold the process number, so that two processes never share one.
+    The folder of ``path`` is made if it is not there. Names aside begin with a dot and are random, so two processes never share one, not even on two machines.
 
     Raises:
         InputError: it cannot be written.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

@@ -228,7 +228,7 @@ def test_every_defect_is_planted_somewhere():
     elsewhere = {
         Defect.MASK,
         Defect.NO_CLIP,
-    }  # of CAMUS, in test_formats.py; of a file named by hand, in test_own_videos.py
+    }  # of CAMUS, in test_formats.py; of a file named by hand, in clinic/test_user_videos.py
     assert set(PLANTS) | decoded | elsewhere == set(Defect)
 
 

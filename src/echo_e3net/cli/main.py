@@ -124,7 +124,7 @@ def verbs(command: str) -> Any:  # noqa: ANN401  (what auto_cli takes: a functio
     if command == "data":
         from echo_e3net.cli.check import check
         from echo_e3net.clinic.importing import import_videos
-        from echo_e3net.data.fill_cache import cache
+        from echo_e3net.cli.fill_cache import cache
         from echo_e3net.phantom import phantom
 
         return {"check": check, "cache": cache, "import": import_videos, "phantom": phantom}

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from echo_e3net.checks.findings import Defect, Finding, by_kind, refused
 from echo_e3net.clinic.user_videos import OwnVideos
-from echo_e3net.data.cache import FrameCache
+from echo_e3net.data.cache import FrameCache, require_room
 from echo_e3net.data.dataset import (
     EpochLoader,
     EpochSampler,
@@ -28,7 +28,6 @@ from echo_e3net.data.dataset import (
     require_long_enough,
     video_length,
 )
-from echo_e3net.data.fill_cache import room
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import ReadFrames, read_frames
 from echo_e3net.data.records import SPLITS, DataFormat, Reading, VideoRecord
@@ -168,7 +167,7 @@ class EchoDataModule(LightningDataModule):
                 )
             records = self.usable(self.format.read(Path(self.root)))
             if self.cache is not None and self.cache.fill:
-                room([record for record in records if self.cache.lookup(record.path) is None], self.cache.folder)
+                require_room(records, self.cache)
             self.records = {split: [r for r in records if r.split == split] for split in SPLITS}
             self.records["predict"] = self.records["test"] or [r for r in records if not r.split]
         for split in {"fit": ("train", "val"), "validate": ("val",)}.get(stage, ("test",)):

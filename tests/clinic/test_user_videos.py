@@ -14,7 +14,7 @@ from echo_e3net.clinic.prepare import prepare
 from echo_e3net.clinic.user_videos import OwnVideos, distinct_names
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
-from tests.data.test_bring_sources import small_screen, write_avi, write_dicom, write_mp4
+from tests.clinic.test_sources import small_screen, write_avi, write_dicom, write_mp4
 from tests.datamodules import data_module
 
 CINE = pydicom.examples.get_path("ybr_color")

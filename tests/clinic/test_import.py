@@ -18,7 +18,7 @@ from echo_e3net.data import raster
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.video import read_colour
-from tests.data.test_bring_sources import small_screen, write_avi, write_dicom, write_gif, write_mp4
+from tests.clinic.test_sources import small_screen, write_avi, write_dicom, write_gif, write_mp4
 from tests.screen import NAME
 
 CINE = pydicom.examples.get_path("ybr_color")
