@@ -166,8 +166,8 @@ def require_room(records: Sequence[VideoRecord], cache: FrameCache) -> int:
     free = shutil.disk_usage(folder).free
     if need > free:
         raise InputError(
-            f"{cache.folder}: {len(missing)} videos take {need / 1e9:.2f} GB decoded, but {free / 1e9:.2f} GB are free. "
-            "Choose another folder with --data.cache.folder (data cache: --folder), or make room."
+            f"{cache.folder}: {len(missing)} videos take {need / 1e9:.2f} GB decoded, but {free / 1e9:.2f} GB are free."
+            " Choose another folder with --data.cache.folder (data cache: --folder), or make room."
         )
     return need
 
