@@ -1,11 +1,11 @@
-"""Finding the sector on a screen, and removing all the rest."""
+"""Finding the sector on a screen, and removing everything else."""
 
 import cv2
 import numpy as np
 import pytest
 
+from echo_e3net.clinic.clip import Reason, RefusedError
 from echo_e3net.clinic.crop import cut_out, find_sector, refuse_colour
-from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data import raster
 from echo_e3net.data.video import luma
 from tests.screen import CORNER, SIDE, screen, true_mask
@@ -34,10 +34,10 @@ def box(mask):
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_the_sector_is_found_and_nothing_else(name):
+def test_only_the_sector_is_found(name):
     frames = luma(screen(**SCREENS[name]))
     sector, truth = find_sector(frames), mask_of(**SCREENS[name])
-    # beside the fan lies at most what the blur and the corners of the hull add: a pixel or two along its edge
+    # The blur and the corners of the hull add at most a pixel or two along the edge.
     assert not (sector.mask & ~raster.grow(truth, 4)).any()
     lit = truth & (frames.max(0) - frames.min(0) > 12)
     assert (sector.mask & lit).sum() > (0.95 if name != "dark" else 0.85) * lit.sum()
@@ -46,10 +46,11 @@ def test_the_sector_is_found_and_nothing_else(name):
 
 
 @pytest.mark.parametrize("name", SCREENS)
-def test_all_outside_is_black(name):
+def test_everything_outside_is_black(name):
     frames = luma(screen(**SCREENS[name]))
     sector, truth = find_sector(frames), mask_of(**SCREENS[name])
-    marked = np.where(truth, frames // 8, 255).astype(np.uint8)  # tissue is dark, all the rest bright
+    # Tissue is dark, everything else is bright.
+    marked = np.where(truth, frames // 8, 255).astype(np.uint8)
     rim = raster.grow(truth, 4) & ~truth
     marked[:, rim] = 0
     assert cut_out(marked, sector, 112).max() <= 32
@@ -76,7 +77,7 @@ def test_a_small_sector_is_enlarged():
     assert (box(picture.max(0) > 8)[1::2] - box(picture.max(0) > 8)[::2]).max() >= 107
 
 
-def test_neither_repeated_frames_nor_a_flash_of_the_screen_matter():
+def test_repeated_frames_and_a_flash_of_the_screen_do_not_matter():
     frames = luma(screen())
     plain = find_sector(frames)
     assert find_sector(np.repeat(frames, 2, axis=0)).side == plain.side
@@ -85,30 +86,30 @@ def test_neither_repeated_frames_nor_a_flash_of_the_screen_matter():
 
 
 @pytest.mark.parametrize(
-    ("frames", "reason", "says"),
+    ("frames", "reason", "fact"),
     [
-        (lambda: luma(screen(frames=1)), Reason.STILL, "holds one frame"),
-        (lambda: luma(screen(frames=7)), Reason.SHORT, "holds 7 frames; a clip needs 8"),
-        (lambda: np.repeat(luma(screen(frames=1)), 20, 0), Reason.STILL, "nothing moves in its 20 frames"),
-        (lambda: luma(screen(still=True)), Reason.NO_SECTOR, "largest part that moves spans"),
-        (lambda: noise(12, 200, 300), Reason.NO_SECTOR, "no fan"),
+        (lambda: luma(screen(frames=1)), Reason.STILL, "one frame"),
+        (lambda: luma(screen(frames=7)), Reason.SHORT, "7 frames; a clip needs 8"),
+        (lambda: np.repeat(luma(screen(frames=1)), 20, 0), Reason.STILL, "20 frames"),
+        (lambda: luma(screen(still=True)), Reason.NO_SECTOR, "spans"),
+        (lambda: noise(12, 200, 300), Reason.NO_SECTOR, "not a fan"),
         (
             lambda: np.where(
                 np.eye(300, dtype=bool), np.random.default_rng(0).integers(0, 255, (12, 1, 300), dtype=np.uint8), 0
             ),
             Reason.NO_SECTOR,
-            "largest",
+            "spans",
         ),
     ],
     ids=["one frame", "seven frames", "the same frame", "frozen, with ECG and digits", "noise all over", "a line"],
 )
-def test_what_is_no_clip_of_a_sector_is_refused(frames, reason, says):
-    with pytest.raises(RefusedError, match=says) as refused:
+def test_other_clips_are_refused(frames, reason, fact):
+    with pytest.raises(RefusedError, match=fact) as refused:
         find_sector(frames())
     assert refused.value.reason is reason
 
 
-def test_a_sector_is_looked_for_where_it_may_be():
+def test_the_search_is_limited_to_a_mask():
     frames = luma(screen())
     half = np.zeros(frames.shape[1:], bool)
     half[:300] = True
