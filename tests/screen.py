@@ -1,4 +1,4 @@
-"""A scanner's screen for tests: a phantom's sector with all that stands around it. The name is burned in where names are burned in."""
+"""The screen of a scanner, for tests: the sector of a phantom with everything around it, a burned-in name included."""
 
 from functools import lru_cache
 
@@ -16,13 +16,13 @@ CORNER, SIDE = (30, 120), 380
 
 @lru_cache
 def sector_frames(index=0, frames=FRAMES):
-    """Frames (T, 112, 112) of a phantom."""
+    """Return frames (T, 112, 112) of a phantom."""
     return render(plan_video(5, index), 0, frames)
 
 
 @lru_cache
 def true_mask(shape=(480, 640), corner=CORNER, side=SIDE, index=0):
-    """Where the sector is on the screen, from the phantom's own geometry."""
+    """Return the mask of the sector on the screen, from the geometry of the phantom."""
     sector = sector_of(plan_video(5, index).scan)
     y, x = np.mgrid[: shape[0], : shape[1]]
     scale = side / SIZE
@@ -35,7 +35,7 @@ def true_mask(shape=(480, 640), corner=CORNER, side=SIDE, index=0):
 
 
 def screen(shape=(480, 640), corner=CORNER, side=SIDE, index=0, frames=FRAMES, gain=1.0, ecg=True, still=False):
-    """RGB frames (T, H, W, 3) of a whole screen.
+    """Return RGB frames (T, H, W, 3) of a whole screen.
 
     Args:
         shape: height and width.
@@ -57,11 +57,12 @@ def screen(shape=(480, 640), corner=CORNER, side=SIDE, index=0, frames=FRAMES, g
         write(picture, NAME, 6, 20)
         write(picture, "ECHO LAB", 6, 44)
         write(picture, f"HR {60 + t // 6}", shape[1] - 110, 20, (80, 255, 80))
-        for mark in range(0, side, 20):  # depth scale
+        # The depth scale.
+        for mark in range(0, side, 20):
             cv2.line(picture, (shape[1] - 20, corner[0] + mark), (shape[1] - 12, corner[0] + mark), (200, 200, 200), 1)
-        picture[shape[0] // 3 : shape[0] // 3 + 80, 8:16] = np.linspace(255, 0, 80).astype(np.uint8)[
-            :, None, None
-        ]  # grey bar
+        # The grey bar.
+        bar = np.linspace(255, 0, 80).astype(np.uint8)[:, None, None]
+        picture[shape[0] // 3 : shape[0] // 3 + 80, 8:16] = bar
         if ecg:
             trace(picture, t, frames)
     return out

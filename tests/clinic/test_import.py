@@ -292,10 +292,11 @@ def test_splits_of_patients_have_the_requested_shares():
     assert drawn.count("TEST") == pytest.approx(400, abs=55)
 
 
-def test_wrong_arguments_are_errors(clips, tmp_path, command, phantom_root):
+def test_wrong_arguments_are_errors(clips, tmp_path, command):
+    (tmp_path / "other" / "Videos").mkdir(parents=True)
     for arguments, fact in {
         ("nowhere", "--out", "set"): "nowhere",
-        (clips, "--out", phantom_root): "--private",
+        (clips, "--out", "other"): "--private",
         (clips, "--out", "set", "--private", "set/names.csv"): "set/names.csv",
         (clips, "--out", "set", "--size", 20): "size is 20",
         (clips / "one.gif", "--out", "set", "--labels", clips / "notes.txt"): "'FileName' is missing",
