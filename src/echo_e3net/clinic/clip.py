@@ -10,8 +10,9 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
+from echo_e3net.data.raster import Frames, Mask
 from echo_e3net.data.video import luma
 from echo_e3net.errors import InputError
 
@@ -66,12 +67,12 @@ class Clip(NamedTuple):
             are a guess.
     """
 
-    grey: UInt8[np.ndarray, "T H W"]
+    grey: Frames
     colour: UInt8[np.ndarray, "T H W 3"] | None
     fps: float
     fps_from: str
     pixel_mm: float | None = None
-    region: Bool[np.ndarray, "H W"] | None = None
+    region: Mask | None = None
     region_scale: int = 1
 
 
@@ -81,7 +82,7 @@ def colour_clip(colour: UInt8[np.ndarray, "T H W 3"], fps: float) -> Clip:
     return Clip(grey_of(colour), colour, *((fps, "the file's frame rate") if known else (ASSUMED_FPS, ASSUMPTION)))
 
 
-def grey_of(colour: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
+def grey_of(colour: UInt8[np.ndarray, "T H W 3"]) -> Frames:
     """Return luma. Frames are converted one by one, since all at once would need six times the memory."""
     return np.stack([luma(picture[None])[0] for picture in colour])
 

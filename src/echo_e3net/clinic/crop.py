@@ -19,10 +19,11 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
 from echo_e3net.clinic.clip import Reason, RefusedError
 from echo_e3net.data import raster
+from echo_e3net.data.raster import Frames, Mask
 from echo_e3net.types import MIN_FRAMES
 
 LEVELS_PER_STEP = 28.0
@@ -69,13 +70,13 @@ class Sector(NamedTuple):
         side: side of the square.
     """
 
-    mask: Bool[np.ndarray, "H W"]
+    mask: Mask
     top: int
     left: int
     side: int
 
 
-def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H W"] | None = None) -> Sector:
+def find_sector(frames: Frames, within: Mask | None = None) -> Sector:
     """Find the moving sector of a clip.
 
     Args:
@@ -102,9 +103,7 @@ def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H 
     return Sector(mask, int(rows[0] - (side - height) // 2), int(columns[0] - (side - width) // 2), side)
 
 
-def moving_hull(
-    share: Float32[np.ndarray, "H W"], within: Bool[np.ndarray, "H W"] | None
-) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
+def moving_hull(share: Float32[np.ndarray, "H W"], within: Mask | None) -> tuple[Mask, Mask]:
     """Return the largest busy part, and its convex hull; both are empty if there is none."""
     short = min(share.shape)
     moving = raster.blur(share, BLUR * short, BLUR * short) >= BUSY
@@ -113,7 +112,7 @@ def moving_hull(
     return part, raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))
 
 
-def noise_step(frames: UInt8[np.ndarray, "T H W"]) -> int:
+def noise_step(frames: Frames) -> int:
     """Return the smallest change of a moving pixel, grey values."""
     ordered = np.sort(frames[:: max(1, len(frames) // 16)], axis=0)
     # The extremes are left out, because the screen may flash.
@@ -122,7 +121,7 @@ def noise_step(frames: UInt8[np.ndarray, "T H W"]) -> int:
     return int(np.clip(round(level / LEVELS_PER_STEP), *STEPS))
 
 
-def busyness(frames: UInt8[np.ndarray, "T H W"], step: int) -> Float32[np.ndarray, "H W"]:
+def busyness(frames: Frames, step: int) -> Float32[np.ndarray, "H W"]:
     """Return the share of steps in which each pixel changes by at least ``step`` grey values.
 
     Steps without any change (repeated frames of a slower scanner) do not count. Neither do steps in which a far larger
@@ -140,29 +139,29 @@ def busyness(frames: UInt8[np.ndarray, "T H W"], step: int) -> Float32[np.ndarra
     return shares
 
 
-def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"], step: int) -> Bool[np.ndarray, "H W"]:
+def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"], step: int) -> Mask:
     """Return where two frames differ by at least ``step``."""
-    differs: Bool[np.ndarray, "H W"] = np.maximum(before, after) - np.minimum(before, after) >= step
+    differs: Mask = np.maximum(before, after) - np.minimum(before, after) >= step
     return differs
 
 
-def largest_part(moving: Bool[np.ndarray, "H W"], thin: int) -> Bool[np.ndarray, "H W"]:
+def largest_part(moving: Mask, thin: int) -> Mask:
     """Return the largest connected part, without parts that are thinner than ``thin`` pixels.
 
     Tips within half of ``thin`` are restored; lines that touch the part are not.
     """
     part = raster.largest_component(raster.close_gaps(raster.cut_thin(moving, thin), thin))
-    near: Bool[np.ndarray, "H W"] = raster.grow(part, thin // 2) & (moving | part)
+    near: Mask = raster.grow(part, thin // 2) & (moving | part)
     return near
 
 
-def marks(frames: UInt8[np.ndarray, "T H W"], rim: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def marks(frames: Frames, rim: Mask) -> Mask:
     """Return bright and constant pixels in the rim of the hull, such as letters and scales, and their neighbours."""
     brightest, darkest = frames.max(0).astype(np.float32), frames.min(0)
     return raster.grow(rim & (brightest >= MARK) & (brightest - darkest <= STILL), 2)
 
 
-def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) -> None:
+def require_fan(part: Mask, hull: Mask) -> None:
     """Check that the moving part is a sector.
 
     Raises:
@@ -190,7 +189,7 @@ def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) ->
         )
 
 
-def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Bool[np.ndarray, "H W"]) -> None:
+def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Mask) -> None:
     """Check that the sector has no patches of saturated colour. Thin lines and a pale tint are allowed.
 
     Raises:
@@ -206,14 +205,14 @@ def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Bool[np.ndarray, "
         )
 
 
-def saturated(frame: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
+def saturated(frame: UInt8[np.ndarray, "H W 3"]) -> Mask:
     """Return where a frame has the colours of Doppler."""
     most, least = frame.max(-1).astype(np.float32), frame.min(-1)
-    strong: Bool[np.ndarray, "H W"] = (most >= BRIGHT) & (most - least >= SATURATED * most)
+    strong: Mask = (most >= BRIGHT) & (most - least >= SATURATED * most)
     return strong
 
 
-def cut_out(frames: UInt8[np.ndarray, "T H W"], sector: Sector, size: int) -> UInt8[np.ndarray, "T S S"]:
+def cut_out(frames: Frames, sector: Sector, size: int) -> UInt8[np.ndarray, "T S S"]:
     """Crop to the square around the sector, set everything else to 0, and resize to ``size`` pixels."""
     height, width = sector.mask.shape
     above, before = max(0, -sector.top), max(0, -sector.left)

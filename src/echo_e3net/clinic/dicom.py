@@ -25,9 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
 from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, Reason, RefusedError, grey_of, refuse_long
+from echo_e3net.data.raster import Mask
 from echo_e3net.errors import InputError
 
 try:
@@ -56,7 +57,7 @@ class Region(NamedTuple):
         pixel_mm: edge of a pixel of the file; None if unknown.
     """
 
-    inside: Bool[np.ndarray, "H W"]
+    inside: Mask
     scale: int
     pixel_mm: float | None
 

@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
 from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of
 from echo_e3net.clinic.prepare import prepare
 from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.parallel import each
+from echo_e3net.data.raster import Frames
 from echo_e3net.data.records import VideoRecord, unlabelled
 from echo_e3net.data.video import frame_size
 from echo_e3net.errors import InputError
@@ -89,9 +90,7 @@ class OwnVideos:
         """Return frames per second of the prepared videos, ascending."""
         return sorted(kept.fps for kept in self.kept.values() if kept.fps is not None)
 
-    def read(
-        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
-    ) -> UInt8[np.ndarray, "T H W"]:
+    def read(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> Frames:
         """Return frames like :func:`echo_e3net.data.frames.read_frames`."""
         array = self.kept[path].array
         if array is None:
@@ -100,7 +99,7 @@ class OwnVideos:
         return np.array(frames if index is None else frames[index])
 
 
-def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> UInt8[np.ndarray, "T H W"]:
+def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> Frames:
     """Read frames of a video again and crop them to the sector.
 
     Raises:
@@ -110,7 +109,7 @@ def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> UInt8[np.ndarray, 
         frames = prepare(path, SIZE).frames
     except RefusedError as error:
         raise InputError(f"{path}: {error}") from error
-    chosen: UInt8[np.ndarray, "T H W"] = frames[index.clip(0, len(frames) - 1)]
+    chosen: Frames = frames[index.clip(0, len(frames) - 1)]
     return chosen
 
 

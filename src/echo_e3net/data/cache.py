@@ -29,6 +29,7 @@ from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash, whole
 
+Frames = UInt8[np.ndarray, "T H W"]
 MAPS = 30_000
 """Files that a process keeps mapped. Linux allows 65,530 mappings per process."""
 USUAL_SIZE = (112, 112)
@@ -46,16 +47,14 @@ class FrameCache:
 
     def __init__(self, folder: Path, fill: bool = False) -> None:
         self.folder, self.fill = folder, fill
-        self._maps: dict[Path, UInt8[np.ndarray, "T H W"]] = {}
+        self._maps: dict[Path, Frames] = {}
         self._contents: dict[Path, Path] = {}
 
     def __reduce__(self) -> tuple[type[FrameCache], tuple[Path, bool]]:
         """Send only the settings to a spawned process."""
         return FrameCache, (self.folder, self.fill)
 
-    def read(
-        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
-    ) -> UInt8[np.ndarray, "T H W"]:
+    def read(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> Frames:
         """Return the same frames as :func:`echo_e3net.data.frames.read_frames`, cached if possible."""
         frames = self.find(path)
         if frames is None and self.fill:
@@ -66,10 +65,10 @@ class FrameCache:
         if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(frames)):
             # This raises the error that names the frame.
             return read_frames(path, index, listed)
-        chosen: UInt8[np.ndarray, "T H W"] = frames[wanted]
+        chosen: Frames = frames[wanted]
         return chosen
 
-    def find(self, path: Path) -> UInt8[np.ndarray, "T H W"] | None:
+    def find(self, path: Path) -> Frames | None:
         """Return the cached frames of a video, mapped; None if they are missing or, with a warning, damaged."""
         if path in self._maps:
             return self._maps[path]
@@ -101,7 +100,7 @@ class FrameCache:
             warn_damaged(file, path, "wrong checksum")
         return intact
 
-    def add(self, path: Path, listed: int | None = None) -> UInt8[np.ndarray, "T H W"] | None:
+    def add(self, path: Path, listed: int | None = None) -> Frames | None:
         """Decode a whole video and write its frames. If that fails, warn, stop filling and return None.
 
         Raises:
@@ -118,7 +117,7 @@ class FrameCache:
             return None
         return self.find(path)
 
-    def _open(self, path: Path, file: Path) -> UInt8[np.ndarray, "T H W"] | None:
+    def _open(self, path: Path, file: Path) -> Frames | None:
         try:
             header = np.lib.format.open_memmap(file, mode="r")
             # NumPy keeps one file descriptor open per map, torch does not: 10,000 videos would exhaust them.

@@ -16,6 +16,8 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from echo_e3net.files import whole
 
+Mask = Bool[np.ndarray, "H W"]
+Frames = UInt8[np.ndarray, "T H W"]
 _SUBPIXEL_BITS = 4
 """Fractional bits of the fixed-point coordinates with which OpenCV draws."""
 _GAP, _TITLE, _INK = 6, 24, (200.0, 200.0, 200.0)
@@ -85,48 +87,48 @@ def draw_curve(
     cv2.polylines(picture, [fixed.reshape(-1, 1, 2)], closed, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> Bool[np.ndarray, "H W"]:
+def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> Mask:
     """Return the pixels inside a closed polygon or on its edge."""
     picture = np.zeros(shape, np.uint8)
     cv2.fillPoly(picture, [np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)], 1, cv2.LINE_8, _SUBPIXEL_BITS)
     return picture.astype(bool)
 
 
-def border_pixels(mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "N 2"]:
+def border_pixels(mask: Mask) -> Int[np.ndarray, "N 2"]:
     """Return the outermost pixels (x, y) of the largest connected part of a mask, in order; (0, 2) if it is empty."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     largest = max(contours, key=cv2.contourArea, default=np.empty((0, 1, 2), np.int32))
     return np.asarray(largest[:, 0]).astype(np.int64)
 
 
-def close_gaps(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+def close_gaps(mask: Mask, size: int) -> Mask:
     """Close gaps that are narrower than ``size`` pixels."""
     return _morph(mask, cv2.MORPH_CLOSE, size)
 
 
-def cut_thin(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
+def cut_thin(mask: Mask, size: int) -> Mask:
     """Remove parts that are thinner than ``size`` pixels."""
     return _morph(mask, cv2.MORPH_OPEN, size)
 
 
-def grow(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+def grow(mask: Mask, distance: int) -> Mask:
     """Add the pixels within a distance of the mask."""
     return _morph(mask, cv2.MORPH_DILATE, 2 * distance + 1)
 
 
-def shrink(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
+def shrink(mask: Mask, distance: int) -> Mask:
     """Remove the pixels within a distance of the edge of the mask."""
     return _morph(mask, cv2.MORPH_ERODE, 2 * distance + 1)
 
 
-def largest_component(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def largest_component(mask: Mask) -> Mask:
     """Return the connected part with the most pixels; empty if there is none."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     areas = statistics[1:, cv2.CC_STAT_AREA]
     return np.asarray(labels == 1 + int(areas.argmax())) if len(areas) else np.zeros_like(mask)
 
 
-def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+def convex_hull(mask: Mask) -> Mask:
     """Return the smallest convex region that contains the mask."""
     hull = np.zeros(mask.shape, np.uint8)
     if mask.any():
@@ -135,7 +137,7 @@ def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     return hull.astype(bool)
 
 
-def corners(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
+def corners(mask: Mask) -> Float[np.ndarray, "N 2"]:
     """Return the corners (x, y) of a convex region, in order."""
     return np.asarray(cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))[:, 0], np.float64)
 
@@ -161,7 +163,7 @@ def best_match(template: Float32[np.ndarray, "h w"], picture: Float32[np.ndarray
     return float(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED).max())
 
 
-def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int = 90) -> None:
+def write_mjpeg_avi(path: Path, frames: Frames, fps: float, quality: int = 90) -> None:
     """Write grey frames as a motion-JPEG AVI with three equal channels. The write is atomic.
 
     Args:
@@ -216,12 +218,12 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         aside.write_bytes(buffer.tobytes())
 
 
-def _morph(mask: Bool[np.ndarray, "H W"], operation: int, size: int) -> Bool[np.ndarray, "H W"]:
+def _morph(mask: Mask, operation: int, size: int) -> Mask:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disc)).astype(bool)
 
 
-def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:
+def _encode(path: Path, frames: Frames, fps: float, quality: int) -> None:
     height, width = frames.shape[1:]
     # OpenCV's own encoder respects the quality (by set(), not as an option) and gives the same bytes on every machine.
     # It knows only integer frame rates.

@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from echo_e3net.geometry import DISCS
-from echo_e3net.phantom.prior import Heart, Scan
+from echo_e3net.phantom.prior import Heart, Scan, Series
 
 _APEX_WALL = 0.7
 """Thickness of the wall at the apex over that at the side."""
@@ -55,20 +55,20 @@ class Ventricle:
         base_width: q.
     """
 
-    apex: Float[np.ndarray, " T"]
-    length: Float[np.ndarray, " T"]
-    radius: Float[np.ndarray, " T"]
-    wall: Float[np.ndarray, " T"]
-    bend: Float[np.ndarray, " T"]
+    apex: Series
+    length: Series
+    radius: Series
+    wall: Series
+    bend: Series
     base_width: float
 
     @property
-    def base(self) -> Float[np.ndarray, " T"]:
+    def base(self) -> Series:
         """Z of the mitral plane."""
         return np.asarray(self.apex + self.length)
 
     @property
-    def outer_apex(self) -> Float[np.ndarray, " T"]:
+    def outer_apex(self) -> Series:
         """Z of the epicardium's apex."""
         return self.apex - _APEX_WALL * self.wall
 
@@ -95,7 +95,7 @@ class Ventricle:
         return np.asarray(self.bend * np.sin(np.pi * np.clip((z - self.apex) / self.length, 0, 1)))
 
 
-def ventricle(heart: Heart, volume_ml: Float[np.ndarray, " T"]) -> Ventricle:
+def ventricle(heart: Heart, volume_ml: Series) -> Ventricle:
     """Return the ventricle with volume V(t). The average ED is the shape at rest."""
     moment = bullet_moment(heart.base_width)
     radius_ed = (heart.edv_ml / (2 * math.pi * heart.elongation * moment)) ** (1 / 3)
@@ -116,9 +116,7 @@ def ventricle(heart: Heart, volume_ml: Float[np.ndarray, " T"]) -> Ventricle:
     )
 
 
-def _wall(
-    wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray
-) -> Float[np.ndarray, " T"]:
+def _wall(wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray) -> Series:
     """Solve (R + w)² (L + c w) - R² L = its value at ED for the thickness w, with Newton's method."""
     shell = (radius_ed + wall_ed) ** 2 * (length_ed + _APEX_WALL * wall_ed) - radius_ed**2 * length_ed
     wall = np.full_like(radius, wall_ed)

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from echo_e3net.phantom.look import Look
-from echo_e3net.phantom.prior import Scan, draw_between, stream
-from echo_e3net.phantom.sector import Sector
+from echo_e3net.phantom.prior import Scan, Series, draw_between, stream
+from echo_e3net.phantom.sector import Grid, Sector
 from echo_e3net.phantom.tissue import smooth_noise
 
 _TIP_CM, _TIP_DB = 1.2, 12.0
@@ -30,8 +30,8 @@ class Artefacts:
         quality: JPEG quality of the file.
     """
 
-    gain_db: Float32[np.ndarray, "R A"]
-    haze_db: Float32[np.ndarray, "R A"]
+    gain_db: Grid
+    haze_db: Grid
     quality: int
 
 
@@ -52,9 +52,7 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
 
 
-def draw_drift(
-    seed: int, index: int, look: Look, scan: Scan, time_s: Float[np.ndarray, " T"]
-) -> Float[np.ndarray, "T 2"]:
+def draw_drift(seed: int, index: int, look: Look, scan: Scan, time_s: Series) -> Float[np.ndarray, "T 2"]:
     """Return the shift of the heart at each time, (x, depth) in cm, by breathing and tremor of the hand."""
     rng = stream(seed, index, "artefacts").spawn(1)[0]
     breathes, trembles = rng.random(2) < (look.drift, look.jitter)

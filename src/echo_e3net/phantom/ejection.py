@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from echo_e3net.phantom.prior import Heart, Scan, stream
+from echo_e3net.phantom.prior import Heart, Scan, Series, stream
 
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
@@ -55,9 +55,9 @@ class Ejection:
         es: index of the traced end-systolic frame, of the same beat.
     """
 
-    time_s: Float[np.ndarray, " T"]
-    volume_ml: Float[np.ndarray, " T"]
-    opening: Float[np.ndarray, " T"]
+    time_s: Series
+    volume_ml: Series
+    opening: Series
     ed: int
     es: int
 
@@ -98,9 +98,7 @@ def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
     )
 
 
-def filling(
-    rhythm: Rhythm, time_s: Float[np.ndarray, " T"]
-) -> tuple[Int[np.ndarray, " T"], Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
+def filling(rhythm: Rhythm, time_s: Series) -> tuple[Int[np.ndarray, " T"], Series, Series]:
     """Return beat, a(t), and opening of the mitral valve at each time.
 
     Args:
@@ -123,7 +121,7 @@ def filling(
     return beat, np.where(diastolic, refilled, emptying), np.where(diastolic, opening, 0.0)
 
 
-def volume(heart: Heart, rhythm: Rhythm, time_s: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+def volume(heart: Heart, rhythm: Rhythm, time_s: Series) -> Series:
     """Return V(t) in millilitres."""
     beat, a, _ = filling(rhythm, time_s)
     diastolic = time_s - rhythm.start_s[beat] >= rhythm.systole_s[beat]
@@ -157,7 +155,7 @@ def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: f
     return Ejection(time_s - start, volume_ml, filling(rhythm, time_s)[2], ed, es)
 
 
-def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Float[np.ndarray, " T"]:
+def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Series:
     """Return frame numbers 0…T-1, in which a duplicated frame repeats the previous number."""
     duplicated, count, where = rng.random() < probability, rng.integers(1, 3), rng.integers(1, frames, 2)
     clock = np.arange(frames, dtype=np.float64)
@@ -175,9 +173,7 @@ def _start_time(rhythm: Rhythm, duration_s: float, phase: float, margin_s: float
     return float(rhythm.start_s[2] - phase * max(duration_s - rhythm.systole_s[2] - margin_s, 0.0))
 
 
-def _extrema(
-    volume_ml: Float[np.ndarray, " T"], time_s: Float[np.ndarray, " T"], start_s: float, systole_s: float
-) -> tuple[int, int]:
+def _extrema(volume_ml: Series, time_s: Series, start_s: float, systole_s: float) -> tuple[int, int]:
     """Return the frames of the largest V near a beat's start and of the smallest V near its end of systole."""
     near_ed = np.flatnonzero(np.abs(time_s - start_s) <= 0.25 * systole_s)
     ed = int(near_ed[np.argmax(volume_ml[near_ed])])
@@ -186,12 +182,12 @@ def _extrema(
     return ed, int(near_es[np.argmin(volume_ml[near_es])])
 
 
-def _step(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+def _step(x: Series) -> Series:
     """Return a smooth step from 0 at 0 to 1 at 1."""
     x = np.clip(x, 0, 1)
     return np.asarray(x * x * (3 - 2 * x))
 
 
-def _bump(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
+def _bump(x: Series) -> Series:
     """Return a smooth hill: 0 at 0 and 1, 1 in between."""
     return np.asarray(np.sin(np.pi * np.clip(x, 0, 1)) ** 0.7)

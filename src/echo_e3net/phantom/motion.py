@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from echo_e3net.data.raster import resize_linear
 from echo_e3net.phantom.anatomy import Ventricle, to_heart, to_probe
-from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 _COARSE = (2, 2)
 """The map is computed on every second row and beam and then enlarged, because it is smooth."""
@@ -47,9 +47,7 @@ class MaterialMap:
     seen: Float32[np.ndarray, "r a 2"]
     identity: Float32[np.ndarray, "R A 2"]
 
-    def __call__(
-        self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]
-    ) -> tuple[Float32[np.ndarray, "R A"], Float32[np.ndarray, "R A"]]:
+    def __call__(self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Grid, Grid]:
         """Return the grid position (beam, row) at rest of each sample now."""
         u, z = to_heart(self.x - drift_cm[0], self.depth - drift_cm[1], self.sector.scan)
         place = to_probe(np.stack(at_rest(u, z, now, self.rest), axis=-1), self.sector.scan)

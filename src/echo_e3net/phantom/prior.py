@@ -16,9 +16,12 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from jaxtyping import Float
 
 from echo_e3net.phantom.look import Look, Range
 
+Series = Float[np.ndarray, " T"]
+"""One number per moment."""
 STREAMS = ("name", "heart", "rhythm", "scan", "picture", "artefacts", "motion", "anatomy", "speckle")
 """The order determines the streams: append names, never reorder them."""
 

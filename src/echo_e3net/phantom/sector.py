@@ -19,6 +19,8 @@ SIZE = 112
 """Edge of the frame, pixels."""
 
 DEPTHS, BEAMS = 352, 128
+Grid = Float32[np.ndarray, "R A"]
+"""A picture on the polar grid."""
 _OVERSAMPLING = 2
 _NEAREST_CM = 0.15
 _EDGE_PX = 1.5
@@ -77,7 +79,7 @@ class ScanConverter:
     row: Float32[np.ndarray, "S S"]
     smoothing: float
 
-    def __call__(self, grey: Float32[np.ndarray, "R A"]) -> UInt8[np.ndarray, "112 112"]:
+    def __call__(self, grey: Grid) -> UInt8[np.ndarray, "112 112"]:
         """Convert polar grey values (0…255) to a frame that is black outside the sector."""
         fine = blur(remap(grey, self.beam, self.row), self.smoothing, self.smoothing)
         return np.asarray(np.rint(resize_area(fine, SIZE, SIZE)).clip(0, 255), np.uint8)

@@ -17,7 +17,7 @@ from jaxtyping import Float32
 from echo_e3net.data.raster import blur
 from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import draw_between, stream
-from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 _WIDTH_TO_SIGMA = 1 / 2.3548
 _REST_SIGMA = 0.6
@@ -154,7 +154,7 @@ def point_spread_gain(scanner: Scanner) -> float:
     return float(1 / np.sqrt(2 * np.mean(np.square(point_spread(probe, scanner)))))
 
 
-def compress(field: Field, gain_db: Float32[np.ndarray, "R A"], scanner: Scanner) -> Float32[np.ndarray, "R A"]:
+def compress(field: Field, gain_db: Grid, scanner: Scanner) -> Grid:
     """Convert a field to grey values 0…255: the logarithm of its envelope."""
     power = np.square(field[..., 0]) + np.square(field[..., 1]) + np.float32(1e-9)
     shown = (10 * np.log10(power) + gain_db - scanner.black_db) / scanner.dynamic_range_db

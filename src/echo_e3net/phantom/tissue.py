@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float
 
 from echo_e3net.data.raster import blur, resize_linear
 from echo_e3net.phantom.anatomy import Ventricle, to_heart
 from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import Heart, draw_between, stream
-from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def right_faces(chambers: Chambers, rest: Ventricle, z: np.ndarray) -> tuple[np.
 
 def paint(
     seed: int, index: int, look: Look, chambers: Chambers, rest: Ventricle, sector: Sector
-) -> tuple[Float32[np.ndarray, "R A"], Bool[np.ndarray, "R A"]]:
+) -> tuple[Grid, Bool[np.ndarray, "R A"]]:
     """Return the echo strength on the polar grid in dB, and the mask of blood."""
     rng = stream(seed, index, "picture")
     u, z = to_heart(*sector.points(), sector.scan)
@@ -108,7 +108,7 @@ def paint(
     return blur(canvas.strength_db.astype(np.float32), 0.5, 0.7), canvas.blood
 
 
-def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Float32[np.ndarray, "R A"]:
+def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Grid:
     """Return a random field of unit variance; ``cells`` is its coarse grid, (rows, beams)."""
     small = rng.standard_normal(cells, dtype=np.float32)
     field = resize_linear(blur(small, 0.6, 0.6), DEPTHS, BEAMS)

@@ -58,11 +58,11 @@ def draw_differences(path: Path, title: str, by_test: Mapping[str, Mapping[str, 
         axes.axvline(0, color="0.5", lw=1, zorder=0)
         for place, arm in enumerate(arms):
             mean, low, high = (found.get(arm, {}).get(name) for name in ("mean", "low", "high"))
-            interval = low is not None and high is not None
-            if interval:
+            fill = "white"
+            if low is not None and high is not None:
                 axes.plot([low, high], [place, place], color=COLOURS["epi"], lw=2, solid_capstyle="butt")
+                fill = COLOURS["epi"] if low > 0 or high < 0 else fill
             if mean is not None:
-                fill = COLOURS["epi"] if interval and not low <= 0 <= high else "white"
                 axes.plot(mean, place, "o", color=COLOURS["epi"], mfc=fill, ms=6)
     save(figure, path)
 
