@@ -16,13 +16,13 @@ CORNER, SIDE = (30, 120), 380
 
 @lru_cache
 def sector_frames(index=0, frames=FRAMES):
-    """Frames (T, 112, 112) of a phantom."""
+    """Return frames (T, 112, 112) of a phantom."""
     return render(plan_video(5, index), 0, frames)
 
 
 @lru_cache
 def true_mask(shape=(480, 640), corner=CORNER, side=SIDE, index=0):
-    """Where the sector is on the screen, from the phantom's own geometry."""
+    """Return the mask of the sector on the screen, from the geometry of the phantom."""
     sector = sector_of(plan_video(5, index).scan)
     y, x = np.mgrid[: shape[0], : shape[1]]
     scale = side / SIZE
@@ -35,7 +35,7 @@ def true_mask(shape=(480, 640), corner=CORNER, side=SIDE, index=0):
 
 
 def screen(shape=(480, 640), corner=CORNER, side=SIDE, index=0, frames=FRAMES, gain=1.0, ecg=True, still=False):
-    """RGB frames (T, H, W, 3) of a whole screen.
+    """Return RGB frames (T, H, W, 3) of a whole screen.
 
     Args:
         shape: height and width.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +20,9 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix, which is renamed to ``path`` on success and deleted on failure.
 
-    Missing folders are made. Temporary names begin with a dot and hold the process number.
+    Missing folders are made. Temporary names begin with a dot and are random, so two processes never share one.
     """
-    aside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

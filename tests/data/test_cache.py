@@ -1,4 +1,4 @@
-"""The cache gives the frames that decoding gives, whatever happens to its files, and to the videos."""
+"""The cache returns the frames that decoding returns, whatever happens to its files and to the videos."""
 
 import multiprocessing
 import pickle
@@ -21,7 +21,7 @@ INDEX = np.array([5, 0, 5, 20])
 
 @pytest.fixture
 def videos(phantom_root, tmp_path):
-    """Three videos that a test may damage."""
+    """Copy three videos, which a test may damage."""
     (tmp_path / "videos").mkdir()
     paths = sorted((phantom_root / "Videos").iterdir())[:3]
     return [Path(shutil.copy(path, tmp_path / "videos")) for path in paths]
@@ -29,7 +29,7 @@ def videos(phantom_root, tmp_path):
 
 @pytest.fixture
 def filled(videos, tmp_path):
-    """A folder that holds them decoded."""
+    """Fill a cache with them and return its folder."""
     store = FrameCache(tmp_path / "cache", fill=True)
     for path in videos:
         store.read(path)
@@ -38,6 +38,8 @@ def filled(videos, tmp_path):
 
 @pytest.fixture
 def no_decoding(monkeypatch):
+    """Make decoding fail."""
+
     def refuse(*args):
         raise AssertionError(f"decoded {args}")
 
@@ -58,7 +60,8 @@ def batches(root, **options):
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_batches_are_the_same_cached_filling_and_decoded(phantom_root, tmp_path, workers):
     decoded = batches(phantom_root, workers=0)
-    for _ in range(2):  # the first fills, the second reads
+    # The first pass fills the cache, the second reads it.
+    for _ in range(2):
         cached = batches(phantom_root, workers=workers, cache=tmp_path / "cache")
         assert cached[1] == decoded[1]
         for a, b in zip(decoded[0], cached[0], strict=True):
@@ -76,7 +79,7 @@ def test_frames_come_from_the_cache(videos, filled, no_decoding):
         np.testing.assert_array_equal(FrameCache(filled).read(path), read_frames(path))
 
 
-def test_a_moved_video_is_found_and_a_changed_one_decoded_anew(videos, filled, monkeypatch):
+def test_a_moved_video_is_found_and_a_changed_one_is_decoded_again(videos, filled, monkeypatch):
     moved = videos[0].with_name("moved.avi")
     videos[0].rename(moved)
     with monkeypatch.context() as patch:
@@ -86,34 +89,70 @@ def test_a_moved_video_is_found_and_a_changed_one_decoded_anew(videos, filled, m
     np.testing.assert_array_equal(FrameCache(filled).read(videos[1], INDEX), read_frames(videos[2], INDEX))
 
 
-def test_a_writer_that_was_killed_loses_its_last_video_alone(videos, filled, no_decoding):
-    lines, frames = next(filled.glob("*.jsonl")), next(filled.glob("*.bin"))
-    whole = lines.read_bytes()
-    lines.write_bytes(whole[: whole[:-1].rfind(b"\n") + 30])
-    frames.write_bytes(frames.read_bytes()[:-1000])
+def frames_file(folder, path):
+    """Return the file that holds the frames of a video."""
+    return FrameCache(folder).lookup(path).resolve()
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1000], lambda data: b"", lambda data: b"x" + data[1:]])
+def test_a_damaged_file_is_decoded_again_with_a_warning(videos, filled, damage):
+    file = frames_file(filled, videos[0])
+    file.write_bytes(damage(file.read_bytes()))
+    with pytest.warns(UserWarning, match=file.parent.name + r"/\w+.npy"):
+        found = FrameCache(filled, fill=True).read(videos[0], INDEX)
+    np.testing.assert_array_equal(found, read_frames(videos[0], INDEX))
+    np.testing.assert_array_equal(FrameCache(filled).read(videos[0], INDEX), found)
+
+
+def test_verify_finds_a_changed_byte(videos, filled):
+    file = frames_file(filled, videos[0])
+    damaged = bytearray(file.read_bytes())
+    damaged[1000] ^= 255
+    file.write_bytes(damaged)
     store = FrameCache(filled)
-    assert [store.find(path) is not None for path in videos] == [True, True, False]
+    with pytest.warns(UserWarning, match=str(videos[0])):
+        assert [store.verify(path) for path in videos] == [False, True, True]
 
 
-def test_a_line_whose_frames_are_not_there_is_not_believed(videos, filled):
-    frames = next(filled.glob("*.bin"))
-    frames.write_bytes(frames.read_bytes()[:-1000])
-    assert FrameCache(filled).find(videos[2]) is None
+def test_a_killed_writer_leaves_nothing_that_is_read(videos, tmp_path, monkeypatch):
+    """A process that is killed between writing and renaming leaves only a hidden file."""
+    folder = tmp_path / "cache"
+
+    class Killed(BaseException):
+        pass
+
+    def stop(self, target):
+        shutil.copy(self, self.with_name(".left" + self.name))
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Path, "replace", stop)
+        FrameCache(folder, fill=True).read(videos[0])
+    assert [path.name[0] for path in folder.iterdir()] == ["."]
+    assert FrameCache(folder).find(videos[0]) is None
+    assert len(FrameCache(folder, fill=True).read(videos[0], INDEX)) == len(INDEX)
 
 
-def test_damaged_frames_are_said_and_decoded_again(videos, filled):
-    frames = next(filled.glob("*.bin"))
-    damaged = bytearray(frames.read_bytes())
-    damaged[100] ^= 255
-    frames.write_bytes(damaged)
-    store = FrameCache(filled, fill=True)
-    with pytest.warns(UserWarning, match=r"the frames of .* are damaged; the video is decoded again"):
-        found = store.read(videos[0], np.array([0]))
-    np.testing.assert_array_equal(found, read_frames(videos[0], np.array([0])))
-    np.testing.assert_array_equal(FrameCache(filled).read(videos[0], np.array([0])), found)
+def test_a_known_video_is_found_without_reading_it(videos, filled, monkeypatch):
+    monkeypatch.setattr(module, "file_hash", None)
+    assert all(FrameCache(filled).lookup(path) for path in videos)
 
 
-def test_a_reader_sees_what_another_process_added(videos, tmp_path):
+def test_maps_keep_no_file_open(videos, filled):
+    store, before = FrameCache(filled), len(list(Path("/proc/self/fd").iterdir()))
+    for path in videos:
+        store.read(path, INDEX)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_the_number_of_maps_is_bounded(videos, filled, monkeypatch):
+    monkeypatch.setattr(module, "MAPS", 2)
+    store = FrameCache(filled)
+    for path in videos:
+        np.testing.assert_array_equal(store.read(path, INDEX), read_frames(path, INDEX))
+
+
+def test_a_reader_finds_what_another_process_added(videos, tmp_path):
     reader, writer = FrameCache(tmp_path / "cache"), FrameCache(tmp_path / "cache", fill=True)
     for path in videos:
         assert reader.find(path) is None
@@ -121,74 +160,66 @@ def test_a_reader_sees_what_another_process_added(videos, tmp_path):
         assert reader.find(path) is not None
 
 
-def test_processes_write_side_by_side(videos, tmp_path):
+@pytest.mark.slow
+def test_processes_fill_one_cache(videos, tmp_path):
     store = FrameCache(tmp_path / "cache", fill=True)
-    store.read(videos[0])
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        pool.map(store.read, videos)
+        pool.map(store.read, videos * 2)
     again = pickle.loads(pickle.dumps(store))
-    assert len(list(store.folder.glob("*.bin"))) >= 2
-    assert all(again.find(path) is not None for path in videos)
+    assert all(again.verify(path) for path in videos)
+    assert len(list(store.folder.iterdir())) == 2 * len(videos)
 
 
-def test_a_shard_that_is_full_is_followed_by_another(videos, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "SHARD_BYTES", 1)
-    store = FrameCache(tmp_path / "cache", fill=True)
-    for path in videos:
-        store.read(path)
-    assert len(list(store.folder.glob("*.bin"))) == len(videos)
-
-
-def test_what_is_asked_for_in_vain(videos, filled):
+def test_errors_name_the_file_and_the_value(videos, filled):
     store = FrameCache(filled)
-    with pytest.raises(InputError, match=r"frame 4000 was asked for, but the video has \d+"):
-        store.read(videos[0], np.array([4000]))
-    with pytest.raises(InputError, match="the table lists 5000"):
-        store.read(videos[0], INDEX, listed=5000)
-    with pytest.raises(InputError, match="no such video file"):
-        store.read(videos[0].with_name("gone.avi"))
+    for path, index, listed, fact in [
+        (videos[0], np.array([4000]), None, "4000"),
+        (videos[0], INDEX, 5000, "5000"),
+        (videos[0].with_name("gone.avi"), None, None, "gone.avi"),
+    ]:
+        with pytest.raises(InputError, match=fact) as error:
+            store.read(path, index, listed)
+        assert str(path) in str(error.value)
 
 
-def test_training_goes_on_where_the_cache_cannot_be_written(videos, tmp_path):
+def test_reading_continues_if_the_cache_cannot_be_written(videos, tmp_path):
     (tmp_path / "file").write_text("")
     store = FrameCache(tmp_path / "file" / "cache", fill=True)
-    with pytest.warns(UserWarning, match="nothing more is added to the cache"):
+    with pytest.warns(UserWarning, match=str(store.folder)):
         found = store.read(videos[0], INDEX)
     np.testing.assert_array_equal(found, read_frames(videos[0], INDEX))
     assert not store.fill
 
 
-def test_a_disk_that_is_too_small_is_refused_beforehand(phantom_root, tmp_path, monkeypatch, command):
+def test_a_disk_that_is_too_small_is_an_error_before_decoding(phantom_root, tmp_path, monkeypatch, command):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 5, 5000))
     code, error = command("data", "cache", phantom_root, "--folder", tmp_path / "cache")
     assert code == 2
-    assert "12 videos take 0.01 GB decoded, but 0.00 GB are free" in error
-    with pytest.raises(InputError, match="Choose another folder"):
+    assert all(fact in error for fact in ("cache", "12 videos", "0.01 GB", "0.00 GB", "--folder"))
+    with pytest.raises(InputError, match=r"--data.cache.folder"):
         data_module(phantom_root, frames=8, cache=tmp_path / "cache").setup("fit")
     data_module(phantom_root, frames=8, cache=tmp_path / "cache", fill=False).setup("fit")
 
 
-def test_the_verb_fills_goes_on_and_verifies(phantom_root, tmp_path, command, capsys):
+def test_the_command_fills_resumes_and_verifies(phantom_root, tmp_path, command):
     folder = tmp_path / "cache"
-    one = EchoNetDynamic().read(phantom_root).records[0]
-    FrameCache(folder, fill=True).read(one.path)
+    records = EchoNetDynamic().read(phantom_root).records
+    FrameCache(folder, fill=True).read(records[0].path)
     assert command("data", "cache", phantom_root, "--folder", folder, "--jobs", 1)[0] == 0
-    assert "1 of 12 videos are there; 11 more will take 0.01 GB" in command.output
-    assert "11 videos decoded. Train with --data.cache.folder" in command.output
-    assert command("data", "cache", phantom_root, "--folder", folder, "--jobs", 2)[0] == 0
-    assert "12 of 12 videos are there." in command.output
-    frames = sorted(folder.glob("*.bin"))[0]
-    frames.write_bytes(bytes(frames.stat().st_size))
-    with pytest.warns(UserWarning, match="damaged"):
+    assert "1 of 12 videos are cached; the others take 0.01 GB" in command.output
+    assert f"11 videos decoded. Train with --data.cache.folder {folder}" in command.output
+    file = frames_file(folder, records[3].path)
+    file.write_bytes(file.read_bytes()[:500] + bytes(file.stat().st_size - 500))
+    with pytest.warns(UserWarning, match=file.parent.name + r"/\w+.npy"):
         assert command("data", "cache", phantom_root, "--folder", folder, "--jobs", 1, "--verify")[0] == 0
-    store = FrameCache(folder)
-    assert all(store.find(record.path) is not None for record in EchoNetDynamic().read(phantom_root).records)
+    assert "11 of 12 videos" in command.output
+    assert all(FrameCache(folder).verify(record.path) for record in records)
 
 
-def test_the_verb_names_what_does_not_decode(phantom_root, tmp_path, command):
+def test_the_command_names_a_video_that_does_not_decode(phantom_root, tmp_path, command):
     root = Path(shutil.copytree(phantom_root, tmp_path / "copy"))
     bad = sorted((root / "Videos").iterdir())[0]
     bad.write_text("text")
     assert command("data", "cache", root, "--jobs", 1)[0] == 1
-    assert f"not decoded: {bad}: not a video" in command.output
+    assert str(bad) in command.output
     assert "11 videos decoded" in command.output

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from echo_e3net.data.frames import count_frames, read_frames
-from echo_e3net.data.probe import claimed_frames
 from echo_e3net.data.nifti import read_grid, read_labels
+from echo_e3net.data.probe import claimed_frames
 from echo_e3net.data.records import unlabelled
 from echo_e3net.errors import InputError
 from tests.foreign import save

@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 
 from echo_e3net.checks.findings import Defect, Finding
-from echo_e3net.data.frames import claimed_frames, read_frames
+from echo_e3net.data.frames import read_frames
 from echo_e3net.data.parallel import each
+from echo_e3net.data.probe import claimed_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 

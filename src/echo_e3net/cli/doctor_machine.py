@@ -107,8 +107,8 @@ def gpus() -> Iterator[Finding]:
 def videos() -> Iterator[Finding]:
     """Write a short motion-JPEG AVI and decode it."""
     try:
-        from echo_e3net.data.raster import write_mjpeg_avi
         from echo_e3net.data.frames import read_frames
+        from echo_e3net.data.raster import write_mjpeg_avi
 
         grey = np.arange(0, 240, 24, dtype=np.uint8)[:, None, None].repeat(64, 1).repeat(64, 2)
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from echo_e3net.errors import InputError
 
 FUNCTIONS = {
     "data check": "echo_e3net.cli.check:check",
-    "data cache": "echo_e3net.data.fill_cache:cache",
+    "data cache": "echo_e3net.cli.fill_cache:cache",
     "data import": "echo_e3net.clinic.importing:import_videos",
     "data phantom": "echo_e3net.phantom:phantom",
     "study": "echo_e3net.cli.study:study",

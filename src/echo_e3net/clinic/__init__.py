@@ -1,1 +1,1 @@
-"""Bring your own videos: any echo clip → what a network reads, with everything outside the sector removed."""
+"""Videos from any scanner: read a file, crop it to its sector, and remove everything outside the sector."""

@@ -1,68 +1,99 @@
-"""What a source gives before anything is cropped: pixels, time and scale, and nothing else. No field of a patient has a place here."""
+"""The content of a source before cropping: pixels, time and scale; and the reasons to refuse a source.
+
+No field describes a patient.
+"""
 
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
-from echo_e3net.clinic.refusal import Reason, RefusedError
 from echo_e3net.data.frames import luma
+from echo_e3net.data.raster import Frames, Mask
+from echo_e3net.errors import InputError
 
 ASSUMED_FPS = 30.0
-"""Frames a second where a file says nothing."""
+"""Frames per second if a file gives none."""
+ASSUMPTION = f"assumed: the file gives none, {ASSUMED_FPS:g} is used"
 LARGEST_BYTES = 3_000_000_000
-"""Colour frames of one clip that are held in memory."""
+"""Largest size of the colour frames of one clip in memory."""
+
+
+class Reason(Enum):
+    """Kinds of reasons to refuse a source."""
+
+    UNREADABLE = "does not decode"
+    NO_VIDEO = "not a video"
+    STILL = "still image"
+    SHORT = "too few frames"
+    LONG = "too long"
+    COLOUR = "colour Doppler"
+    NO_SECTOR = "no sector"
+    COPY = "same bytes as another source"
+
+
+class RefusedError(InputError):
+    """A source is not a B-mode clip of a sector.
+
+    Args:
+        reason: the kind of reason.
+        detail: what was found, without the name of the file, which the caller knows.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason.value}: {detail}")
+        self.reason, self.detail = reason, detail
+
+    def __reduce__(self) -> tuple[type[RefusedError], tuple[Reason, str]]:
+        """Pickle both arguments, for errors that leave a worker process."""
+        return RefusedError, (self.reason, self.detail)
 
 
 class Clip(NamedTuple):
-    """A clip as its file shows it.
+    """A clip as it is stored in its file.
 
     Attributes:
         grey: (T, H, W).
-        colour: (T, H, W, 3), red-green-blue; None where the file is grey.
-        fps: frames a second.
-        fps_from: what in the file says so.
-        pixel_mm: edge of a pixel; None where it is not known.
-        region: (H, W), where the file's header puts the two-dimensional picture; None where it does not say.
-        region_scale: pixels of the scanner's screen a pixel of the file. Headers count the screen's; other than 1 it is guessed.
+        colour: (T, H, W, 3), RGB; None if the file is grey.
+        fps: frames per second.
+        fps_from: the field of the file from which it was read.
+        pixel_mm: edge of a pixel; None if unknown.
+        region: (H, W), the two-dimensional region according to the header; None if unknown.
+        region_scale: pixels of the scanner's screen per pixel of the file, in which headers count. Values other than 1
+            are a guess.
     """
 
-    grey: UInt8[np.ndarray, "T H W"]
+    grey: Frames
     colour: UInt8[np.ndarray, "T H W 3"] | None
     fps: float
     fps_from: str
     pixel_mm: float | None = None
-    region: Bool[np.ndarray, "H W"] | None = None
+    region: Mask | None = None
     region_scale: int = 1
 
 
-def colour_clip(colour: UInt8[np.ndarray, "T H W 3"], fps: float, fps_from: str) -> Clip:
-    """A clip of colour frames; a frame rate that is none is replaced by the assumed one."""
+def colour_clip(colour: UInt8[np.ndarray, "T H W 3"], fps: float) -> Clip:
+    """Return a clip of colour frames; replace an invalid frame rate by the assumed one."""
     known = math.isfinite(fps) and fps > 0
-    return Clip(grey_of(colour), colour, *((fps, fps_from) if known else (ASSUMED_FPS, ASSUMPTION)))
+    return Clip(grey_of(colour), colour, *((fps, "the file's frame rate") if known else (ASSUMED_FPS, ASSUMPTION)))
 
 
-ASSUMPTION = f"assumed: the file gives none, {ASSUMED_FPS:g} is taken"
-
-
-def grey_of(colour: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
-    """Luma, frame by frame: the whole at once would take six times the memory."""
-    grey = np.empty(colour.shape[:3], np.uint8)
-    for picture, target in zip(colour, grey, strict=True):
-        target[:] = luma(picture[None])[0]
-    return grey
+def grey_of(colour: UInt8[np.ndarray, "T H W 3"]) -> Frames:
+    """Return luma. Frames are converted one by one, since all at once would need six times the memory."""
+    return np.stack([luma(picture[None])[0] for picture in colour])
 
 
 def refuse_long(frames: int, height: int, width: int) -> None:
-    """Refuse what does not fit into memory, before it is decoded.
+    """Check that a clip fits into memory before it is decoded.
 
     Raises:
         RefusedError: it is too long.
     """
     if 3 * frames * height * width > LARGEST_BYTES:
         raise RefusedError(
-            Reason.LONG, f"{frames} frames of {height}×{width} do not fit into memory. Cut out the beats that you want."
+            Reason.LONG, f"{frames} frames of {height}×{width} do not fit into memory. Cut the clip to a few beats."
         )

@@ -1,14 +1,16 @@
-"""Where is the sector, and what is left when all the rest is removed? Pure functions of frames.
+"""Find the sector of a clip and remove everything else. Pure functions of frames.
 
-A scanner's screen is still but for the tissue: names, scale bars and menus never change, digits change now and then, the ECG trace touches each pixel
-once a sweep. In the sector speckle changes from frame to frame. So with frames I of a clip, a pixel's *busyness* is the share of steps in which it
-changes by more than compression noise, which grows with the contrast of the picture,
+The screen of a scanner hardly changes outside the tissue: names, scale bars and menus never change, digits change now
+and then, and the ECG trace changes each pixel once per sweep. In the sector, speckle changes in every frame. So with
+frames I of a clip, the *busyness* of a pixel is the share of steps in which it changes by more than compression noise,
+which grows with the contrast of the picture:
 
-    b(x, y) = mean over t of [ |I(t+1, x, y) - I(t, x, y)| ≥ step ],
+    b(x, y) = mean over t of [ |I(t+1, x, y) - I(t, x, y)| ≥ step ]
 
-the sector is the largest connected part of b ≥ BUSY, thin parts cut off, and its convex hull fills the cavities, where nothing changes. A fan of up to
-180° is convex. Compression carries change some pixels beyond the edge: what is bright and still there, letters for instance, is taken away. The picture
-is cropped to the smallest square around the hull; **every pixel outside the hull becomes 0**, whatever stood there.
+The sector is the largest connected part of b ≥ BUSY without thin parts. Its convex hull fills the cavities, where
+nothing changes; a fan of up to 180° is convex. Compression changes some pixels beyond the edge, so bright and constant
+pixels there, such as letters, are removed. The picture is cropped to the smallest square around the hull, and **every
+pixel outside the hull becomes 0**.
 """
 
 from __future__ import annotations
@@ -17,77 +19,77 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Float32, UInt8
 
-from echo_e3net.clinic.refusal import Reason, RefusedError
+from echo_e3net.clinic.clip import Reason, RefusedError
 from echo_e3net.data import raster
+from echo_e3net.data.raster import Frames, Mask
+from echo_e3net.types import MIN_FRAMES
 
-LEVELS_A_STEP = 28.0
-"""A change counts from one grey value on for so many of the brightness of the clip's bright moving parts …"""
+LEVELS_PER_STEP = 28.0
+"""Brightness of the bright moving parts per grey value of the smallest change that counts."""
 STEPS = (2, 5)
-"""… but at least, and at most, from these."""
+"""Limits of the smallest change that counts, grey values."""
 CERTAIN = 3
-"""Times the step that compression never makes where nothing moves."""
+"""Multiple of that change which compression never causes."""
 UNUSUAL = 2.0
-"""Times the median area that changes, above which a step is no movement of tissue."""
+"""Multiple of the median changing area above which a step is not a movement of tissue."""
 BUSY = 0.03
-"""Share of steps in which a pixel of the sector changes, dark corners included; the ECG trace does so too, but is thin."""
+"""Smallest share of steps in which a pixel of the sector changes. The ECG trace reaches it too, but is thin."""
 BLUR = 0.005
-"""Standard deviation of the blur that joins speckle, as a share of the picture's shorter side."""
+"""Standard deviation of the blur that joins speckle, as a share of the shorter side of the picture."""
 THIN = 0.025
-"""Share of the picture's shorter side below which a moving part is a line or a letter, no tissue."""
+"""Share of the shorter side below which a moving part is a line or a letter."""
 SMALLEST = 0.25
-"""Share of the picture's shorter side that a sector spans at least."""
+"""Smallest span of a sector, as a share of the shorter side."""
 SMALLEST_PX = 48
-"""Pixels that a sector spans at least."""
+"""Smallest span of a sector, pixels."""
 MOVING = 0.30
-"""Share of the sector that moves at least."""
+"""Smallest share of the sector that moves."""
 NARROW = 0.80
-"""Width of a fan near its narrow end, as a share of its greatest width, at most."""
+"""Largest width of a fan near its narrow end, as a share of its greatest width."""
 MARK, STILL = 40, 14
-"""From which brightness on a pixel at the edge is a mark if it changes by no more grey values than this; speckle changes by more."""
-FEWEST_FRAMES = 8
-"""Frames of the shortest clip that a network can read."""
+"""A pixel at the edge is a mark if it is at least this bright and changes by at most this much, unlike speckle."""
 SATURATED, BRIGHT = 0.6, 60
-"""From which saturation ((max - min) / max of the channels) and brightness (max) on a colour is that of Doppler: tints of B-mode are paler."""
+"""Smallest saturation ((max - min) / max of the channels) and brightness (max) of colour Doppler; tints are paler."""
 COLOURED = 0.003
-"""Share of the sector that colour Doppler fills at least, in the mean over the clip."""
+"""Smallest share of the sector that colour Doppler fills, mean over the clip."""
 LINE = 0.0125
-"""Share of the picture's shorter side below which colour is a line, drawn into the sector."""
+"""Share of the shorter side below which a coloured part is a line that was drawn into the sector."""
 CHROMA_FRAMES = 48
-"""Frames that are looked at for colour, evenly spaced: more than a beat's worth."""
+"""Number of frames, evenly spaced, in which colour is searched: more than one beat."""
 
 
 class Sector(NamedTuple):
-    """The sector of a clip, pixels of the picture it was found in.
+    """The sector of a clip, in pixels of the picture.
 
     Attributes:
         mask: (H, W), true inside.
-        top: first row of the square around it; may be negative, the square may be larger than the picture.
+        top: first row of the square around it. The square may exceed the picture, so it may be negative.
         left: first column of the square.
-        side: of the square.
+        side: side of the square.
     """
 
-    mask: Bool[np.ndarray, "H W"]
+    mask: Mask
     top: int
     left: int
     side: int
 
 
-def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H W"] | None = None) -> Sector:
-    """The moving sector of a clip.
+def find_sector(frames: Frames, within: Mask | None = None) -> Sector:
+    """Find the moving sector of a clip.
 
     Args:
         frames: grey frames.
-        within: where it may be, if something is known of that.
+        within: mask of where it may be; None for anywhere.
 
     Raises:
         RefusedError: the clip is a still image, too short, or has no sector.
     """
     if len(frames) == 1:
-        raise RefusedError(Reason.STILL, "it holds one frame.")
-    if len(frames) < FEWEST_FRAMES:
-        raise RefusedError(Reason.SHORT, f"it holds {len(frames)} frames; a clip needs {FEWEST_FRAMES}.")
+        raise RefusedError(Reason.STILL, "it has one frame.")
+    if len(frames) < MIN_FRAMES:
+        raise RefusedError(Reason.SHORT, f"it has {len(frames)} frames; a clip needs {MIN_FRAMES}.")
     step = noise_step(frames)
     part, hull = moving_hull(busyness(frames, step), within)
     if not part.any() and not busyness(frames, 1).any():
@@ -101,29 +103,29 @@ def find_sector(frames: UInt8[np.ndarray, "T H W"], within: Bool[np.ndarray, "H 
     return Sector(mask, int(rows[0] - (side - height) // 2), int(columns[0] - (side - width) // 2), side)
 
 
-def moving_hull(
-    share: Float32[np.ndarray, "H W"], within: Bool[np.ndarray, "H W"] | None
-) -> tuple[Bool[np.ndarray, "H W"], Bool[np.ndarray, "H W"]]:
-    """The largest part that is busy, and its convex hull; both empty where there is none."""
+def moving_hull(share: Float32[np.ndarray, "H W"], within: Mask | None) -> tuple[Mask, Mask]:
+    """Return the largest busy part, and its convex hull; both are empty if there is none."""
     short = min(share.shape)
     moving = raster.blur(share, BLUR * short, BLUR * short) >= BUSY
     part = largest_part(moving if within is None else moving & within, max(3, round(THIN * short)))
-    return part, raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))  # by what the blur had added
+    # The blur has enlarged the part by two standard deviations.
+    return part, raster.shrink(raster.convex_hull(part), round(2 * BLUR * short))
 
 
-def noise_step(frames: UInt8[np.ndarray, "T H W"]) -> int:
-    """From which change on a pixel is taken to move, grey values."""
+def noise_step(frames: Frames) -> int:
+    """Return the smallest change of a moving pixel, grey values."""
     ordered = np.sort(frames[:: max(1, len(frames) // 16)], axis=0)
-    varies = ordered[-2] - ordered[1] >= 2 * STEPS[0]  # without the extremes: the screen may flash
+    # The extremes are left out, because the screen may flash.
+    varies = ordered[-2] - ordered[1] >= 2 * STEPS[0]
     level = float(np.percentile(ordered[1:-1].mean(0)[varies], 90)) if varies.any() else 0.0
-    return int(np.clip(round(level / LEVELS_A_STEP), *STEPS))
+    return int(np.clip(round(level / LEVELS_PER_STEP), *STEPS))
 
 
-def busyness(frames: UInt8[np.ndarray, "T H W"], step: int) -> Float32[np.ndarray, "H W"]:
-    """Share of steps in which each pixel changes by ``step`` grey values or more.
+def busyness(frames: Frames, step: int) -> Float32[np.ndarray, "H W"]:
+    """Return the share of steps in which each pixel changes by at least ``step`` grey values.
 
-    Steps in which nothing changes (the repeated frames of a slower scanner) do not count, nor those in which far more changes than usual (the screen
-    flashes, or the loop starts anew).
+    Steps without any change (repeated frames of a slower scanner) do not count. Neither do steps in which a far larger
+    area changes than usual (the screen flashes, or the loop starts again).
     """
     pairs = list(pairwise(frames))
     areas = np.array([changed(*pair, step).sum() for pair in pairs])
@@ -137,30 +139,30 @@ def busyness(frames: UInt8[np.ndarray, "T H W"], step: int) -> Float32[np.ndarra
     return shares
 
 
-def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"], step: int) -> Bool[np.ndarray, "H W"]:
-    """Where two frames differ by ``step`` or more."""
-    differs: Bool[np.ndarray, "H W"] = np.maximum(before, after) - np.minimum(before, after) >= step
+def changed(before: UInt8[np.ndarray, "H W"], after: UInt8[np.ndarray, "H W"], step: int) -> Mask:
+    """Return where two frames differ by at least ``step``."""
+    differs: Mask = np.maximum(before, after) - np.minimum(before, after) >= step
     return differs
 
 
-def largest_part(moving: Bool[np.ndarray, "H W"], thin: int) -> Bool[np.ndarray, "H W"]:
-    """The largest connected part once what is thinner than ``thin`` pixels is cut off, with the tips that this took from it.
+def largest_part(moving: Mask, thin: int) -> Mask:
+    """Return the largest connected part, without parts that are thinner than ``thin`` pixels.
 
-    Tips are given back where they lie within half of ``thin``, so that a line that touches the part stays cut off.
+    Tips within half of ``thin`` are restored; lines that touch the part are not.
     """
     part = raster.largest_component(raster.close_gaps(raster.cut_thin(moving, thin), thin))
-    near: Bool[np.ndarray, "H W"] = raster.grow(part, thin // 2) & (moving | part)
+    near: Mask = raster.grow(part, thin // 2) & (moving | part)
     return near
 
 
-def marks(frames: UInt8[np.ndarray, "T H W"], rim: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """Letters and scales in the rim of the hull, where nothing is certain to move: bright, and still but for compression noise, a little more around."""
+def marks(frames: Frames, rim: Mask) -> Mask:
+    """Return bright and constant pixels in the rim of the hull, such as letters and scales, and their neighbours."""
     brightest, darkest = frames.max(0).astype(np.float32), frames.min(0)
     return raster.grow(rim & (brightest >= MARK) & (brightest - darkest <= STILL), 2)
 
 
-def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) -> None:
-    """Refuse what moves but is no sector.
+def require_fan(part: Mask, hull: Mask) -> None:
+    """Check that the moving part is a sector.
 
     Raises:
         RefusedError: it is small, sparse, or as wide at both ends as in the middle.
@@ -172,26 +174,26 @@ def require_fan(part: Bool[np.ndarray, "H W"], hull: Bool[np.ndarray, "H W"]) ->
     if span < least:
         raise RefusedError(
             Reason.NO_SECTOR,
-            f"the largest part that moves spans {span} pixels; a sector in this picture spans {least:.0f} or more.",
+            f"the largest moving part spans {span} pixels; a sector in this picture spans at least {least:.0f}.",
         )
     if part.sum() < MOVING * hull.sum():
         raise RefusedError(
             Reason.NO_SECTOR,
-            f"what moves is scattered: it fills {100 * part.sum() / hull.sum():.0f} % of the region around it.",
+            f"the moving part is scattered: it fills {100 * part.sum() / hull.sum():.0f} % of its convex hull.",
         )
     narrow = min(widths[len(widths) // 10], widths[-1 - len(widths) // 10]) / widths.max()
     if narrow > NARROW:
         raise RefusedError(
             Reason.NO_SECTOR,
-            f"what moves is no fan: its narrow end is {100 * narrow:.0f} % as wide as its widest place.",
+            f"the moving region is not a fan: its narrow end has {100 * narrow:.0f} % of its largest width.",
         )
 
 
-def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Bool[np.ndarray, "H W"]) -> None:
-    """Refuse colour Doppler: patches of saturated colour in the sector. Thin coloured lines, and a pale tint of the whole, are none.
+def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Mask) -> None:
+    """Check that the sector has no patches of saturated colour. Thin lines and a pale tint are allowed.
 
     Raises:
-        RefusedError: there is colour.
+        RefusedError: the clip is colour Doppler.
     """
     looked_at = frames[np.unique(np.linspace(0, len(frames) - 1, CHROMA_FRAMES).round().astype(int))]
     line = max(5, round(LINE * min(mask.shape)))
@@ -199,19 +201,19 @@ def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Bool[np.ndarray, "
     if share >= COLOURED:
         raise RefusedError(
             Reason.COLOUR,
-            f"{100 * share:.1f} % of its sector is saturated colour. Give the grey clip of the same view.",
+            f"{100 * share:.1f} % of its sector is saturated colour. Use the grey clip of the same view.",
         )
 
 
-def saturated(frame: UInt8[np.ndarray, "H W 3"]) -> Bool[np.ndarray, "H W"]:
-    """Where a colour frame has the colours of Doppler."""
+def saturated(frame: UInt8[np.ndarray, "H W 3"]) -> Mask:
+    """Return where a frame has the colours of Doppler."""
     most, least = frame.max(-1).astype(np.float32), frame.min(-1)
-    strong: Bool[np.ndarray, "H W"] = (most >= BRIGHT) & (most - least >= SATURATED * most)
+    strong: Mask = (most >= BRIGHT) & (most - least >= SATURATED * most)
     return strong
 
 
-def cut_out(frames: UInt8[np.ndarray, "T H W"], sector: Sector, size: int) -> UInt8[np.ndarray, "T S S"]:
-    """The square around the sector, 0 outside the sector, shrunk by averaging areas (or enlarged smoothly) to ``size`` pixels."""
+def cut_out(frames: Frames, sector: Sector, size: int) -> UInt8[np.ndarray, "T S S"]:
+    """Crop to the square around the sector, set everything else to 0, and resize to ``size`` pixels."""
     height, width = sector.mask.shape
     above, before = max(0, -sector.top), max(0, -sector.left)
     rows = slice(max(0, sector.top), min(height, sector.top + sector.side))

@@ -1,14 +1,15 @@
-"""Ultrasound DICOM: pixels, frame rate, pixel size and region of a multi-frame object. The only file that knows pydicom.
+"""Read ultrasound DICOM: pixels, frame rate, pixel size and region. Only this file uses pydicom.
 
 =============  ===========================================================================================
-frame rate     FrameTime, or the median step of FrameTimeVector (FrameIncrementPointer says which of them);
+frame rate     FrameTime, or the median step of FrameTimeVector (FrameIncrementPointer names one of them);
                otherwise CineRate, then RecommendedDisplayFrameRate
-region         the largest item of SequenceOfUltrasoundRegions that is two-dimensional and of tissue
-pixel size     PhysicalDeltaX and Y of that region, where they are centimetres and equal
+region         the largest two-dimensional item of SequenceOfUltrasoundRegions, of tissue if there is one
+pixel size     PhysicalDeltaX and Y of that region, if they are centimetres and equal
 =============  ===========================================================================================
 
-Regions count pixels of the scanner's screen. Some files were scaled down from it without their regions (the cine inside pydicom is one): where a region
-ends beyond the picture, the smallest whole number by which both fit is tried, and the caller compares it with what moves.
+Regions are in pixels of the scanner's screen. Some files were shrunk without their regions, for example the cine inside
+pydicom. If a region ends outside the picture, it is divided by the smallest integer that makes it fit, and the caller
+compares it with the moving region.
 
 References:
     DICOM PS3.3 C.7.6.5 (Cine), C.7.6.6 (Multi-frame), C.8.5.5 (US Region Calibration).
@@ -24,10 +25,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 
-from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, grey_of, refuse_long
-from echo_e3net.clinic.refusal import Reason, RefusedError
+from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, Reason, RefusedError, grey_of, refuse_long
+from echo_e3net.data.raster import Mask
 from echo_e3net.errors import InputError
 
 try:
@@ -37,43 +38,44 @@ try:
     from pydicom.pixels.utils import pixel_array
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise InputError(
-        "DICOM files need pydicom, which is not installed here: pip install 'echo-e3net[dicom]'."
+        "DICOM files need pydicom, which is not installed. Run: pip install 'echo-e3net[dicom]'."
     ) from error
 
 TWO_D, TISSUE, COLOUR_FLOW, CENTIMETRES = 1, 1, 2, 3
 """Codes of RegionSpatialFormat, RegionDataType (two) and PhysicalUnits."""
 SAME = 0.02
-"""Share by which a pixel's width and height may differ and still be one size."""
+"""Largest relative difference of width and height of a square pixel."""
 FRAME_TIMES = {0x00181063: "FrameTime", 0x00181065: "FrameTimeVector"}
 
 
 class Region(NamedTuple):
-    """The two-dimensional picture on the screen.
+    """The two-dimensional region of the picture.
 
     Attributes:
         inside: (H, W), pixels of the file.
-        scale: pixels of the screen a pixel of the file.
-        pixel_mm: edge of a pixel of the file, or None.
+        scale: pixels of the screen per pixel of the file.
+        pixel_mm: edge of a pixel of the file; None if unknown.
     """
 
-    inside: Bool[np.ndarray, "H W"]
+    inside: Mask
     scale: int
     pixel_mm: float | None
 
 
 def read_dicom(path: Path) -> Clip:
-    """The clip of a DICOM file.
+    """Read the clip of a DICOM file.
 
     Raises:
-        RefusedError: it has no pixels, is a still image, does not decode, or its regions are colour Doppler or not two-dimensional.
+        RefusedError: it has no pixels, is a still image, does not decode, or its regions are colour Doppler or not
+            two-dimensional.
     """
     with decoding():
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         rows, columns, frames = (int(header.get(name) or 0) for name in ("Rows", "Columns", "NumberOfFrames"))
     if not rows or not columns:
-        raise RefusedError(Reason.NO_VIDEO, "a DICOM object without pictures.")
+        raise RefusedError(Reason.NO_VIDEO, "the DICOM object has no pictures.")
     if max(1, frames) == 1:
-        raise RefusedError(Reason.STILL, "it holds one frame.")
+        raise RefusedError(Reason.STILL, "it has one frame.")
     refuse_long(frames, rows, columns)
     region = read_region(header, rows, columns)
     fps, fps_from = frame_rate(header)
@@ -86,24 +88,9 @@ def read_dicom(path: Path) -> Clip:
     return Clip(grey, colour, fps, fps_from, region.pixel_mm, region.inside, region.scale)
 
 
-def count_frames(path: Path) -> int:
-    """Frames that the header claims.
-
-    Raises:
-        RefusedError: the header cannot be read.
-    """
-    with decoding():
-        return int(
-            pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["NumberOfFrames"]).get(
-                "NumberOfFrames"
-            )
-            or 1
-        )
-
-
 @contextmanager
 def decoding() -> Iterator[None]:
-    """Turn whatever pydicom says of a file into a reason; what it warns of is no concern of ours: pixels, time and scale are checked here."""
+    """Convert errors of pydicom to a reason, and ignore its warnings: pixels, time and scale are checked here."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -118,7 +105,7 @@ def decoding() -> Iterator[None]:
 
 
 def eight_bit(pixels: np.ndarray, header: Any) -> UInt8[np.ndarray, "T H W *C"]:  # noqa: ANN401  (pydicom has no types)
-    """Pixels as pydicom decodes them (YBR is RGB by then) → grey or red-green-blue frames of 8 bits."""
+    """Convert decoded pixels to grey or RGB frames of 8 bits. pydicom has converted YBR to RGB already."""
     kind = str(header.get("PhotometricInterpretation", ""))
     bits = int(header.get("BitsStored") or 8)
     if kind == "PALETTE COLOR":
@@ -130,7 +117,7 @@ def eight_bit(pixels: np.ndarray, header: Any) -> UInt8[np.ndarray, "T H W *C"]:
 
 
 def frame_rate(header: Any) -> tuple[float, str]:  # noqa: ANN401
-    """Frames a second, and what in the header says so."""
+    """Return frames per second, and the field from which it was read."""
     pointed = [FRAME_TIMES[tag] for tag in values(header.get("FrameIncrementPointer")) if tag in FRAME_TIMES]
     for name in dict.fromkeys([*pointed, *FRAME_TIMES.values()]):
         step_ms = frame_step(header, name)
@@ -144,20 +131,20 @@ def frame_rate(header: Any) -> tuple[float, str]:  # noqa: ANN401
 
 
 def frame_step(header: Any, name: str) -> float | None:  # noqa: ANN401
-    """Milliseconds from frame to frame; None where the header does not say."""
+    """Return milliseconds between frames; None if the header gives none."""
     found = [number(step) for step in values(header.get(name))]
-    # a vector's first step is that of the first frame, 0
+    # The first step of a vector is that of the first frame, 0.
     steps = [step for step in (found if name == "FrameTime" else found[1:]) if step > 0]
     return float(np.median(steps)) if steps else None
 
 
 def values(element: Any) -> list[Any]:  # noqa: ANN401
-    """What an element holds, one value or several, as a list."""
+    """Return the values of an element as a list."""
     return list(element) if isinstance(element, list | tuple | MultiValue) else [] if element is None else [element]
 
 
 def number(value: Any) -> float:  # noqa: ANN401
-    """A header's value as a number; NaN where it is none."""
+    """Return a value of the header as a number; NaN if it is not a number."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -165,7 +152,7 @@ def number(value: Any) -> float:  # noqa: ANN401
 
 
 def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa: ANN401
-    """The two-dimensional region of tissue; None where the header has no regions.
+    """Return the two-dimensional region of tissue; None if the header has no regions.
 
     Raises:
         RefusedError: the regions are colour flow, or none is two-dimensional.
@@ -176,15 +163,15 @@ def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa:
     flat = [item for item in items if number(item.get("RegionSpatialFormat")) == TWO_D]
     if any(number(item.get("RegionDataType")) == COLOUR_FLOW for item in flat):
         raise RefusedError(
-            Reason.COLOUR, "its header describes a region of colour flow. Give the grey clip of the same view."
+            Reason.COLOUR, "its header describes a region of colour flow. Use the grey clip of the same view."
         )
     if not flat:
         raise RefusedError(
-            Reason.NO_SECTOR, "its header describes M-mode or spectral Doppler, no two-dimensional region."
+            Reason.NO_SECTOR, "its header describes M-mode or spectral Doppler, but no two-dimensional region."
         )
-    corners = [
-        [number(item.get(f"RegionLocation{name}")) for name in ("MinX0", "MinY0", "MaxX1", "MaxY1")] for item in flat
-    ]
+    flat = [item for item in flat if number(item.get("RegionDataType")) == TISSUE] or flat
+    names = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
+    corners = [[number(item.get(name)) for name in names] for item in flat]
     sizes = [(x1 - x0) * (y1 - y0) if 0 <= x0 < x1 and 0 <= y0 < y1 else 0 for x0, y0, x1, y1 in corners]
     if not max(sizes):
         return None
@@ -197,7 +184,7 @@ def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa:
 
 
 def pixel_size(region: Any, scale: int) -> float | None:  # noqa: ANN401
-    """Edge of a pixel of the file, mm; None where it is not known, or differs between the axes."""
+    """Return the edge of a pixel of the file, mm; None if it is unknown or differs between the axes."""
     across, down = (abs(number(region.get(f"PhysicalDelta{axis}"))) for axis in "XY")
     units = {number(region.get(f"PhysicalUnits{axis}Direction")) for axis in "XY"}
     if units != {CENTIMETRES} or not across > 0 or not abs(across - down) <= SAME * across:

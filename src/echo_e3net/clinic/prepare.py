@@ -1,4 +1,7 @@
-"""One clip of any form → what a network reads. ``data import`` and ``predict`` both go through :func:`prepare`, so that they see the same pixels."""
+"""Convert a clip of any kind to what a network reads.
+
+``data import`` and ``predict`` both call :func:`prepare`, so they see the same pixels.
+"""
 
 from __future__ import annotations
 
@@ -14,19 +17,19 @@ from echo_e3net.clinic.file_kind import read_clip
 from echo_e3net.data import raster
 
 WITHIN = 0.97
-"""Share of the moving sector that lies in a header's region whose scale was guessed rightly."""
+"""Share of the moving sector inside a scaled region from which the guessed scale is trusted."""
 
 
 class Prepared(NamedTuple):
-    """A clip with everything outside its sector removed.
+    """A clip without anything outside its sector.
 
     Attributes:
         frames: (T, S, S), grey.
-        fps: frames a second.
-        fps_from: what in the file says so.
-        pixel_mm: edge of a pixel of ``frames``; None where it is not known.
-        screen: (H, W), the middle frame as it was, for people who compare. **May show a name.**
-        outline: (N, 2), corners of what was kept of it, pixels of ``screen``.
+        fps: frames per second.
+        fps_from: the field of the file from which it was read.
+        pixel_mm: edge of a pixel of ``frames``; None if unknown.
+        screen: (H, W), the original middle frame, for visual comparison. **It may show a name.**
+        outline: (N, 2), corners of the kept region, pixels of ``screen``.
     """
 
     frames: UInt8[np.ndarray, "T S S"]
@@ -38,33 +41,30 @@ class Prepared(NamedTuple):
 
 
 def prepare(path: Path, size: int) -> Prepared:
-    """Read a clip, find its sector, remove the rest, and bring it to ``size`` pixels.
+    """Read a clip, find its sector, remove the rest, and resize it to ``size`` pixels.
 
     Raises:
-        RefusedError: it is no B-mode clip of a sector; says why.
+        RefusedError: it is not a B-mode clip of a sector.
     """
     clip = read_clip(path)
     sector, trusted = locate(clip)
     if clip.colour is not None:
         refuse_colour(clip.colour, sector.mask)
     pixel_mm = clip.pixel_mm * sector.side / size if clip.pixel_mm and trusted else None
-    frames = cut_out(clip.grey, sector, size)
-    return Prepared(
-        frames, clip.fps, clip.fps_from, pixel_mm, clip.grey[len(clip.grey) // 2], raster.corners(sector.mask)
-    )
+    frames, screen = cut_out(clip.grey, sector, size), clip.grey[len(clip.grey) // 2]
+    return Prepared(frames, clip.fps, clip.fps_from, pixel_mm, screen, raster.corners(sector.mask))
 
 
 def locate(clip: Clip) -> tuple[Sector, bool]:
-    """The sector, and whether the header's region, and with it its pixel size, can be trusted.
+    """Return the sector, and whether the region and the pixel size of the header can be trusted.
 
-    A region in the file's own pixels is. One that had to be scaled is where it holds what moves.
+    A region in pixels of the file is trusted. A scaled region is trusted if it contains the moving sector.
 
     Raises:
         RefusedError: there is no sector.
     """
-    if clip.region is None or clip.region_scale == 1:
-        return find_sector(clip.grey, clip.region), True
-    sector = find_sector(clip.grey)
-    if (sector.mask & clip.region).sum() < WITHIN * sector.mask.sum():
-        return sector, False
+    if clip.region is not None and clip.region_scale != 1:
+        sector = find_sector(clip.grey)
+        if (sector.mask & clip.region).sum() < WITHIN * sector.mask.sum():
+            return sector, False
     return find_sector(clip.grey, clip.region), True

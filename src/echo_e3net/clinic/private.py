@@ -1,7 +1,7 @@
-"""The private file of an import: which source became which video, and why others did not. It alone links a video to a patient.
+"""The private file of an import: which source became which video, and why other sources were refused.
 
-It lies beside the data set, never in it, and its owner alone may read it (mode 0600). Sources are known by content, so that a second import of the same
-files adds nothing, wherever they have been moved.
+Only this file links a video to a patient. It is stored beside the data set, never inside, and only its owner may read
+it (mode 0600). Sources are identified by content, so importing the same files again adds nothing.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Entry(NamedTuple):
     """One source.
 
     Attributes:
-        source: the file, absolute.
-        content: hash of its bytes (:func:`~echo_e3net.files.file_hash`).
-        name: stem of the video that was made from it; empty where none was.
-        fps_from: what the frame rate was read from.
-        refused: why it was not taken; empty where it was.
+        source: absolute path of the file.
+        content: hash of the file (:func:`~echo_e3net.files.file_hash`).
+        name: stem of the video that was made from it; empty if it was refused.
+        fps_from: the field from which the frame rate was read.
+        refused: why it was refused; empty otherwise.
     """
 
     source: str
@@ -34,38 +34,36 @@ class Entry(NamedTuple):
 
 
 def private_path(root: Path, given: Path | None) -> Path:
-    """Where the private file is: beside the data set unless it is said.
+    """Return the path of the private file: as given, or beside the data set.
 
     Raises:
-        InputError: it would lie in the data set, or cannot be written.
+        InputError: it is inside the data set, or cannot be written.
     """
     path = given or root.absolute().with_name(f"{root.absolute().name}.private.csv")
-    if root.absolute().resolve() in path.absolute().resolve().parents:
+    if root.resolve() in path.resolve().parents:
         raise InputError(
-            f"--private {path} lies in the data set: whoever gets the videos would get the names. Name a file outside {root}."
+            f"--private {path} is inside the data set; whoever receives the videos would receive the names. "
+            f"Choose a file outside {root}."
         )
     require_place(path)
     return path
 
 
 def read_entries(path: Path) -> dict[str, Entry]:
-    """The entries of an earlier import by source; none where there was none.
+    """Return the entries of an earlier import by source; empty if there was none.
 
     Raises:
         InputError: the file is damaged.
     """
-    if not path.exists():
-        return {}
-    return {
-        row["source"]: Entry(**{field: row[field] for field in Entry._fields}) for row in read_rows(path, Entry._fields)
-    }
+    rows = read_rows(path, Entry._fields) if path.exists() else []
+    return {row["source"]: Entry(**{field: row[field] for field in Entry._fields}) for row in rows}
 
 
 def write_entries(path: Path, entries: dict[str, Entry]) -> None:
-    """Write the private file; it appears whole or not at all."""
+    """Write the private file atomically."""
     write_private(path, csv_text([entry._asdict() for entry in entries.values()], list(Entry._fields)))
 
 
 def new_name() -> str:
-    """A stem that says nothing of its source, like those of EchoNet-Dynamic: 0X and 16 hexadecimal digits."""
+    """Return a random stem like those of EchoNet-Dynamic: 0X and 16 hexadecimal digits."""
     return "0X" + secrets.token_hex(8).upper()

@@ -1,7 +1,7 @@
-"""Videos that a user names for ``predict``: each is prepared as ``data import`` would, once, and kept aside for the run.
+"""Videos that a user names for ``predict``. Each is prepared once, as by ``data import``, and stored for the run.
 
-A square picture of at most :data:`FORM_PX` pixels a side is in the data sets' form already and is taken as it is: no scanner has such a screen, and what a
-data set lists must give the same figures when it is named by hand. Everything else is cropped to its sector.
+A square video of at most :data:`FORM_PX` pixels per side already has the form of the data sets and is not cropped: no
+scanner has such a screen, and a video of a data set must give the same result when it is named.
 """
 
 from __future__ import annotations
@@ -17,33 +17,34 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int
 
+from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of
 from echo_e3net.clinic.prepare import prepare
-from echo_e3net.clinic.refusal import RefusedError
 from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.parallel import each
-from echo_e3net.data.records import VideoRecord, unlabelled
 from echo_e3net.data.probe import frame_size
+from echo_e3net.data.raster import Frames
+from echo_e3net.data.records import VideoRecord, unlabelled
 from echo_e3net.errors import InputError
 
 FORM_PX = 128
-"""Side up to which a square picture is not cropped; EchoNet-Dynamic's and the phantom's is 112."""
+"""Largest side of a square video that is not cropped. EchoNet-Dynamic and the phantom have 112."""
 SIZE = 112
-"""Side that all else is brought to, as by ``data import``; the network's size follows from it as from a data set's."""
+"""Side to which other videos are resized, as by ``data import``."""
 FEW = 8
-"""Files up to which starting processes takes longer than it saves."""
+"""Number of files up to which starting processes takes longer than it saves."""
 
 
 class Kept(NamedTuple):
-    """What became of one file.
+    """One file after preparation.
 
     Attributes:
         frames: number of frames.
-        fps: frames a second; None where the file is taken as it is.
-        array: file of the frames; None where the file is taken as it is.
-        refused: why it cannot be used; empty where it can.
+        fps: frames per second; None if the file is used unchanged.
+        array: file of the prepared frames; None if the file is used unchanged.
+        refused: why it cannot be used; empty if it can.
     """
 
     frames: int = 0
@@ -53,47 +54,44 @@ class Kept(NamedTuple):
 
 
 class OwnVideos:
-    """Videos named by the user, and folders of them.
+    """Videos and folders of videos that the user names.
 
     Args:
         sources: files and folders.
-        jobs: processes that prepare them where they are many.
+        jobs: number of processes if there are more than :data:`FEW` files.
 
     Raises:
-        InputError: one is not there.
+        InputError: one does not exist.
     """
 
     def __init__(self, sources: Sequence[Path], jobs: int = 1) -> None:
-        folder = Path(tempfile.mkdtemp(prefix="echo-e3net-"))  # for its owner alone
+        # Only the owner can read a folder of mkdtemp.
+        folder = Path(tempfile.mkdtemp(prefix="echo-e3net-"))
         weakref.finalize(self, remove, folder, os.getpid())
-        files = find_files(sources)
+        numbered = list(enumerate(find_files(sources)))
         task = partial(keep, folder=folder)
-        numbered = [(number, file) for number, file in enumerate(files)]
-        kept = dict(each(task, numbered, jobs if len(files) > FEW else 1, "reading your videos"))
+        kept = dict(each(task, numbered, jobs if len(numbered) > FEW else 1, "reading videos"))
         self.kept = {file: kept[number, file] for number, file in numbered}
 
     def records(self) -> list[VideoRecord]:
-        """A record of each video that can be used, in the order in which they were named."""
-        usable = [file for file, kept in self.kept.items() if not kept.refused]
-        names = distinct_names(usable)
-        kept = [(file, self.kept[file]) for file in usable]
+        """Return a record of each usable video, in the order in which they were named."""
+        usable = {file: kept for file, kept in self.kept.items() if not kept.refused}
+        names = distinct_names(list(usable))
         return [
-            unlabelled(file)._replace(name=names[file], frames=found.frames, cropped=found.array is not None)
-            for file, found in kept
+            unlabelled(file)._replace(name=names[file], frames=kept.frames, cropped=kept.array is not None)
+            for file, kept in usable.items()
         ]
 
     def refused(self) -> dict[Path, str]:
-        """The files that cannot be used, and why."""
+        """Return the reason for each file that cannot be used."""
         return {file: kept.refused for file, kept in self.kept.items() if kept.refused}
 
     def rates(self) -> list[float]:
-        """Frames a second of the videos that were prepared, ascending."""
+        """Return frames per second of the prepared videos, ascending."""
         return sorted(kept.fps for kept in self.kept.values() if kept.fps is not None)
 
-    def read(
-        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
-    ) -> UInt8[np.ndarray, "T H W"]:
-        """As :func:`echo_e3net.data.frames.read_frames`."""
+    def read(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> Frames:
+        """Return frames like :func:`echo_e3net.data.frames.read_frames`."""
         array = self.kept[path].array
         if array is None:
             return read_frames(path, index, listed)
@@ -101,8 +99,8 @@ class OwnVideos:
         return np.array(frames if index is None else frames[index])
 
 
-def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> UInt8[np.ndarray, "T H W"]:
-    """Frames of a video that was cropped to its sector, for whoever looks at it again.
+def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> Frames:
+    """Read frames of a video again and crop them to the sector.
 
     Raises:
         InputError: it cannot be read any more.
@@ -111,12 +109,12 @@ def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> UInt8[np.ndarray, 
         frames = prepare(path, SIZE).frames
     except RefusedError as error:
         raise InputError(f"{path}: {error}") from error
-    chosen: UInt8[np.ndarray, "T H W"] = frames[index.clip(0, len(frames) - 1)]
+    chosen: Frames = frames[index.clip(0, len(frames) - 1)]
     return chosen
 
 
 def keep(video: tuple[int, Path], folder: Path) -> Kept:
-    """Prepare one video, a number and a file, and put its frames into the folder."""
+    """Prepare one video, a number and a file, and write its frames to the folder."""
     number, file = video
     try:
         if kind_of(file) == "video" and in_form(file):
@@ -130,17 +128,16 @@ def keep(video: tuple[int, Path], folder: Path) -> Kept:
 
 
 def in_form(file: Path) -> bool:
-    """Whether a video file has the data sets' form already; one that does not decode has not."""
+    """Return whether a video file decodes and already has the form of the data sets."""
     height, width = frame_size(file) or (0, 1)
     return height == width <= FORM_PX
 
 
 def distinct_names(files: Sequence[Path]) -> dict[Path, str]:
-    """A name for each file: without suffix and folder; with them, or as many folders as it takes, where files share one."""
-    whole = {file: (*file.absolute().parts[:-1], file.name) for file in files}
-    longest = max((len(parts) for parts in whole.values()), default=1)
+    """Return a unique name for each file: the stem, or with suffix and as many folders as necessary."""
+    whole = {file: file.absolute().parts for file in files}
     names = {file: bare_name(file) for file in files}
-    for folders in range(longest):
+    for folders in range(max(map(len, whole.values()), default=1)):
         count = Counter(names.values())
         names = {
             file: "/".join(whole[file][-1 - folders :]) if count[name] > 1 else name for file, name in names.items()
@@ -149,6 +146,6 @@ def distinct_names(files: Sequence[Path]) -> dict[Path, str]:
 
 
 def remove(folder: Path, owner: int) -> None:
-    """Delete the folder, in the process that made it: a worker that was forked holds the object too."""
+    """Delete the folder, but only in the process that created it: forked workers hold the object too."""
     if os.getpid() == owner:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,240 +1,177 @@
-"""Decode once: grey frames of whole videos in memory-mapped files, shared by all workers and ranks.
+"""Decoded frames of whole videos in memory-mapped files, shared by all workers and ranks.
 
-    <folder>/<writer>.bin     frames of many videos, uint8, (T, H, W) one after another
-    <folder>/<writer>.jsonl   one line a video: :class:`Entry`
+    <folder>/<content>.npy     grey frames, uint8, (T, H, W), followed by the CRC-32 of these bytes
+    <folder>/<place>.npy       symbolic link to the frames of the video at one place
 
-Each process that writes has files of its own and only ever appends: first the frames, then the line. A line that is whole names frames that are whole, so
-a writer may be killed at any moment, several may write at a time, and readers need no lock. A video is known by the content of its file: one that was
-moved is found again, one that was changed is decoded anew. Frames are verified by checksum when a process first uses them.
+``content`` is the hash of the video file; ``place`` is the hash of its path, size and modification time. The link finds
+a known video without reading it, the hash of the content finds a video that was moved. A changed video is decoded
+again. Frames are written aside and renamed, so readers need no lock and a writer may be killed at any time.
 """
 
 from __future__ import annotations
 
-import json
+import hashlib
+import io
 import os
-import socket
-import time
+import shutil
+import warnings
 import zlib
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+import torch
 from jaxtyping import Int, UInt8
-from lightning.pytorch.utilities import rank_zero_warn
 
-from echo_e3net.data.frames import read_frames
+from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
-from echo_e3net.files import file_hash
+from echo_e3net.files import file_hash, whole
 
-SHARD_BYTES = 1 << 30
-"""Size at which a writer begins a new file."""
-
-
-class Entry(NamedTuple):
-    """Where the frames of a video are, and which file they were decoded from.
-
-    Attributes:
-        key: of the file's content (:func:`~echo_e3net.files.file_hash`).
-        path: the file, absolute, when it was decoded.
-        size: of the file, bytes.
-        mtime_ns: when the file was last changed.
-        offset: of the first frame in the shard, bytes.
-        frames: number of frames.
-        height: of a frame, pixels.
-        width: of a frame, pixels.
-        crc: CRC-32 of the frames.
-        shard: name of the shard, without suffix; not in the file.
-    """
-
-    key: str
-    path: str
-    size: int
-    mtime_ns: int
-    offset: int
-    frames: int
-    height: int
-    width: int
-    crc: int
-    shard: str = ""
-
-    @property
-    def end(self) -> int:
-        """Offset behind the last frame, bytes."""
-        return self.offset + self.frames * self.height * self.width
+Frames = UInt8[np.ndarray, "T H W"]
+MAPS = 30_000
+"""Files that a process keeps mapped. Linux allows 65,530 mappings per process."""
+USUAL_SIZE = (112, 112)
+"""Height and width of a video whose size no table lists, pixels."""
 
 
 class FrameCache:
-    """Frames of videos, decoded once.
+    """Read frames of videos, and decode each video only once.
 
     Args:
-        folder: where the frames are; made when the first video is added.
-        fill: whether a video that is not there is decoded whole and added when it is first read; otherwise only the frames asked for are decoded.
+        folder: folder of the frames; created when the first video is added.
+        fill: whether to add a missing video, whole, when it is first read. If false, only the requested frames of a
+            missing video are decoded.
     """
 
     def __init__(self, folder: Path, fill: bool = False) -> None:
         self.folder, self.fill = folder, fill
-        self._begin()
+        self._maps: dict[Path, Frames] = {}
+        self._contents: dict[Path, Path] = {}
 
-    def _begin(self) -> None:
-        self._by_path: dict[str, Entry] = {}
-        self._by_key: dict[str, Entry] = {}
-        self._read_to: dict[str, int] = {}
-        self._maps: dict[str, UInt8[np.ndarray, " N"]] = {}
-        self._trusted: dict[Path, Entry] = {}
-        self._writer = ("", 0)
+    def __reduce__(self) -> tuple[type[FrameCache], tuple[Path, bool]]:
+        """Send only the settings to a spawned process."""
+        return FrameCache, (self.folder, self.fill)
 
-    def __getstate__(self) -> tuple[Path, bool]:
-        """A process that is spawned begins with the folder alone."""
-        return self.folder, self.fill
-
-    def __setstate__(self, state: tuple[Path, bool]) -> None:
-        self.folder, self.fill = state
-        self._begin()
-
-    def read(
-        self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
-    ) -> UInt8[np.ndarray, "T H W"]:
-        """As :func:`echo_e3net.data.frames.read_frames`: the same frames, from the cache where it has them.
-
-        Raises:
-            InputError: as there.
-        """
-        entry = self.find(path)
-        if entry is None and self.fill:
-            entry = self.add(path, listed)
-        if entry is None or (listed is not None and entry.frames < listed):
+    def read(self, path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None) -> Frames:
+        """Return the same frames as :func:`echo_e3net.data.frames.read_frames`, cached if possible."""
+        frames = self.find(path)
+        if frames is None and self.fill:
+            frames = self.add(path, listed)
+        if frames is None or len(frames) < (listed or 0):
             return read_frames(path, index, listed)
-        frames = self._frames(entry)
-        if index is None:
-            index = np.arange(entry.frames)
-        if len(index) and (index.min() < 0 or index.max() >= entry.frames):
-            raise InputError(f"{path}: frame {index.max()} was asked for, but the video has {entry.frames} frames.")
-        chosen: UInt8[np.ndarray, "T H W"] = frames[index]
+        wanted = np.arange(len(frames)) if index is None else index
+        if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(frames)):
+            # This raises the error that names the frame.
+            return read_frames(path, index, listed)
+        chosen: Frames = frames[wanted]
         return chosen
 
-    def find(self, path: Path) -> Entry | None:
-        """The entry of a video whose file is as it was when it was decoded, and whose frames are as they were written; or None."""
-        if path in self._trusted:
-            return self._trusted[path]
-        entry = self.lookup(path)
-        if entry is not None and zlib.crc32(self._frames(entry).data) != entry.crc:
-            rank_zero_warn(
-                f"{self.folder / entry.shard}.bin: the frames of {path} are damaged; the video is decoded again."
-            )
-            del self._by_key[entry.key]
-            self._by_path.pop(str(path.absolute()), None)
+    def find(self, path: Path) -> Frames | None:
+        """Return the cached frames of a video, mapped; None if they are missing or, with a warning, damaged."""
+        if path in self._maps:
+            return self._maps[path]
+        file = self.lookup(path)
+        return None if file is None else self._open(path, file)
+
+    def lookup(self, path: Path) -> Path | None:
+        """Return the file that holds the frames of a video, without opening it; None if there is none."""
+        if not path.is_file() or not self.folder.is_dir():
             return None
-        if entry is not None:
-            self._trusted[path] = entry
-        return entry
+        link = self._place(path)
+        if link.exists():
+            return link
+        file = self._content(path)
+        if not file.exists():
+            return None
+        with suppress(OSError):
+            link.symlink_to(file.name)
+        return file
 
-    def lookup(self, path: Path) -> Entry | None:
-        """The entry of a video whose file is as it was when it was decoded; its frames are not looked at."""
-        if not path.is_file():
-            return None  # reading it says what is wrong
-        known = self._known(path)
-        return known if known is not None or not self._refresh() else self._known(path)
+    def verify(self, path: Path) -> bool:
+        """Return whether the frames of a video are cached and match their checksum; warn if they do not."""
+        file = self.lookup(path)
+        if file is None:
+            return False
+        data = file.read_bytes()
+        intact = data[-4:] == checksum(data[:-4])
+        if not intact:
+            warn_damaged(file, path, "wrong checksum")
+        return intact
 
-    def _known(self, path: Path) -> Entry | None:
-        status = path.stat()
-        entry = self._by_path.get(str(path.absolute()))
-        if entry is not None and (entry.size, entry.mtime_ns) == (status.st_size, status.st_mtime_ns):
-            return entry
-        return self._by_key.get(file_hash(path)) if self._by_key else None
-
-    def add(self, path: Path, listed: int | None = None) -> Entry | None:
-        """Decode a video whole and keep it; None where the disk is full, after a warning, and from then on nothing more is added.
+    def add(self, path: Path, listed: int | None = None) -> Frames | None:
+        """Decode a whole video and write its frames. If that fails, warn, stop filling and return None.
 
         Raises:
-            InputError: it cannot be decoded, or holds fewer frames than listed.
+            InputError: the video cannot be decoded, or has fewer frames than listed.
         """
-        status, key = path.stat(), file_hash(path)
-        frames = np.ascontiguousarray(read_frames(path, None, listed))
-        shard = self._shard()
+        buffer = io.BytesIO()
+        np.save(buffer, np.ascontiguousarray(read_frames(path, None, listed)))
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with (self.folder / f"{shard}.bin").open("ab") as file:
-                offset = file.tell()
-                file.write(frames.data)
-            count, height, width = frames.shape
-            entry = Entry(
-                key,
-                str(path.absolute()),
-                status.st_size,
-                status.st_mtime_ns,
-                offset,
-                count,
-                height,
-                width,
-                zlib.crc32(frames.data),
-            )
-            line = json.dumps(entry._asdict() | {"shard": None}) + "\n"
-            with (self.folder / f"{shard}.jsonl").open("a") as file_of_lines:
-                file_of_lines.write(line)
-        except OSError as error:
-            rank_zero_warn(
-                f"{self.folder}: nothing more is added to the cache ({error.strerror or error}); videos are decoded as they are read."
-            )
+            with whole(self._content(path)) as aside:
+                aside.write_bytes(buffer.getvalue() + checksum(buffer.getbuffer()))
+        except InputError as error:
+            warnings.warn(f"{error} Videos are now decoded each time they are read.", stacklevel=2)
             self.fill = False
             return None
-        entry = entry._replace(shard=shard)
-        self._by_path[entry.path] = self._by_key[key] = self._trusted[path] = entry
-        return entry
+        return self.find(path)
 
-    def _shard(self) -> str:
-        """The shard that this process writes to: a new one for a new process, and where the last is full."""
-        name, owner = self._writer
-        full = (
-            name
-            and (self.folder / f"{name}.bin").is_file()
-            and (self.folder / f"{name}.bin").stat().st_size >= SHARD_BYTES
+    def _open(self, path: Path, file: Path) -> Frames | None:
+        try:
+            header = np.lib.format.open_memmap(file, mode="r")
+            # NumPy keeps one file descriptor open per map, torch does not: 10,000 videos would exhaust them.
+            data = torch.from_file(str(file), shared=False, size=header.offset + header.size, dtype=torch.uint8)
+            frames = data.numpy()[header.offset :].reshape(header.shape)
+        except (OSError, ValueError, RuntimeError) as error:
+            warn_damaged(file, path, str(error))
+            return None
+        if len(self._maps) >= MAPS:
+            self._maps.clear()
+        self._maps[path] = frames
+        return frames
+
+    def _place(self, path: Path) -> Path:
+        status = path.stat()
+        place = os.fsencode(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}")
+        return self.folder / f"{hashlib.blake2b(place, digest_size=16).hexdigest()}.npy"
+
+    def _content(self, path: Path) -> Path:
+        place = self._place(path)
+        if place not in self._contents:
+            self._contents[place] = self.folder / f"{file_hash(path)}.npy"
+        return self._contents[place]
+
+
+def checksum(data: bytes | memoryview) -> bytes:
+    """Return the CRC-32 of data, four bytes."""
+    return zlib.crc32(data).to_bytes(4, "big")
+
+
+def warn_damaged(file: Path, path: Path, what: str) -> None:
+    """Warn that the cached frames of a video cannot be used."""
+    warnings.warn(f"{file}: the frames of {path} are damaged ({what}). The video is decoded again.", stacklevel=3)
+
+
+def require_room(records: Sequence[VideoRecord], cache: FrameCache) -> int:
+    """Return how many bytes the videos that are not cached will take.
+
+    Raises:
+        InputError: the disk has less free space.
+    """
+    missing = [record for record in records if cache.lookup(record.path) is None]
+    need = sum(frame_bytes(record) for record in missing)
+    folder = next(path for path in (cache.folder.absolute(), *cache.folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise InputError(
+            f"{cache.folder}: {len(missing)} videos take {need / 1e9:.2f} GB decoded, but {free / 1e9:.2f} GB are free."
+            " Choose another folder with --data.cache.folder (data cache: --folder), or make room."
         )
-        if owner != os.getpid() or full:
-            name = f"{socket.gethostname()}-{os.getpid()}-{time.time_ns()}"
-            self._writer = (name, os.getpid())
-        return name
-
-    def _frames(self, entry: Entry) -> UInt8[np.ndarray, "T H W"]:
-        """The frames of an entry, mapped; a shard that has grown is mapped anew."""
-        mapped = self._maps.get(entry.shard)
-        if mapped is None or len(mapped) < entry.end:
-            mapped = self._maps[entry.shard] = np.memmap(self.folder / f"{entry.shard}.bin", np.uint8, "r").view(
-                np.ndarray
-            )
-        return mapped[entry.offset : entry.end].reshape(entry.frames, entry.height, entry.width)
-
-    def _refresh(self) -> bool:
-        """Read the lines that were written since the last time; returns whether there were any."""
-        found = False
-        for path in sorted(self.folder.glob("*.jsonl")):
-            shard, start = path.stem, self._read_to.get(path.stem, 0)
-            if path.stat().st_size <= start:
-                continue
-            with path.open("rb") as file:
-                file.seek(start)
-                text = file.read()
-            whole = text[: text.rfind(b"\n") + 1]
-            self._read_to[shard] = start + len(whole)
-            held = path.with_suffix(".bin").stat().st_size if path.with_suffix(".bin").is_file() else 0
-            for line in whole.splitlines():
-                entry = read_entry(line, shard)
-                if entry is not None and entry.end <= held:
-                    self._by_path[entry.path] = self._by_key[entry.key] = entry
-                    found = True
-        return found
+    return need
 
 
-def read_entry(line: bytes, shard: str) -> Entry | None:
-    """The entry of a line; None where the line is damaged."""
-    try:
-        return Entry(**(json.loads(line) | {"shard": shard}))
-    except (ValueError, TypeError):
-        return None
-
-
-def require_room(records: list[VideoRecord], cache: FrameCache) -> None:
-    """Check that the videos that are missing from a cache fit on its disk."""
-    from echo_e3net.data.fill_cache import room
-
-    room([record for record in records if cache.lookup(record.path) is None], cache.folder)
+def frame_bytes(record: VideoRecord) -> int:
+    """Return the size of a decoded video: one byte per pixel."""
+    height, width = record.size or USUAL_SIZE
+    return (count_frames(record.path) if record.frames is None else record.frames) * height * width

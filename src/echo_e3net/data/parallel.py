@@ -1,8 +1,10 @@
-"""One task for many things, in processes, with a progress bar."""
+"""Run one function for many items in several processes, and show progress."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
@@ -12,34 +14,43 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from echo_e3net.data.raster import use_one_thread
 
-Thing = TypeVar("Thing")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
+SECONDS_PER_LINE = 30.0
+"""Time between two lines of progress where standard error is not a terminal."""
 
 
 def each(
-    task: Callable[[Thing], Result], things: Sequence[Thing], jobs: int, title: str
-) -> Iterator[tuple[Thing, Result]]:
-    """Run a task for each thing; yields each thing with its result as they are done, in any order.
+    task: Callable[[Item], Result], items: Sequence[Item], jobs: int | None, title: str
+) -> Iterator[tuple[Item, Result]]:
+    """Run a task for each item. Yield each item with its result, in the order of completion.
 
     Args:
-        task: a function of a module, so that another process can import it.
-        things: what it is called with, one by one.
-        jobs: processes; 1 stays in this one.
-        title: of the progress bar, which goes to standard error.
+        task: a function at the top level of a module, so that other processes can import it.
+        items: its arguments.
+        jobs: number of processes; None for one per core. With 1, the task runs in this process.
+        title: title of the progress bar on standard error.
     """
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield from progress.track(_results(task, things, min(jobs, len(things))), total=len(things), description=title)
+    shown = time.monotonic()
+    with Progress(*columns, console=console, transient=True) as progress:
+        results = _results(task, items, min(jobs or os.cpu_count() or 1, len(items)))
+        for done, pair in enumerate(progress.track(results, total=len(items), description=title), 1):
+            if not console.is_terminal and time.monotonic() - shown > SECONDS_PER_LINE:
+                console.print(f"{title}: {done} of {len(items)}", highlight=False)
+                shown = time.monotonic()
+            yield pair
 
 
-def _results(task: Callable[[Thing], Result], things: Sequence[Thing], jobs: int) -> Iterator[tuple[Thing, Result]]:
+def _results(task: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, Result]]:
     if jobs <= 1:
-        for thing in things:
-            yield thing, task(thing)
+        for item in items:
+            yield item, task(item)
         return
     # Spawned, not forked: a fork of a process that has loaded torch or OpenCV may hang in their threads.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=use_one_thread) as pool:
-        futures = {pool.submit(task, thing): thing for thing in things}
+        futures = {pool.submit(task, item): item for item in items}
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()

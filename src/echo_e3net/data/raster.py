@@ -1,11 +1,12 @@
-"""Pixels in and out of OpenCV: warping, blurring, drawing, and motion-JPEG files.
+"""Pixel operations by OpenCV: warping, blurring, drawing, and motion-JPEG files.
 
-The only file that imports OpenCV. Arrays are numpy; points are (x, y) with the centre of the first pixel at (0, 0).
+Only this file imports OpenCV. Arrays are numpy; points are (x, y) with the centre of the first pixel at (0, 0).
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,47 +16,51 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from echo_e3net.files import whole
 
+Mask = Bool[np.ndarray, "H W"]
+Frames = UInt8[np.ndarray, "T H W"]
 _SUBPIXEL_BITS = 4
-"""OpenCV draws with fixed-point coordinates: this many bits of fraction."""
+"""Fractional bits of the fixed-point coordinates with which OpenCV draws."""
+_GAP, _TITLE, _INK = 6, 24, (200.0, 200.0, 200.0)
+"""Gap between pictures of a card and height of its titles, pixels; colour of the text."""
 
 
 def use_one_thread() -> None:
-    """Keep OpenCV to the calling thread: one process a core is faster than many threads on small pictures."""
+    """Limit OpenCV to the calling thread: for small pictures, one process per core is faster than many threads."""
     cv2.setNumThreads(1)
 
 
 def remap(
     picture: np.ndarray, x: Float32[np.ndarray, "H W"], y: Float32[np.ndarray, "H W"], mirror: bool = False
 ) -> np.ndarray:
-    """Sample a picture at (x, y), bilinearly.
+    """Sample a picture at (x, y) with bilinear interpolation.
 
     Args:
         picture: (h, w) or (h, w, channels <= 4), float32 or uint8.
         x: column of each output pixel, in the picture's pixels.
         y: row of each output pixel.
-        mirror: continue the picture by its mirror image; otherwise it is 0 outside.
+        mirror: extend the picture by its mirror image; otherwise it is 0 outside.
     """
     border = cv2.BORDER_REFLECT_101 if mirror else cv2.BORDER_CONSTANT
     return np.asarray(cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=border))
 
 
 def resize_linear(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize bilinearly, pixel edges on pixel edges; for enlarging smooth fields."""
+    """Resize with bilinear interpolation, for enlarging smooth fields. Outer pixel edges coincide."""
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR))
 
 
 def resize_area(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Shrink by averaging the area under each output pixel: no aliasing."""
+    """Shrink without aliasing: average the area under each output pixel."""
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA))
 
 
 def resize_cubic(picture: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Enlarge smoothly, for pictures that people look at."""
+    """Resize with bicubic interpolation, for pictures that people look at."""
     return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC))
 
 
 def blur(picture: np.ndarray, sigma_x: float, sigma_y: float) -> np.ndarray:
-    """Gaussian blur with standard deviations in pixels; the border is mirrored."""
+    """Blur with a Gaussian; standard deviations are in pixels, the border is mirrored."""
     return np.asarray(
         cv2.GaussianBlur(picture, (0, 0), sigmaX=sigma_x, sigmaY=sigma_y, borderType=cv2.BORDER_REFLECT_101)
     )
@@ -68,12 +73,12 @@ def draw_curve(
     thickness: int = 1,
     closed: bool = False,
 ) -> None:
-    """Draw a smooth-edged poly-line into a uint8 picture, in place.
+    """Draw an anti-aliased polyline into a uint8 picture, in place.
 
     Args:
         picture: (h, w) or (h, w, 3), uint8.
         points: (x, y), fractions allowed.
-        value: grey value, or the three channels' values.
+        value: grey value, or the values of three channels.
         thickness: in pixels.
         closed: join the last point to the first.
     """
@@ -82,49 +87,49 @@ def draw_curve(
     cv2.polylines(picture, [fixed.reshape(-1, 1, 2)], closed, colour, thickness, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> Bool[np.ndarray, "H W"]:
-    """Pixels inside a closed polygon (or touched by its edge)."""
+def fill_polygon(shape: tuple[int, int], points: Float32[np.ndarray, "N 2"]) -> Mask:
+    """Return the pixels inside a closed polygon or on its edge."""
     picture = np.zeros(shape, np.uint8)
     cv2.fillPoly(picture, [np.round(points * 2**_SUBPIXEL_BITS).astype(np.int32)], 1, cv2.LINE_8, _SUBPIXEL_BITS)
     return picture.astype(bool)
 
 
-def border_pixels(mask: Bool[np.ndarray, "H W"]) -> Int[np.ndarray, "N 2"]:
-    """Outermost pixels (x, y) of the largest connected part of a mask, in order around it; none where the mask is empty."""
+def border_pixels(mask: Mask) -> Int[np.ndarray, "N 2"]:
+    """Return the outermost pixels (x, y) of the largest connected part of a mask, in order; (0, 2) if it is empty."""
     contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     largest = max(contours, key=cv2.contourArea, default=np.empty((0, 1, 2), np.int32))
     return np.asarray(largest[:, 0]).astype(np.int64)
 
 
-def close_gaps(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
-    """Fill gaps narrower than ``size`` pixels."""
+def close_gaps(mask: Mask, size: int) -> Mask:
+    """Close gaps that are narrower than ``size`` pixels."""
     return _morph(mask, cv2.MORPH_CLOSE, size)
 
 
-def cut_thin(mask: Bool[np.ndarray, "H W"], size: int) -> Bool[np.ndarray, "H W"]:
-    """Remove what is thinner than ``size`` pixels."""
+def cut_thin(mask: Mask, size: int) -> Mask:
+    """Remove parts that are thinner than ``size`` pixels."""
     return _morph(mask, cv2.MORPH_OPEN, size)
 
 
-def grow(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
-    """Add what lies within so many pixels of it."""
+def grow(mask: Mask, distance: int) -> Mask:
+    """Add the pixels within a distance of the mask."""
     return _morph(mask, cv2.MORPH_DILATE, 2 * distance + 1)
 
 
-def shrink(mask: Bool[np.ndarray, "H W"], distance: int) -> Bool[np.ndarray, "H W"]:
-    """Take away what lies within so many pixels of its edge."""
+def shrink(mask: Mask, distance: int) -> Mask:
+    """Remove the pixels within a distance of the edge of the mask."""
     return _morph(mask, cv2.MORPH_ERODE, 2 * distance + 1)
 
 
-def largest_component(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """The connected part with the most pixels; empty where there is none."""
+def largest_component(mask: Mask) -> Mask:
+    """Return the connected part with the most pixels; empty if there is none."""
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     areas = statistics[1:, cv2.CC_STAT_AREA]
     return np.asarray(labels == 1 + int(areas.argmax())) if len(areas) else np.zeros_like(mask)
 
 
-def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """The smallest convex region that holds it."""
+def convex_hull(mask: Mask) -> Mask:
+    """Return the smallest convex region that contains the mask."""
     hull = np.zeros(mask.shape, np.uint8)
     if mask.any():
         points = np.argwhere(mask)[:, ::-1].astype(np.int32)
@@ -132,30 +137,39 @@ def convex_hull(mask: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
     return hull.astype(bool)
 
 
-def corners(mask: Bool[np.ndarray, "H W"]) -> Float[np.ndarray, "N 2"]:
-    """The corners (x, y) of a convex region, in order."""
+def corners(mask: Mask) -> Float[np.ndarray, "N 2"]:
+    """Return the corners (x, y) of a convex region, in order."""
     return np.asarray(cv2.convexHull(np.argwhere(mask)[:, ::-1].astype(np.int32))[:, 0], np.float64)
 
 
-def write_text(
-    picture: UInt8[np.ndarray, "H W 3"], text: str, x: int, y: int, value: tuple[float, float, float], size: float
-) -> None:
-    """Write one line of text into a colour picture, in place; (x, y) is the left end of the base line."""
-    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, size, value, 1, cv2.LINE_AA)
+def in_colour(picture: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return a grey picture in three equal channels."""
+    return np.repeat(picture[..., None], 3, axis=-1)
+
+
+def card(pictures: Sequence[UInt8[np.ndarray, "h _ 3"]], *titles: str) -> UInt8[np.ndarray, "H W 3"]:
+    """Place colour pictures of equal height side by side, with titles above the first of them."""
+    strip = np.concatenate([np.pad(picture, ((0, _GAP), (0, _GAP), (0, 0))) for picture in pictures], axis=1)
+    line = np.zeros((_TITLE, strip.shape[1], 3), np.uint8)
+    x = _GAP
+    for picture, title in zip(pictures, titles, strict=False):
+        cv2.putText(line, title, (x, _TITLE - 7), cv2.FONT_HERSHEY_DUPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+        x += picture.shape[1] + _GAP
+    return np.concatenate([line, strip])
 
 
 def best_match(template: Float32[np.ndarray, "h w"], picture: Float32[np.ndarray, "H W"]) -> float:
-    """Highest normalised correlation (-1…1) of a template with any place of a larger picture."""
+    """Return the highest normalised correlation (-1…1) of a template with any place of a larger picture."""
     return float(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED).max())
 
 
-def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int = 90) -> None:
-    """Write grey frames as a motion-JPEG AVI, grey stored as three equal channels; the file appears whole or not at all.
+def write_mjpeg_avi(path: Path, frames: Frames, fps: float, quality: int = 90) -> None:
+    """Write grey frames as a motion-JPEG AVI with three equal channels. The write is atomic.
 
     Args:
-        path: the file to write, ending in .avi.
+        path: the file; its suffix is .avi.
         frames: grey frames.
-        fps: frames a second.
+        fps: frames per second.
         quality: JPEG quality, 1…100.
 
     Raises:
@@ -166,7 +180,7 @@ def write_mjpeg_avi(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, 
 
 
 def claimed_frames(path: Path) -> int:
-    """Frames that a video's header claims, without decoding any; 0 where it claims nothing, or is unreadable."""
+    """Return the number of frames in the header of a video, without decoding; 0 if it is unknown or unreadable."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     try:
         return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
@@ -175,7 +189,7 @@ def claimed_frames(path: Path) -> int:
 
 
 def read_animation(path: Path) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
-    """Red-green-blue frames, and frames a second, of an animated GIF, which decord does not read; no frame where it cannot be decoded."""
+    """Return RGB frames and frames per second of an animated GIF, which decord does not read; no frame on failure."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     frames = []
     try:
@@ -188,13 +202,13 @@ def read_animation(path: Path) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
 
 
 def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
-    """What is left of a grey picture after it was stored as JPEG."""
+    """Encode a grey picture as JPEG and decode it again."""
     _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return np.asarray(cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE))
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:
-    """Write a grey or red-green-blue uint8 picture; the file appears whole or not at all.
+    """Write a grey or RGB uint8 picture as PNG. The write is atomic.
 
     Raises:
         InputError: the file cannot be written.
@@ -204,20 +218,21 @@ def write_png(path: Path, picture: np.ndarray) -> None:
         aside.write_bytes(buffer.tobytes())
 
 
-def _morph(mask: Bool[np.ndarray, "H W"], operation: int, size: int) -> Bool[np.ndarray, "H W"]:
+def _morph(mask: Mask, operation: int, size: int) -> Mask:
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), operation, disc)).astype(bool)
 
 
-def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality: int) -> None:
+def _encode(path: Path, frames: Frames, fps: float, quality: int) -> None:
     height, width = frames.shape[1:]
-    # OpenCV's own encoder: the one that honours the quality (by set(), not as an option), and the same bytes whatever codecs the machine has.
-    whole_rate = max(1, round(fps))  # all that this encoder knows
+    # OpenCV's own encoder respects the quality (by set(), not as an option) and gives the same bytes on every machine.
+    # It knows only integer frame rates.
+    whole_rate = max(1, round(fps))
     writer = cv2.VideoWriter(
         str(path), cv2.CAP_OPENCV_MJPEG, cv2.VideoWriter.fourcc(*"MJPG"), whole_rate, (width, height), True
     )
     if not writer.isOpened() or not writer.set(cv2.VIDEOWRITER_PROP_QUALITY, quality):
-        raise OSError("OpenCV cannot open a motion-JPEG file there")
+        raise OSError("OpenCV cannot open a motion-JPEG file here")
     try:
         for frame in frames:
             writer.write(np.repeat(frame[..., None], 3, axis=-1))
@@ -228,7 +243,7 @@ def _encode(path: Path, frames: UInt8[np.ndarray, "T H W"], fps: float, quality:
 
 
 def _set_rate(path: Path, fps: float) -> None:
-    """Put a frame rate that is no whole number into an AVI's two headers: microseconds a frame, and the stream's scale and rate."""
+    """Write a fractional frame rate into the headers of an AVI: microseconds per frame, and scale and rate."""
     exact = Fraction(fps).limit_denominator(100_000)
     data = bytearray(path.read_bytes())
     struct.pack_into("<I", data, data.index(b"avih") + 8, round(1e6 / fps))

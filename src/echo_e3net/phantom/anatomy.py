@@ -1,12 +1,12 @@
-r"""The left ventricle's shape over time, exactly, in centimetres.
+r"""The exact shape of the left ventricle over time, in centimetres.
 
-The cavity is a bullet around a bent mid-line. With t = 0 at the apex and 1 at the mitral plane, half the chord is R f(t):
+The cavity is a bullet around a bent mid-line. With t = 0 at the apex and 1 at the mitral plane, half a chord is R f(t):
 
 .. math:: f(t) = \sqrt{1 - (1 - t)^2} \, \bigl(1 - (1 - q) t^6\bigr), \qquad V = \pi R^2 L \int_0^1 f^2 dt
 
-Only the mid-line bends, so chords and volume stay what they are. From V(t) follow the long axis L (V/V_ED)^α and the radius; the wall thickens as an
-incompressible shell must. Heart coordinates are (u, z): z along the long axis, 0 at the ED apex, positive towards the base; u across, positive to the
-viewer's right. Probe coordinates are (x, depth).
+Only the mid-line bends, which changes neither chords nor volume. V(t) determines the long axis L (V/V_ED)^α and the
+radius. The wall thickens as an incompressible shell. Heart coordinates are (u, z): z along the long axis, 0 at the ED
+apex, positive towards the base; u across, positive to the viewer's right. Probe coordinates are (x, depth).
 """
 
 from __future__ import annotations
@@ -18,29 +18,26 @@ import numpy as np
 from jaxtyping import Float
 
 from echo_e3net.geometry import DISCS
-from echo_e3net.phantom.prior import Heart, Scan
+from echo_e3net.phantom.prior import Heart, Scan, Series
 
 _APEX_WALL = 0.7
-"""Wall at the apex over wall at the side."""
-
+"""Thickness of the wall at the apex over that at the side."""
 _APEX_CREEP = 0.1
-"""How much of the long axis' shortening the outer apex follows."""
-
+"""Share of the long axis' shortening that moves the outer apex."""
 _EDGE_RAD = math.radians(1.5)
-"""Least angle between the cavity and the sector's edge."""
-
+"""Smallest angle between the cavity and the edge of the sector."""
 _EPICARDIUM_RAD = math.radians(4)
-"""How much farther out the epicardium may lie."""
+"""Angle by which the epicardium may exceed the limit of the cavity."""
 
 
 def bullet(t: np.ndarray, base_width: float) -> np.ndarray:
-    """Half chord over R at t, 0 outside the bullet's tip; below the mitral plane the last chord goes on."""
+    """Return half chord over R at t: 0 above the tip, the last chord below the mitral plane."""
     t = np.clip(t, 0, 1)
     return np.asarray(np.sqrt(t * (2 - t)) * (1 - (1 - base_width) * np.square(t * t * t)))
 
 
 def bullet_moment(base_width: float) -> float:
-    """∫ f² dt from apex to base, in closed form: with p = 1 - q, f² = (2t - t²)(1 - 2p t⁶ + p² t¹²)."""
+    """Return ∫ f² dt in closed form: with p = 1 - q, f² = (2t - t²)(1 - 2p t⁶ + p² t¹²)."""
     p = 1 - base_width
     return (1 - 1 / 3) - 2 * p * (2 / 8 - 1 / 9) + p**2 * (2 / 14 - 1 / 15)
 
@@ -51,32 +48,32 @@ class Ventricle:
 
     Attributes:
         apex: z of the cavity's apex.
-        length: seen long axis of the cavity.
+        length: visible long axis of the cavity.
         radius: largest half chord of the cavity.
         wall: thickness at the side.
-        bend: bow of the mid-line in its middle.
+        bend: deflection of the mid-line in its middle.
         base_width: q.
     """
 
-    apex: Float[np.ndarray, " T"]
-    length: Float[np.ndarray, " T"]
-    radius: Float[np.ndarray, " T"]
-    wall: Float[np.ndarray, " T"]
-    bend: Float[np.ndarray, " T"]
+    apex: Series
+    length: Series
+    radius: Series
+    wall: Series
+    bend: Series
     base_width: float
 
     @property
-    def base(self) -> Float[np.ndarray, " T"]:
+    def base(self) -> Series:
         """Z of the mitral plane."""
         return np.asarray(self.apex + self.length)
 
     @property
-    def outer_apex(self) -> Float[np.ndarray, " T"]:
+    def outer_apex(self) -> Series:
         """Z of the epicardium's apex."""
         return self.apex - _APEX_WALL * self.wall
 
     def at(self, moment: int) -> Ventricle:
-        """One moment, for pictures: its arrays are (1,), which broadcast, in single precision."""
+        """Return one moment in single precision; arrays are (1,)."""
         apex, length, radius, wall, bend = (
             part[moment : moment + 1].astype(np.float32)
             for part in (self.apex, self.length, self.radius, self.wall, self.bend)
@@ -84,22 +81,22 @@ class Ventricle:
         return Ventricle(apex, length, radius, wall, bend, self.base_width)
 
     def inner_half_width(self, z: np.ndarray) -> np.ndarray:
-        """Half chord of the cavity at height z."""
+        """Return the half chord of the cavity at height z."""
         return np.asarray(self.radius * bullet((z - self.apex) / self.length, self.base_width))
 
     def outer_half_width(self, z: np.ndarray) -> np.ndarray:
-        """Half chord of the epicardium at height z."""
+        """Return the half chord of the epicardium at height z."""
         return np.asarray(
             (self.radius + self.wall) * bullet((z - self.outer_apex) / (self.base - self.outer_apex), self.base_width)
         )
 
     def midline(self, z: np.ndarray) -> np.ndarray:
-        """U of the mid-line at height z: a half sine between apex and mitral plane."""
+        """Return u of the mid-line at height z: a half sine between apex and mitral plane."""
         return np.asarray(self.bend * np.sin(np.pi * np.clip((z - self.apex) / self.length, 0, 1)))
 
 
-def ventricle(heart: Heart, volume_ml: Float[np.ndarray, " T"]) -> Ventricle:
-    """The ventricle that holds V(t); the average ED is the shape at rest."""
+def ventricle(heart: Heart, volume_ml: Series) -> Ventricle:
+    """Return the ventricle with volume V(t). The average ED is the shape at rest."""
     moment = bullet_moment(heart.base_width)
     radius_ed = (heart.edv_ml / (2 * math.pi * heart.elongation * moment)) ** (1 / 3)
     length_ed = 2 * heart.elongation * radius_ed
@@ -119,10 +116,8 @@ def ventricle(heart: Heart, volume_ml: Float[np.ndarray, " T"]) -> Ventricle:
     )
 
 
-def _wall(
-    wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray
-) -> Float[np.ndarray, " T"]:
-    """Thickness that keeps the wall's volume: (R + w)² (L + c w) - R² L is that of ED; by Newton's steps."""
+def _wall(wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray) -> Series:
+    """Solve (R + w)² (L + c w) - R² L = its value at ED for the thickness w, with Newton's method."""
     shell = (radius_ed + wall_ed) ** 2 * (length_ed + _APEX_WALL * wall_ed) - radius_ed**2 * length_ed
     wall = np.full_like(radius, wall_ed)
     for _ in range(8):
@@ -133,7 +128,7 @@ def _wall(
 
 
 def to_probe(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray, "*B 2"]:
-    """Heart (u, z) → probe (x, depth), cm; without drift."""
+    """Convert heart (u, z) to probe (x, depth), cm, without drift."""
     tilt = math.radians(scan.tilt_deg)
     u, z, (x, depth) = points[..., 0], points[..., 1], scan.apex_cm
     return np.stack(
@@ -142,22 +137,22 @@ def to_probe(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray,
 
 
 def to_heart(x: np.ndarray, depth: np.ndarray, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
-    """Probe (x, depth) → heart (u, z), cm; without drift."""
+    """Convert probe (x, depth) to heart (u, z), cm, without drift."""
     tilt = math.radians(scan.tilt_deg)
     x, depth = x - scan.apex_cm[0], depth - scan.apex_cm[1]
     return x * math.cos(tilt) - depth * math.sin(tilt), x * math.sin(tilt) + depth * math.cos(tilt)
 
 
 def to_pixels(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray, "*B 2"]:
-    """Probe (x, depth) in cm → frame (x, y) in pixels."""
+    """Convert probe (x, depth) in cm to frame (x, y) in pixels."""
     return np.asarray(points / scan.pixel_cm + np.array(scan.origin_px))
 
 
 def aim(scan: Scan, rest: Ventricle) -> Scan:
-    """Turn and lower the probe's view, as a sonographer would, until the cavity at rest lies within the sector.
+    """Tilt and lower the view, as a sonographer would, until the cavity at rest lies within the sector.
 
     Args:
-        scan: as drawn; it is returned as it is where the cavity is inside.
+        scan: as drawn; returned unchanged if the cavity is inside.
         rest: the ventricle at rest, one moment.
     """
     limit = math.radians(scan.opening_deg / 2) - _EDGE_RAD
@@ -175,7 +170,7 @@ def aim(scan: Scan, rest: Ventricle) -> Scan:
 
 
 def _widest_angle(border: Float[np.ndarray, "42 2"], scan: Scan) -> float:
-    """Largest angle of a border against the sector's middle, radians."""
+    """Return the largest angle between a border and the middle of the sector, radians."""
     x, depth = (border - np.array(scan.origin_px)).T
     return float(np.abs(np.arctan2(x, depth)).max())
 
@@ -183,13 +178,13 @@ def _widest_angle(border: Float[np.ndarray, "42 2"], scan: Scan) -> float:
 def landmarks(
     shape: Ventricle, scan: Scan, drift_cm: Float[np.ndarray, "T 2"], outer: bool = False
 ) -> Float[np.ndarray, "T 42 2"]:
-    """The border as landmarks in pixels: apex, middle of the mitral plane, then left and right ends of the discs at their mid-heights.
+    """Return the border in pixels: apex, middle of the mitral plane, left and right ends of the discs at mid-height.
 
     Args:
         shape: the ventricle at T moments.
-        scan: where the probe looks.
+        scan: position of the probe.
         drift_cm: shift of the whole heart at each moment, (x, depth).
-        outer: the epicardial instead of the endocardial border.
+        outer: return the epicardial border instead of the endocardial one.
     """
     top = shape.outer_apex if outer else shape.apex
     t = (np.arange(DISCS) + 0.5) / DISCS

@@ -1,7 +1,7 @@
-"""What goes wrong between heart and picture, each with its own probability and none of it knowing EF.
+"""Artefacts between heart and picture. Each has its own probability; none depends on EF.
 
-Two maps on the polar grid hold still with the probe: a gain in decibels (attenuation, dropout, shadow) and haze that lies over everything (clutter,
-near field, reverberation). Drift and trembling shift the whole heart.
+Two maps on the polar grid are fixed to the probe: a gain in decibels (attenuation, dropout, shadow) and additive haze
+(clutter, near field, reverberation). Drift and tremor shift the whole heart.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Float
 
 from echo_e3net.phantom.look import Look
-from echo_e3net.phantom.prior import Scan, draw_between, stream
-from echo_e3net.phantom.sector import Sector
+from echo_e3net.phantom.prior import Scan, Series, draw_between, stream
+from echo_e3net.phantom.sector import Grid, Sector
 from echo_e3net.phantom.tissue import smooth_noise
 
 _TIP_CM, _TIP_DB = 1.2, 12.0
-"""The probe's own dead zone: how deep, and how much darker at its face."""
+"""Dead zone of the probe: its depth, and the loss at its face."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Artefacts:
 
     Attributes:
         gain_db: (R, A), added to the picture.
-        haze_db: (R, A), echoes that do not move with the heart, relative to the wall.
+        haze_db: (R, A), echoes that are fixed to the probe, relative to the wall.
         quality: JPEG quality of the file.
     """
 
-    gain_db: Float32[np.ndarray, "R A"]
-    haze_db: Float32[np.ndarray, "R A"]
+    gain_db: Grid
+    haze_db: Grid
     quality: int
 
 
 def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefacts:
-    """Draw all that holds still with the probe; every number is drawn whether or not its artefact occurs."""
+    """Draw the artefacts. Every number is drawn, whether or not its artefact occurs."""
     rng = stream(seed, index, "artefacts")
     distance, angle = sector.grid()
     turn = angle / sector.half_angle
@@ -52,10 +52,8 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
 
 
-def draw_drift(
-    seed: int, index: int, look: Look, scan: Scan, time_s: Float[np.ndarray, " T"]
-) -> Float[np.ndarray, "T 2"]:
-    """Shift of the heart at each time, (x, depth) in cm: breathing and a trembling hand."""
+def draw_drift(seed: int, index: int, look: Look, scan: Scan, time_s: Series) -> Float[np.ndarray, "T 2"]:
+    """Return the shift of the heart at each time, (x, depth) in cm, by breathing and tremor of the hand."""
     rng = stream(seed, index, "artefacts").spawn(1)[0]
     breathes, trembles = rng.random(2) < (look.drift, look.jitter)
     size, period, phase, heading = rng.uniform(

@@ -1,11 +1,12 @@
-r"""The volume of the ventricle over time, and which beat is traced.
+r"""The volume of the ventricle over time, and the traced beat.
 
 One beat falls from its end-diastolic to its end-systolic volume and rises to the next beat's end-diastolic volume:
 
 .. math:: V(t) = ESV + (EDV - ESV) \, a(t)
 
-with a = 1 at ED, 0 at ES, then early filling (70…75 %), a plateau, and the atrial kick (20…25 %). Beats differ a little in length and volume; in
-irregular rhythms a lot, without atrial kick. The labels are the extrema of V *at the frames*, of one beat, ES after ED.
+with a = 1 at ED, 0 at ES, then early filling (70…75 %), a plateau, and the atrial kick (20…25 %). Beats differ a little
+in length and volume. Irregular rhythms differ a lot and have no atrial kick. The labels are the extrema of V *at the
+frames* of one beat, ES after ED.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from echo_e3net.phantom.prior import Heart, Scan, stream
+from echo_e3net.phantom.prior import Heart, Scan, Series, stream
 
 _MARGIN = 4
-"""Frames that a clip holds beyond its traced systole, at least."""
+"""Smallest number of frames beyond the traced systole."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +27,9 @@ class Rhythm:
     """The beats of one video.
 
     Attributes:
-        start_s: time of each ED; one more than there are beats.
+        start_s: time of each ED; one more than beats.
         systole_s: from each ED to its ES.
-        edv_excess: end-diastolic volume of each beat above the average, in average stroke volumes; one more than there are beats.
+        edv_excess: end-diastolic volume of each beat above the average, in average stroke volumes; one more than beats.
         esv_excess: the same of the end-systolic volume.
         early: share of the volume that fills early.
         kick: share of the volume that the atrium adds.
@@ -49,35 +50,35 @@ class Ejection:
     Attributes:
         time_s: time of each frame; a duplicated frame has the time of the one before.
         volume_ml: V at each frame.
-        opening: how far the mitral valve is open at each frame, 0…1.
+        opening: opening of the mitral valve at each frame, 0…1.
         ed: index of the traced end-diastolic frame.
         es: index of the traced end-systolic frame, of the same beat.
     """
 
-    time_s: Float[np.ndarray, " T"]
-    volume_ml: Float[np.ndarray, " T"]
-    opening: Float[np.ndarray, " T"]
+    time_s: Series
+    volume_ml: Series
+    opening: Series
     ed: int
     es: int
 
     @property
     def edv_ml(self) -> float:
-        """Volume at the traced ED frame."""
+        """Return the volume at the traced ED frame."""
         return float(self.volume_ml[self.ed])
 
     @property
     def esv_ml(self) -> float:
-        """Volume at the traced ES frame."""
+        """Return the volume at the traced ES frame."""
         return float(self.volume_ml[self.es])
 
     @property
     def ef_percent(self) -> float:
-        """EF of the traced beat, percent."""
+        """Return the EF of the traced beat, percent."""
         return 100 * (self.edv_ml - self.esv_ml) / self.edv_ml
 
 
 def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
-    """Draw beats that fill ``duration_s`` and one beat more on either side."""
+    """Draw beats that cover ``duration_s`` and one more beat on either side."""
     rng = stream(seed, index, "rhythm")
     rate = float(np.clip(rng.normal(72, 13), 50, 110))
     irregular, jitter = rng.random() < 0.08, rng.uniform(0.02, 0.08)
@@ -97,10 +98,8 @@ def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
     )
 
 
-def filling(
-    rhythm: Rhythm, time_s: Float[np.ndarray, " T"]
-) -> tuple[Int[np.ndarray, " T"], Float[np.ndarray, " T"], Float[np.ndarray, " T"]]:
-    """Beat, a(t), and the opening of the mitral valve at each time.
+def filling(rhythm: Rhythm, time_s: Series) -> tuple[Int[np.ndarray, " T"], Series, Series]:
+    """Return beat, a(t), and opening of the mitral valve at each time.
 
     Args:
         rhythm: the beats.
@@ -122,8 +121,8 @@ def filling(
     return beat, np.where(diastolic, refilled, emptying), np.where(diastolic, opening, 0.0)
 
 
-def volume(heart: Heart, rhythm: Rhythm, time_s: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
-    """V(t) in millilitres."""
+def volume(heart: Heart, rhythm: Rhythm, time_s: Series) -> Series:
+    """Return V(t) in millilitres."""
     beat, a, _ = filling(rhythm, time_s)
     diastolic = time_s - rhythm.start_s[beat] >= rhythm.systole_s[beat]
     stroke = heart.edv_ml * heart.ef_percent / 100
@@ -133,11 +132,11 @@ def volume(heart: Heart, rhythm: Rhythm, time_s: Float[np.ndarray, " T"]) -> Flo
 
 
 def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: float) -> Ejection:
-    """Draw the beats, the moment the recording starts, and the beat that is traced.
+    """Draw the beats, the start of the recording, and the traced beat.
 
     Args:
-        seed: of the data set.
-        index: of the video.
+        seed: seed of the data set.
+        index: number of the video.
         heart: volumes.
         scan: frames and frame rate.
         duplicates: probability that one or two frames are duplicated.
@@ -156,8 +155,8 @@ def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: f
     return Ejection(time_s - start, volume_ml, filling(rhythm, time_s)[2], ed, es)
 
 
-def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Float[np.ndarray, " T"]:
-    """Frame numbers 0…T-1, in which a duplicated frame repeats the number before it."""
+def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Series:
+    """Return frame numbers 0…T-1, in which a duplicated frame repeats the previous number."""
     duplicated, count, where = rng.random() < probability, rng.integers(1, 3), rng.integers(1, frames, 2)
     clock = np.arange(frames, dtype=np.float64)
     if duplicated:
@@ -166,7 +165,7 @@ def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> F
 
 
 def _start_time(rhythm: Rhythm, duration_s: float, phase: float, margin_s: float) -> float:
-    """A start at a random phase of the second beat, such that a whole systole lies within the recording."""
+    """Return a start within the second beat such that the recording contains a whole systole."""
     start = rhythm.start_s[1] + phase * (rhythm.start_s[2] - rhythm.start_s[1])
     whole = (rhythm.start_s[:-1] >= start) & (rhythm.start_s[:-1] + rhythm.systole_s <= start + duration_s)
     if whole.any():
@@ -174,10 +173,8 @@ def _start_time(rhythm: Rhythm, duration_s: float, phase: float, margin_s: float
     return float(rhythm.start_s[2] - phase * max(duration_s - rhythm.systole_s[2] - margin_s, 0.0))
 
 
-def _extrema(
-    volume_ml: Float[np.ndarray, " T"], time_s: Float[np.ndarray, " T"], start_s: float, systole_s: float
-) -> tuple[int, int]:
-    """Frames of the largest V around a beat's start and of the smallest V around its end of systole."""
+def _extrema(volume_ml: Series, time_s: Series, start_s: float, systole_s: float) -> tuple[int, int]:
+    """Return the frames of the largest V near a beat's start and of the smallest V near its end of systole."""
     near_ed = np.flatnonzero(np.abs(time_s - start_s) <= 0.25 * systole_s)
     ed = int(near_ed[np.argmax(volume_ml[near_ed])])
     near_es = np.flatnonzero(np.abs(time_s - start_s - systole_s) <= 0.25 * systole_s)
@@ -185,12 +182,12 @@ def _extrema(
     return ed, int(near_es[np.argmin(volume_ml[near_es])])
 
 
-def _step(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
-    """Smooth step from 0 at 0 to 1 at 1."""
+def _step(x: Series) -> Series:
+    """Return a smooth step from 0 at 0 to 1 at 1."""
     x = np.clip(x, 0, 1)
     return np.asarray(x * x * (3 - 2 * x))
 
 
-def _bump(x: Float[np.ndarray, " T"]) -> Float[np.ndarray, " T"]:
-    """Smooth hill from 0 at 0 over 1 to 0 at 1."""
+def _bump(x: Series) -> Series:
+    """Return a smooth hill: 0 at 0 and 1, 1 in between."""
     return np.asarray(np.sin(np.pi * np.clip(x, 0, 1)) ** 0.7)

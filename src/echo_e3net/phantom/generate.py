@@ -1,27 +1,23 @@
-"""A whole data set on disk: videos in parallel, then the tables.
+"""Write a whole data set: the videos, in parallel, then the tables.
 
-Every file appears whole or not at all, and every video is a function of (seed, index): a run that stopped goes on where it stopped, and a data set grows
-when it is asked for more videos. ``phantom.json`` says what a folder was made from; another seed, version or length in the same folder is refused.
+A video depends only on (seed, index). So an interrupted run can be resumed, and a data set grows if more videos are
+requested. ``phantom.json`` records how a folder was made; another seed, version or length in one folder is an error.
 """
 
 from __future__ import annotations
 
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from echo_e3net.data.layout import PHANTOM as MANIFEST
-from echo_e3net.data.raster import use_one_thread, write_mjpeg_avi
-from echo_e3net.errors import InputError
+from echo_e3net.data.layout import PHANTOM, SUFFIX, VIDEOS
+from echo_e3net.data.parallel import each
+from echo_e3net.data.raster import write_mjpeg_avi
+from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import require_place, write_text, writing
 from echo_e3net.phantom.label_tables import TABLES, table_texts
 from echo_e3net.phantom.look import LOOKS
@@ -30,15 +26,12 @@ from echo_e3net.phantom.prior import FRAME_RANGE
 from echo_e3net.phantom.render import Plan, jpeg_quality, plan_video, render
 
 VERSION = 1
-"""Raised whenever the same seed gives other files."""
-
-
-VIDEOS = "Videos"
+"""Increased whenever the same seed gives other files."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a data set is made from, apart from how many videos it has."""
+    """Everything that determines a data set, except its number of videos."""
 
     seed: int
     max_frames: int
@@ -46,12 +39,13 @@ class Recipe:
     test_fraction: float
     look: str
 
-    def manifest(self, n: int) -> str:
-        """The text of ``phantom.json``."""
-        return (
-            json.dumps({"version": VERSION, **asdict(self), "n": n, "ranges": asdict(LOOKS[self.look])}, indent=2)
-            + "\n"
-        )
+    def manifest(self, n: int) -> dict[str, object]:
+        """Return the content of ``phantom.json``."""
+        return {"version": VERSION, **asdict(self), "n": n, "ranges": asdict(LOOKS[self.look])}
+
+    def plan(self, index: int) -> Plan:
+        """Draw one video."""
+        return plan_video(self.seed, index, self.max_frames, LOOKS[self.look])
 
 
 def phantom(
@@ -67,125 +61,101 @@ def phantom(
 ) -> None:
     """Make synthetic apical-four-chamber videos with exact borders, volumes and EF.
 
-    The folder has EchoNet-Dynamic's form (Videos/, FileList.csv, VolumeTracings.csv), and EpiTracings.csv with the epicardial border. Run again to
-    go on after an interruption, or with a larger n to add videos.
+    The folder has EchoNet-Dynamic's format (Videos/, FileList.csv, VolumeTracings.csv), and EpiTracings.csv with the
+    epicardial border. Run again to resume after an interruption, or with a larger n to add videos.
 
     Args:
-        out: Folder to write; made if it is not there.
+        out: Folder to write; created if it does not exist.
         n: Number of videos.
-        seed: Seed of everything; the same seed gives the same data set, whatever the number of jobs.
-        jobs: Processes to use; by default one a core.
-        preview: Also write a picture (PNG) of some of the videos with their borders.
-        max_frames: Longest video, 28 to 300 frames. Shorter videos are made faster.
+        seed: Random seed. The same seed gives the same data set, whatever the number of jobs.
+        jobs: Number of processes; default one per core.
+        preview: Also write a picture (PNG) of the first videos with their borders.
+        max_frames: Longest video, 28 to 300 frames. Shorter videos are faster to make.
         val_fraction: Share of the videos in the validation split.
         test_fraction: Share of the videos in the test split.
-        look: The scanner: adult_cart is the look of the released data set; handheld has coarser speckle, less dynamic range, another tilt and more
-            artefacts, for testing what was trained on the other.
+        look: The scanner. adult_cart looks like the released data set. handheld has coarser speckle, less dynamic
+            range, another tilt and more artefacts; use it to test a network that was trained on adult_cart.
     """
     recipe = Recipe(seed, max_frames, val_fraction, test_fraction, look)
-    _check(recipe, n, jobs)
+    require_at_least(1, n=n, jobs=jobs)
+    check(recipe)
     if preview is not None:
         require_place(preview)
-    _open_folder(out, recipe, n)
-    plans = [plan_video(seed, index, max_frames, LOOKS[look]) for index in range(n)]
-    missing = [index for index, plan in enumerate(plans) if not _video_path(out, plan).is_file()]
-    console = Console()
-    if missing:
-        _write_videos(out, recipe, missing, jobs or os.cpu_count() or 1, console)
+    open_folder(out, recipe, n)
+    plans = [recipe.plan(index) for index in range(n)]
+    missing = [plan.index for plan in plans if not video_path(out, plan).is_file()]
+    for _ in each(partial(write_video, out=out, recipe=recipe), missing, jobs, "phantom"):
+        pass
     for name, text in table_texts(plans, val_fraction, test_fraction).items():
         write_text(out / name, text)
     if preview is not None:
         write_preview(preview, plans)
-    console.print(
-        f"{out}: {n} videos" + (f", {len(missing)} new." if missing else ", all there already."),
-        highlight=False,
-        soft_wrap=True,
-    )
+    Console(highlight=False, soft_wrap=True).print(f"{out}: {n} videos, {len(missing)} of them new.")
 
 
-def _check(recipe: Recipe, n: int, jobs: int | None) -> None:
+def check(recipe: Recipe) -> None:
+    """Check the arguments.
+
+    Raises:
+        InputError: one is out of range.
+    """
     low, high = FRAME_RANGE
-    if n < 1:
-        raise InputError(f"n is {n}: ask for at least 1 video.")
-    if recipe.seed < 0:
-        raise InputError(f"seed is {recipe.seed}: give 0 or a positive whole number.")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs is {jobs}: give at least 1 process, or leave it out for one a core.")
+    val, test = recipe.val_fraction, recipe.test_fraction
+    require_at_least(0, seed=recipe.seed, val_fraction=val, test_fraction=test)
     if not low <= recipe.max_frames <= high:
-        raise InputError(f"max_frames is {recipe.max_frames}: give a number from {low} to {high}.")
-    for name, fraction in (("val_fraction", recipe.val_fraction), ("test_fraction", recipe.test_fraction)):
-        if not 0 <= fraction < 1:
-            raise InputError(f"{name} is {fraction}: give a share from 0 up to, but not including, 1.")
-    if recipe.val_fraction + recipe.test_fraction >= 1:
+        raise InputError(f"max_frames is {recipe.max_frames}; expected {low} to {high}.")
+    if val + test >= 1:
         raise InputError(
-            f"val_fraction {recipe.val_fraction} and test_fraction {recipe.test_fraction} leave no training videos: make their sum less than 1."
+            f"val_fraction {val} and test_fraction {test} leave no training videos; their sum must be less than 1."
         )
 
 
-def _open_folder(out: Path, recipe: Recipe, n: int) -> None:
-    """Claim the folder for this recipe, or refuse."""
-    manifest = out / MANIFEST
+def open_folder(out: Path, recipe: Recipe, n: int) -> None:
+    """Create the folder and its manifest.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written.
+    """
+    manifest = out / PHANTOM
     if manifest.is_file():
-        _compare(manifest, recipe, n)
+        compare(manifest, recipe.manifest(n))
     elif any((out / name).exists() for name in (*TABLES, VIDEOS)):
-        raise InputError(f"{out} holds a data set that is not a phantom (no {MANIFEST}): choose another folder.")
+        raise InputError(f"{out} holds a data set that is not a phantom (no {PHANTOM}). Choose another folder.")
     with writing(manifest):
         (out / VIDEOS).mkdir(parents=True, exist_ok=True)
-        for leftover in (out / VIDEOS).glob(".*.avi"):
+        for leftover in (out / VIDEOS).glob(f".*{SUFFIX}"):
             leftover.unlink()
-    write_text(manifest, recipe.manifest(n))
+    write_text(manifest, json.dumps(recipe.manifest(n), indent=2) + "\n")
 
 
-def _compare(manifest: Path, recipe: Recipe, n: int) -> None:
+def compare(manifest: Path, wanted: dict[str, object]) -> None:
+    """Check that a folder was made in the same way and has no more videos than wanted.
+
+    Raises:
+        InputError: it was not, or the manifest cannot be read.
+    """
+    wanted = json.loads(json.dumps(wanted))
     try:
-        there, wanted = json.loads(manifest.read_text()), json.loads(recipe.manifest(n))
-        held = int(there.pop("n"))
+        held = json.loads(manifest.read_text())
+        more = held["n"] > wanted["n"]
+        different = [key for key in wanted if key != "n" and held.get(key) != wanted[key]]
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{manifest} is not readable as a phantom's description: choose another folder, or delete this one."
-        ) from error
-    for key in wanted:
-        if key != "n" and there.get(key) != wanted[key]:
-            what = f"{key} {there.get(key)}, not {wanted[key]}" if key != "ranges" else "other ranges of its look"
-            raise InputError(
-                f"{manifest.parent} was made with {what}: ask for the same again, or choose another folder."
-            )
-    if n < held:
-        raise InputError(
-            f"{manifest.parent} already has {held} videos, more than n = {n}: ask for at least {held}, or choose another folder."
-        )
+        raise InputError(f"{manifest} cannot be read. Choose another folder, or delete this one.") from error
+    advice = "Request the same again, or choose another folder."
+    if different:
+        key = different[0]
+        what = "other ranges of its look" if key == "ranges" else f"{key} {held.get(key)}, not {wanted[key]}"
+        raise InputError(f"{manifest.parent} was made with {what}. {advice}")
+    if more:
+        raise InputError(f"{manifest.parent} has {held['n']} videos, more than n = {wanted['n']}. {advice}")
 
 
-def _video_path(out: Path, plan: Plan) -> Path:
-    return out / VIDEOS / f"{plan.name}.avi"
+def video_path(out: Path, plan: Plan) -> Path:
+    """Return the file of a video."""
+    return out / VIDEOS / f"{plan.name}{SUFFIX}"
 
 
-def _write_video(index: int, out: Path, recipe: Recipe) -> None:
-    plan = plan_video(recipe.seed, index, recipe.max_frames, LOOKS[recipe.look])
-    write_mjpeg_avi(_video_path(out, plan), render(plan), plan.scan.fps, jpeg_quality(plan))
-
-
-def _write_videos(out: Path, recipe: Recipe, indices: list[int], jobs: int, console: Console) -> None:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    task = partial(_write_video, out=out, recipe=recipe)
-    with Progress(*columns, console=console) as progress:
-        for _ in progress.track(
-            _finished(task, indices, min(jobs, len(indices))), total=len(indices), description="phantom"
-        ):
-            pass
-
-
-def _finished(task: Callable[[int], None], indices: list[int], jobs: int) -> Iterator[None]:
-    """Run the task for every index and yield as each is done."""
-    if jobs == 1:
-        yield from map(task, indices)
-        return
-    # Spawned, not forked: a fork of a process that has loaded torch or OpenCV may hang in their threads.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=use_one_thread) as pool:
-        futures = [pool.submit(task, index) for index in indices]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+def write_video(index: int, out: Path, recipe: Recipe) -> None:
+    """Render one video and write it."""
+    plan = recipe.plan(index)
+    write_mjpeg_avi(video_path(out, plan), render(plan), plan.scan.fps, jpeg_quality(plan))

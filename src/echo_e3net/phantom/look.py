@@ -1,7 +1,7 @@
-"""How the phantom's pictures look: every appearance number in one place.
+"""The appearance of the phantom's pictures: all of its numbers.
 
-Decibels are of amplitude, relative to the heart's wall. A pair is a (lowest, highest) range drawn from uniformly, once a video. A look is an
-instance of :class:`Look` with a name in ``LOOKS``; nothing else needs to change.
+Decibels are of amplitude, relative to the wall of the heart. A pair is the (lowest, highest) value of a uniform
+distribution, from which one number per video is drawn. To add a look, add an instance of :class:`Look` to ``LOOKS``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Look:
-    """Ranges of one scanner's pictures.
+    """Ranges of one scanner.
 
     Attributes:
         opening_deg: full angle of the sector.
@@ -21,33 +21,33 @@ class Look:
         pixel_cm: edge of a pixel of the 112-pixel frame.
         apex_depth_cm: the left ventricle's apex below the probe.
         axial_mm: width at half height of the point-spread function, along the beam.
-        lateral_deg: the same across the beams; in cm it therefore grows with depth.
-        smoothing_px: standard deviation of the blur that storing at this size leaves.
+        lateral_deg: the same across the beams, as an angle; in cm it grows with depth.
+        smoothing_px: standard deviation of the blur of storing at this size.
         dynamic_range_db: amplitudes between black and white.
         black_db: amplitude shown as black, before gain.
         gamma: exponent of the grey curve.
         blood_db: the chambers.
         pericardium_db: the bright line around the heart.
         valve_db: the leaflets.
-        clutter_db: smeared echoes that lie over the chambers.
-        noise_db: the receiver's noise, new in every frame.
+        clutter_db: smeared echoes over the chambers.
+        noise_db: noise of the receiver, new in every frame.
         surroundings_db: tissue outside the heart.
         patchiness_db: standard deviation of the slow variation of brightness within tissue.
-        wander: share of a texture's power that does not follow the tissue and decays.
+        wander: share of the power of a texture that does not follow the tissue and decays.
         wander_s: time in which that share decays to 1/e.
         fading_db: standard deviation of the change of brightness as tissue passes through the plane.
         fading_s: time in which that change decays to 1/e.
         gain_db: overall gain.
-        attenuation_db_cm: what the scanner's depth compensation leaves over.
-        dropout: probability of a pale lateral wall; its depth is ``dropout_db``.
-        dropout_db: see ``dropout``.
+        attenuation_db_cm: attenuation that the depth compensation of the scanner does not remove.
+        dropout: probability of a dark lateral wall.
+        dropout_db: loss of a dark lateral wall.
         rib_shadow: probability of a shadow from one edge of the sector.
         near_field: probability of strong clutter under the probe.
         reverberation: probability of repeated arcs.
-        foreshortening: probability that the plane misses the true apex, so that the long axis looks shorter.
+        foreshortening: probability that the plane misses the true apex, which shortens the long axis.
         drift: probability of breathing drift.
-        drift_px: its amplitude.
-        jitter: probability of a trembling probe.
+        drift_px: amplitude of the breathing drift.
+        jitter: probability of tremor of the probe.
         duplicates: probability of one or two duplicated frames.
         quality: JPEG quality of the file.
     """
@@ -89,7 +89,7 @@ class Look:
 
 
 ADULT_CART = Look()
-"""A cart-based scanner in an adult laboratory: the look of the released data set."""
+"""A cart-based scanner in an adult laboratory, as in the released data set."""
 
 HANDHELD = Look(
     opening_deg=(88.0, 104.0),
@@ -112,6 +112,6 @@ HANDHELD = Look(
     jitter=0.6,
     quality=(45.0, 75.0),
 )
-"""A handheld scanner at the bedside: coarser speckle, less dynamic range, a wider sector, the heart tilted the other way, more artefacts."""
+"""A handheld scanner: coarser speckle, less dynamic range, a wider sector, the opposite tilt, more artefacts."""
 
 LOOKS = {"adult_cart": ADULT_CART, "handheld": HANDHELD}

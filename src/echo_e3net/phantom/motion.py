@@ -1,8 +1,9 @@
-"""Where the tissue seen at a moment was at rest.
+"""The place at rest of the tissue that is visible at a moment.
 
-Scatterers and brightness are painted once, on the heart at ED, and every frame looks them up: so texture moves with the wall, and the border that is
-seen is the border that is labelled. Along the axis the map is linear between outer apex, apex and mitral plane; across, it is linear between
-mid-line, endocardium and epicardium. Beyond the heart the displacement fades.
+Scatterers and brightness are painted once, on the heart at ED, and looked up in every frame. So texture moves with the
+wall, and the visible border is the labelled border. Along the axis the map is linear between outer apex, apex and
+mitral plane; across, it is linear between mid-line, endocardium and epicardium. Outside the heart the displacement
+fades.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from jaxtyping import Float32
 
 from echo_e3net.data.raster import resize_linear
 from echo_e3net.phantom.anatomy import Ventricle, to_heart, to_probe
-from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 _COARSE = (2, 2)
-"""The map is computed on every second row and beam and enlarged: it is smooth where it is not at the border itself."""
+"""The map is computed on every second row and beam and then enlarged, because it is smooth."""
 
 _ATRIAL_REACH = 5.5
 _SIDE_REACH = 2.5
@@ -28,7 +29,7 @@ _TINY = 1e-3
 
 @dataclass(frozen=True)
 class MaterialMap:
-    """Looks up the ED place of what is seen.
+    """Look up where the visible tissue was at ED.
 
     Attributes:
         sector: the polar grid.
@@ -46,10 +47,8 @@ class MaterialMap:
     seen: Float32[np.ndarray, "r a 2"]
     identity: Float32[np.ndarray, "R A 2"]
 
-    def __call__(
-        self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]
-    ) -> tuple[Float32[np.ndarray, "R A"], Float32[np.ndarray, "R A"]]:
-        """Grid (beam, row) at rest of each sample of the grid now."""
+    def __call__(self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Grid, Grid]:
+        """Return the grid position (beam, row) at rest of each sample now."""
         u, z = to_heart(self.x - drift_cm[0], self.depth - drift_cm[1], self.sector.scan)
         place = to_probe(np.stack(at_rest(u, z, now, self.rest), axis=-1), self.sector.scan)
         moved = np.stack(self.sector.to_grid(place[..., 0], place[..., 1]), axis=-1) - self.seen
@@ -58,7 +57,7 @@ class MaterialMap:
 
 
 def material_map(sector: Sector, rest: Ventricle) -> MaterialMap:
-    """Prepare the map of one video; ``rest`` is the ventricle that was painted."""
+    """Prepare the map of one video. ``rest`` is the painted ventricle."""
     x, depth = sector.points(_COARSE)
     seen = np.stack(sector.to_grid(x, depth), axis=-1)
     identity = np.stack(np.meshgrid(np.arange(BEAMS), np.arange(DEPTHS)), axis=-1)
@@ -66,7 +65,7 @@ def material_map(sector: Sector, rest: Ventricle) -> MaterialMap:
 
 
 def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tuple[np.ndarray, np.ndarray]:
-    """Heart (u, z) now → heart (u, z) at rest."""
+    """Convert heart (u, z) now to heart (u, z) at rest."""
     z_rest = _along(z, now, rest)
     below = np.clip((z - now.base) / _ATRIAL_REACH, 0, 1)
     share = np.cos(0.5 * np.pi * below) ** 2
@@ -89,7 +88,7 @@ def _along(z: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
 
 
 def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
-    """Distance from the mid-line at rest of what lies at distance ``u`` from the mid-line now."""
+    """Return the distance from the mid-line at rest of tissue at distance ``u`` from the mid-line now."""
     inner, outer = now.inner_half_width(z), now.outer_half_width(z)
     inner_rest, outer_rest = rest.inner_half_width(z_rest), rest.outer_half_width(z_rest)
     distance = np.abs(u)

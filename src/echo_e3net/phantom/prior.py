@@ -1,10 +1,12 @@
-"""What is drawn for one video, and from which stream of random numbers.
+"""The random draws of one video.
 
-Every group of draws has its own stream, keyed by (seed, index, group). So a video does not depend on how many are made or by how many processes, and
-no draw of rhythm, picture or artefact can depend on EF: with another EF the same seed gives the same gain, heart rate, zoom and artefacts.
+Every group of draws has its own stream of random numbers, keyed by (seed, index, group). So a video depends neither on
+the number of videos nor on the number of processes. No draw of rhythm, picture or artefact depends on EF: with another
+EF, the same seed gives the same gain, heart rate, zoom and artefacts.
 
-EF is a mixture 0.82 N(60.5, 6.8) + 0.18 N(34, 10.5) in percent, within 7…90; ln EDV is N(4.40, 0.474) in millilitres; a Gaussian copula with
-correlation -0.6 ties the two. The moments are those of the released data set: EF 55.7 ± 12.7, EDV 91 ± 46.
+EF in percent is a mixture 0.82 N(60.5, 6.8) + 0.18 N(34, 10.5) within 7…90; ln EDV in millilitres is N(4.40, 0.474).
+A Gaussian copula with correlation -0.6 joins the two. The moments are those of the released data set: EF 55.7 ± 12.7,
+EDV 91 ± 46.
 """
 
 from __future__ import annotations
@@ -14,11 +16,14 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
+from jaxtyping import Float
 
 from echo_e3net.phantom.look import Look, Range
 
+Series = Float[np.ndarray, " T"]
+"""One number per moment."""
 STREAMS = ("name", "heart", "rhythm", "scan", "picture", "artefacts", "motion", "anatomy", "speckle")
-"""Order fixes the streams: append, never reorder."""
+"""The order determines the streams: append names, never reorder them."""
 
 EF_RANGE = (7.0, 90.0)
 EDV_RANGE_ML = (25.0, 320.0)
@@ -38,10 +43,10 @@ class Heart:
         elongation: long axis over short axis, L / 2R, at ED.
         shortening: exponent α of the long axis, L(t) = L_ED (V / V_ED)^α.
         wall_cm: wall at ED.
-        bend_cm: sideways bow of the mid-line at ED, positive to the viewer's right.
+        bend_cm: deflection of the mid-line at ED, positive to the viewer's right.
         base_width: radius at the mitral plane over the largest, q.
         right_scale: size of the other chambers, about 1.
-        apparent_length: seen over true long axis; below 1 where the plane foreshortens.
+        apparent_length: visible over true long axis; below 1 if the plane foreshortens.
     """
 
     ef_percent: float
@@ -57,11 +62,11 @@ class Heart:
 
 @dataclass(frozen=True)
 class Scan:
-    """Where the probe looks and what it stores.
+    """Position of the probe, and what it stores.
 
     Attributes:
-        fps: frames a second, a whole number.
-        frames: length of the video; the video is longer where a whole systole would not fit.
+        fps: frames per second, an integer.
+        frames: length of the video; it becomes longer if a whole systole does not fit.
         pixel_cm: edge of a pixel.
         opening_deg: full angle of the sector.
         tilt_deg: long axis against the vertical.
@@ -79,12 +84,12 @@ class Scan:
 
 
 def stream(seed: int, index: int, group: str) -> np.random.Generator:
-    """The random numbers of one group of draws of one video."""
+    """Return the random numbers of one group of draws of one video."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, STREAMS.index(group))))
 
 
 def draw_name(seed: int, index: int) -> str:
-    """A stem like those of the released data set: 0X and 16 hexadecimal digits."""
+    """Return a stem like those of the released data set: 0X and 16 hexadecimal digits."""
     return "0X" + stream(seed, index, "name").bytes(8).hex().upper()
 
 
@@ -92,10 +97,10 @@ def draw_heart(seed: int, index: int, look: Look, ef_percent: float | None = Non
     """Draw one ventricle.
 
     Args:
-        seed: of the data set.
-        index: of the video.
-        look: for the probability of foreshortening.
-        ef_percent: use this EF and leave every other draw as it is.
+        seed: seed of the data set.
+        index: number of the video.
+        look: gives the probability of foreshortening.
+        ef_percent: use this EF; every other draw stays the same.
     """
     rng = stream(seed, index, "heart")
     z_ef, z_other = rng.standard_normal(2)
@@ -120,13 +125,13 @@ def draw_heart(seed: int, index: int, look: Look, ef_percent: float | None = Non
 
 
 def draw_scan(seed: int, index: int, look: Look, long_axis_cm: float, max_frames: int) -> Scan:
-    """Draw what the probe sees.
+    """Draw the position of the probe.
 
     Args:
-        seed: of the data set.
-        index: of the video.
+        seed: seed of the data set.
+        index: number of the video.
         look: ranges.
-        long_axis_cm: long axis at ED; the picture is made deep enough for it, as a sonographer would.
+        long_axis_cm: long axis at ED, which determines the depth of the picture.
         max_frames: longest video.
     """
     rng = stream(seed, index, "scan")
@@ -143,16 +148,17 @@ def draw_scan(seed: int, index: int, look: Look, long_axis_cm: float, max_frames
 
 
 def draw_between(rng: np.random.Generator, limits: Range, peak: float) -> float:
-    """Draw within limits, most often near ``peak`` (0 the lowest, 1 the highest)."""
+    """Draw from a triangular distribution within limits; ``peak`` is 0 for the lowest, 1 for the highest value."""
     low, high = limits
     return float(rng.triangular(low, low + peak * (high - low), high))
 
 
 def split_of(seed: int, index: int, val_fraction: float, test_fraction: float) -> str:
-    """TRAIN, VAL or TEST of one video, a function of (seed, index) alone.
+    """Return TRAIN, VAL or TEST of one video, which depends only on (seed, index).
 
-    Multiples of the golden ratio, modulo 1, spread evenly: every run of videos, from the first four on, holds the splits in about their shares, and a
-    data set that grows keeps the splits it has. The draws of a video are independent of its index, so an even spread is a fair one.
+    Multiples of the golden ratio, modulo 1, spread evenly. So the first n videos have about the requested shares for
+    every n from four on, and a data set that grows keeps its splits. The spread introduces no bias, because the draws
+    of a video are independent of its index.
     """
     offset = 0.04 + 0.1 * np.random.default_rng(seed).random()
     place = (offset + index * (math.sqrt(5) - 1) / 2) % 1
@@ -162,7 +168,7 @@ def split_of(seed: int, index: int, val_fraction: float, test_fraction: float) -
 
 
 def _ef_quantile(probability: float) -> float:
-    """The EF (percent) below which the mixture has this probability, by bisection."""
+    """Return the EF (percent) below which the mixture has this probability, by bisection."""
     low, high = EF_RANGE
     for _ in range(50):
         middle = (low + high) / 2

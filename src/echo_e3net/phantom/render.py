@@ -32,23 +32,22 @@ from echo_e3net.phantom.tissue import Chambers, draw_chambers, paint, smooth_noi
 from echo_e3net.phantom.valves import draw_leaflets, leaflets
 
 _BLOOD_WANDER = 0.95
-"""Share of the blood's texture that does not follow the wall: it flows."""
-
+"""Share of the texture of blood that does not follow the wall, because blood flows."""
 _HAZE_WANDER = 0.2
-"""The same share of the haze, which otherwise stands still."""
+"""The same share of the haze, which is otherwise fixed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is known of a video before a pixel is made; cheap.
+    """All draws of a video, made before rendering.
 
     Attributes:
-        seed: of the data set.
-        index: of the video.
+        seed: seed of the data set.
+        index: number of the video.
         name: stem of its file.
-        look: appearance ranges.
-        heart: the ventricle's draws.
-        scan: the probe's draws.
+        look: ranges of the appearance.
+        heart: draws of the ventricle.
+        scan: draws of the probe.
         ejection: volume at each frame and the traced frames.
         drift_cm: (T, 2), shift of the heart, (x, depth).
     """
@@ -64,16 +63,16 @@ class Plan:
 
     @property
     def shape(self) -> Ventricle:
-        """The ventricle at each frame."""
+        """Return the ventricle at each frame."""
         return ventricle(self.heart, self.ejection.volume_ml)
 
     @property
     def rest(self) -> Ventricle:
-        """The ventricle that is painted: the average ED, one moment."""
+        """Return the painted ventricle: one moment, the average ED."""
         return ventricle(self.heart, np.array([self.heart.edv_ml])).at(0)
 
     def borders(self, outer: bool = False) -> Float[np.ndarray, "T 42 2"]:
-        """Endocardial (or outer, epicardial) landmarks at each frame, pixels."""
+        """Return the endocardial or, with outer, epicardial landmarks at each frame, pixels."""
         return landmarks(self.shape, self.scan, self.drift_cm, outer)
 
 
@@ -83,11 +82,11 @@ def plan_video(
     """Draw one video.
 
     Args:
-        seed: of the data set.
-        index: of the video.
+        seed: seed of the data set.
+        index: number of the video.
         max_frames: longest video.
-        look: appearance ranges.
-        ef_percent: use this EF and leave every other draw as it is.
+        look: ranges of the appearance.
+        ef_percent: use this EF; every other draw stays the same.
     """
     heart = draw_heart(seed, index, look, ef_percent)
     rest = ventricle(heart, np.array([heart.edv_ml]))
@@ -98,19 +97,20 @@ def plan_video(
 
 
 def jpeg_quality(plan: Plan) -> int:
-    """JPEG quality of the video's file."""
+    """Return the JPEG quality of the file."""
     return draw_artefacts(plan.seed, plan.index, plan.look, sector_of(plan.scan)).quality
 
 
 def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndarray, "T 112 112"]:
-    """The frames of one video.
+    """Render one video.
 
-    Part of a video shows the same heart at the same moments as the whole, with other speckle: the texture's history starts at the first frame.
+    Part of a video shows the same heart as the whole, with other speckle, because the texture evolves from the first
+    rendered frame.
 
     Args:
         plan: from :func:`plan_video`.
         first: first frame to render.
-        last: frame behind the last one; the video's end by default.
+        last: frame after the last one; None renders to the end.
     """
     sector = sector_of(plan.scan)
     scanner = draw_scanner(plan.seed, plan.index, plan.look, sector)
@@ -125,9 +125,9 @@ def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndar
 
 
 def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, moments: range) -> Iterator[Field]:
-    """The complex field that the probe receives at each moment, on the polar grid.
+    """Yield the complex field that the probe receives at each moment, on the polar grid.
 
-    Tissue carries its scatterers along; a share of the texture, the blood and the noise do not follow it; leaflets and haze lie on top.
+    Scatterers move with the tissue. A share of the texture, blood and noise do not. Leaflets and haze are added.
     """
     rng, rest, shape = stream(plan.seed, plan.index, "speckle").spawn(1)[0], plan.rest, plan.shape
     chambers = draw_chambers(plan.seed, plan.index, plan.heart, rest)
@@ -157,10 +157,10 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
 def _painted(
     rng: np.random.Generator, plan: Plan, chambers: Chambers, sector: Sector, scanner: Scanner
 ) -> Float32[np.ndarray, "R A 4"]:
-    """What moves with the tissue, at rest.
+    """Return what moves with the tissue, painted at rest.
 
-    Its four parts: the complex field of the scatterers, the strength of the texture that wanders over it, and how its brightness (log amplitude)
-    changes through the plane.
+    The four channels are the complex field of the scatterers (2), the strength of the wandering texture, and the change
+    of log amplitude through the plane.
     """
     strength_db, blood = paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector)
     strength = amplitude(strength_db)[..., None]

@@ -1,7 +1,7 @@
-"""The sector: beams and depths, and from them to the square frame.
+"""The polar grid of the sector, and its conversion to the square frame.
 
-The picture is made on a polar grid of (DEPTHS, BEAMS) samples and converted to the frame at the end, as a scanner does. Probe coordinates are
-(x, depth) in cm; grid coordinates are (beam, row) in samples.
+As in a scanner, the picture is made on a polar grid of (DEPTHS, BEAMS) samples and converted to the frame at the end.
+Probe coordinates are (x, depth) in cm; grid coordinates are (beam, row) in samples.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ SIZE = 112
 """Edge of the frame, pixels."""
 
 DEPTHS, BEAMS = 352, 128
+Grid = Float32[np.ndarray, "R A"]
+"""A picture on the polar grid."""
 _OVERSAMPLING = 2
 _NEAREST_CM = 0.15
 _EDGE_PX = 1.5
-"""Between the deepest row and the frame's bottom."""
+"""Distance between the deepest row and the bottom of the frame."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,9 @@ class Sector:
 
     Attributes:
         nearest_cm: distance of the first row from the probe.
-        step_cm: between rows.
-        half_angle: of the sector, radians.
-        scan: where the probe looks.
+        step_cm: distance between rows.
+        half_angle: half the angle of the sector, radians.
+        scan: position of the probe.
     """
 
     nearest_cm: float
@@ -43,48 +45,48 @@ class Sector:
 
     @property
     def step_rad(self) -> float:
-        """Angle between beams."""
+        """Return the angle between beams."""
         return 2 * self.half_angle / (BEAMS - 1)
 
     def grid(self, coarse: tuple[int, int] = (1, 1)) -> tuple[Float[np.ndarray, "R 1"], Float[np.ndarray, "1 A"]]:
-        """Distance (cm) of rows and angle (radians) of beams at the centres of blocks of ``coarse`` (rows, beams) samples."""
+        """Return distance (cm) of rows and angle (radians) of beams at the centres of blocks of (rows, beams)."""
         rows = (np.arange(DEPTHS // coarse[0]) + 0.5) * coarse[0] - 0.5
         beams = (np.arange(BEAMS // coarse[1]) + 0.5) * coarse[1] - 0.5
         return (self.nearest_cm + rows * self.step_cm)[:, None], (beams * self.step_rad - self.half_angle)[None]
 
     def points(self, coarse: tuple[int, int] = (1, 1)) -> tuple[Float[np.ndarray, "R A"], Float[np.ndarray, "R A"]]:
-        """Probe coordinates (x, depth) of the grid, cm."""
+        """Return probe coordinates (x, depth) of the grid, cm."""
         distance, angle = self.grid(coarse)
         return distance * np.sin(angle), distance * np.cos(angle)
 
     def to_grid(self, x: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probe (x, depth) in cm → grid (beam, row) in samples."""
+        """Convert probe (x, depth) in cm to grid (beam, row) in samples."""
         beam = (np.arctan2(x, depth) + self.half_angle) / self.step_rad
         return beam, (np.hypot(x, depth) - self.nearest_cm) / self.step_cm
 
 
 def sector_of(scan: Scan) -> Sector:
-    """The sector that reaches to the bottom of the frame."""
+    """Return the sector that reaches to the bottom of the frame."""
     deepest = (SIZE - _EDGE_PX - scan.origin_px[1]) * scan.pixel_cm
     return Sector(_NEAREST_CM, (deepest - _NEAREST_CM) / (DEPTHS - 1), math.radians(scan.opening_deg / 2), scan)
 
 
 @dataclass(frozen=True)
 class ScanConverter:
-    """Looks up, for each sub-pixel of the frame, its place in the polar grid."""
+    """Convert polar pictures to frames; (beam, row) is the place of each sub-pixel in the polar grid."""
 
     beam: Float32[np.ndarray, "S S"]
     row: Float32[np.ndarray, "S S"]
     smoothing: float
 
-    def __call__(self, grey: Float32[np.ndarray, "R A"]) -> UInt8[np.ndarray, "112 112"]:
-        """Polar grey values (0…255) → frame, black outside the sector."""
+    def __call__(self, grey: Grid) -> UInt8[np.ndarray, "112 112"]:
+        """Convert polar grey values (0…255) to a frame that is black outside the sector."""
         fine = blur(remap(grey, self.beam, self.row), self.smoothing, self.smoothing)
         return np.asarray(np.rint(resize_area(fine, SIZE, SIZE)).clip(0, 255), np.uint8)
 
 
 def scan_converter(sector: Sector, smoothing_px: float) -> ScanConverter:
-    """Prepare the conversion of one video, with a blur of this standard deviation in the frame."""
+    """Prepare the conversion of one video; ``smoothing_px`` is the standard deviation of a blur of the frame."""
     axis = (np.arange(SIZE * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - 0.5
     x, depth = np.meshgrid(axis - sector.scan.origin_px[0], axis - sector.scan.origin_px[1])
     beam, row = sector.to_grid(x * sector.scan.pixel_cm, depth * sector.scan.pixel_cm)

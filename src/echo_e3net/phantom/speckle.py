@@ -1,8 +1,8 @@
 r"""From echo strength to grey values.
 
-The field that a beam receives is complex noise (many unresolved scatterers) times the echo strength, seen through the point-spread function. The
-scatterers belong to the tissue, up to a share that wanders: an AR(1) field, :math:`A_t = ρ A_{t-1} + \sqrt{1-ρ²} W_t`, for motion out of the plane.
-The scanner shows the envelope's logarithm.
+The received field is complex noise (many unresolved scatterers) times the echo strength, blurred by the point-spread
+function. The scatterers belong to the tissue, except for a share that wanders because of motion out of the plane: an
+AR(1) field, :math:`A_t = ρ A_{t-1} + \sqrt{1-ρ²} W_t`. The scanner displays the logarithm of the envelope.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from jaxtyping import Float32
 from echo_e3net.data.raster import blur
 from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import draw_between, stream
-from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 _WIDTH_TO_SIGMA = 1 / 2.3548
 _REST_SIGMA = 0.6
-"""Samples by which the scatterers are smoothed before they are moved, so that moving them between samples costs no power."""
+"""Standard deviation of the blur of the scatterers, samples. Without it, interpolation would lose power."""
 
 _FARTHEST = 1.6
-"""Limit of the motion through the plane, in its standard deviations."""
+"""Limit of the motion through the plane, in standard deviations."""
 
 Field = Float32[np.ndarray, "R A 2"]
-"""Complex field, real and imaginary part last."""
+"""A complex field; the last dimension holds real and imaginary part."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Wander:
     """A random change over time, AR(1).
 
     Attributes:
-        size: share or standard deviation.
-        decay_s: time in which its correlation decays to 1/e.
+        size: share of the power, or standard deviation.
+        decay_s: time in which the correlation decays to 1/e.
     """
 
     size: float
     decay_s: float
 
     def memory(self, fps: float) -> float:
-        """Correlation of one frame with the next."""
+        """Return the correlation of one frame with the next."""
         return float(np.exp(-1 / (fps * self.decay_s)))
 
 
 @dataclass(frozen=True)
 class Scanner:
-    """One scanner's settings for one video.
+    """Settings of the scanner for one video.
 
     Attributes:
         axial: standard deviation of the point-spread function, rows.
@@ -59,8 +59,8 @@ class Scanner:
         black_db: amplitude shown as black.
         gamma: exponent of the grey curve.
         noise_db: receiver noise.
-        wander: scatterers that do not follow the tissue; its size is their share of the power.
-        fading: brightness that changes as tissue passes through the plane; its size is in dB.
+        wander: scatterers that do not follow the tissue; the size is their share of the power.
+        fading: change of brightness as tissue passes through the plane; the size is in dB.
     """
 
     axial: float
@@ -107,24 +107,24 @@ def draw_scanner(seed: int, index: int, look: Look, sector: Sector) -> Scanner:
 
 
 def _kept_power(sigma: float) -> float:
-    """Share of white noise's power that a Gaussian blur of this width keeps, in one direction."""
+    """Return the share of the power of white noise that a Gaussian blur keeps, per direction."""
     offsets = np.arange(-8, 9)
     kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
     return float(np.square(kernel / kernel.sum()).sum())
 
 
 _REST_GAIN = (0.5 / _kept_power(_REST_SIGMA) ** 2) ** 0.5
-"""Gives the blurred noise unit power again, half of it in each part."""
+"""Factor that restores unit power after the blur, half of it in each part."""
 
 
 def scatterers(rng: np.random.Generator) -> Field:
-    """Complex field of unit power, smooth enough to be looked up between samples."""
+    """Return a complex field of unit power that is smooth enough for interpolation."""
     white = rng.standard_normal((DEPTHS, BEAMS, 2), dtype=np.float32)
     return np.asarray(np.float32(_REST_GAIN) * blur(white, _REST_SIGMA, _REST_SIGMA))
 
 
 def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterator[tuple[Field, Field]]:
-    """The AR(1) field and its innovation, frame by frame; both like :func:`scatterers`."""
+    """Yield the AR(1) field and its innovation per frame; both like :func:`scatterers`."""
     memory = np.float32(scanner.wander.memory(fps))
     fresh = np.sqrt(1 - memory**2)
     field = scatterers(rng)
@@ -135,7 +135,7 @@ def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterato
 
 
 def fading(rng: np.random.Generator, scanner: Scanner, fps: float, frames: int) -> Float32[np.ndarray, " T"]:
-    """How far the plane is from where it was painted at each frame, about -1…1: AR(1), held within limits."""
+    """Return the distance of the plane from the painted plane at each frame, about -1…1: a limited AR(1) walk."""
     memory = scanner.fading.memory(fps)
     steps = rng.standard_normal(frames) * np.sqrt(1 - memory**2)
     steps[0] = rng.standard_normal()
@@ -144,25 +144,25 @@ def fading(rng: np.random.Generator, scanner: Scanner, fps: float, frames: int) 
 
 
 def point_spread(field: Field, scanner: Scanner) -> Field:
-    """See a field that is already smooth by the scatterers' own width through the point-spread function."""
+    """Blur a field, which is already smooth by ``_REST_SIGMA``, to the width of the point-spread function."""
     return blur(field, _remaining(scanner.lateral), _remaining(scanner.axial))
 
 
 def point_spread_gain(scanner: Scanner) -> float:
-    """Factor that gives scatterers of unit power unit power again behind the point-spread function."""
+    """Return the factor that restores unit power after the point-spread function."""
     probe = scatterers(np.random.default_rng(0))
     return float(1 / np.sqrt(2 * np.mean(np.square(point_spread(probe, scanner)))))
 
 
-def compress(field: Field, gain_db: Float32[np.ndarray, "R A"], scanner: Scanner) -> Float32[np.ndarray, "R A"]:
-    """Envelope → logarithm → grey 0…255."""
+def compress(field: Field, gain_db: Grid, scanner: Scanner) -> Grid:
+    """Convert a field to grey values 0…255: the logarithm of its envelope."""
     power = np.square(field[..., 0]) + np.square(field[..., 1]) + np.float32(1e-9)
     shown = (10 * np.log10(power) + gain_db - scanner.black_db) / scanner.dynamic_range_db
     return np.asarray(255 * np.clip(shown, 0, 1) ** np.float32(scanner.gamma), np.float32)
 
 
 def amplitude(db: np.ndarray) -> np.ndarray:
-    """Decibels → amplitude."""
+    """Convert decibels to amplitude."""
     return np.asarray(10 ** (db / 20), np.float32)
 
 

@@ -1,7 +1,7 @@
-"""What echoes how strongly: the four chambers painted in decibels on the heart at rest.
+"""Echo strengths: the four chambers, painted in decibels on the heart at rest.
 
-Order is depth of the brush: surroundings, right heart, atria, ventricular wall, bright lines. All lengths are cm in heart coordinates (u, z), see
-:mod:`.anatomy`; decibels are of amplitude relative to the wall.
+Later parts cover earlier ones: surroundings, right heart, atria, ventricular wall, bright lines. Lengths are in cm in
+heart coordinates (u, z), see :mod:`.anatomy`. Decibels are of amplitude, relative to the wall.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float
 
 from echo_e3net.data.raster import blur, resize_linear
 from echo_e3net.phantom.anatomy import Ventricle, to_heart
 from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import Heart, draw_between, stream
-from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
+from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 
 @dataclass(frozen=True)
 class Chambers:
-    """Sizes of the chambers beside the left ventricle, cm, at rest.
+    """Sizes of the other chambers at rest, cm.
 
     Attributes:
-        right_top: z where the right ventricle begins.
+        right_top: z of the apex of the right ventricle.
         right_base: z of the tricuspid plane.
-        right_width: right ventricle at its base.
+        right_width: width of the right ventricle at its base.
         free_wall: thickness of its free wall.
         left_atrium: half axes (u, z).
         right_atrium: half axes (u, z).
@@ -40,13 +40,13 @@ class Chambers:
 
 
 class Canvas:
-    """A picture in the making, on the polar grid.
+    """A picture on the polar grid while it is painted.
 
     Attributes:
         u: distance from the mid-line, cm, positive to the viewer's right.
         z: height along the long axis, cm.
         strength_db: echo strength.
-        blood: where there is blood.
+        blood: mask of blood.
         patches: slow variation of brightness within tissue, dB.
     """
 
@@ -56,17 +56,17 @@ class Canvas:
         self.blood: Bool[np.ndarray, "R A"] = np.zeros(u.shape, bool)
 
     def cover(self, where: np.ndarray, level_db: float | np.ndarray, blood: bool = False) -> None:
-        """Paint over what is there: tissue with all of its patchiness, blood with half of it."""
+        """Replace the echo strength within a mask; blood gets half of the patches."""
         self.strength_db = np.where(where, level_db + (0.5 if blood else 1.0) * self.patches, self.strength_db)
         self.blood = np.where(where, blood, self.blood)
 
     def brighten(self, by_db: np.ndarray) -> None:
-        """Add to what is there."""
+        """Add to the echo strength."""
         self.strength_db = self.strength_db + by_db
 
 
 def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chambers:
-    """Draw the other chambers' sizes for a ventricle at rest."""
+    """Draw the sizes of the other chambers."""
     rng = stream(seed, index, "anatomy")
     length, annulus = float(rest.length[0]), float(rest.radius[0] * rest.base_width)
     width, top, plane, wall = rng.uniform([2.9, 0.10, 0.93, 0.30], [3.9, 0.24, 0.99, 0.45])
@@ -83,7 +83,7 @@ def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chamb
 
 
 def right_faces(chambers: Chambers, rest: Ventricle, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Distance of the septum's right face and of the right free wall from the left ventricle's mid-line, at height z."""
+    """Return the distances of the right side of the septum and of the right free wall from the mid-line at z."""
     s = np.clip((z - chambers.right_top) / (chambers.right_base - chambers.right_top), 0, 1)
     septum = rest.outer_half_width(z) - 0.12
     return septum, septum + chambers.right_width * np.sin(0.5 * np.pi * s**0.9) ** 0.85
@@ -91,8 +91,8 @@ def right_faces(chambers: Chambers, rest: Ventricle, z: np.ndarray) -> tuple[np.
 
 def paint(
     seed: int, index: int, look: Look, chambers: Chambers, rest: Ventricle, sector: Sector
-) -> tuple[Float32[np.ndarray, "R A"], Bool[np.ndarray, "R A"]]:
-    """Echo strength on the polar grid in dB, and where there is blood."""
+) -> tuple[Grid, Bool[np.ndarray, "R A"]]:
+    """Return the echo strength on the polar grid in dB, and the mask of blood."""
     rng = stream(seed, index, "picture")
     u, z = to_heart(*sector.points(), sector.scan)
     distance = sector.grid()[0] + 0 * u
@@ -108,15 +108,15 @@ def paint(
     return blur(canvas.strength_db.astype(np.float32), 0.5, 0.7), canvas.blood
 
 
-def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Float32[np.ndarray, "R A"]:
-    """A random field of unit variance that varies over (rows, beams) / cells."""
+def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Grid:
+    """Return a random field of unit variance; ``cells`` is its coarse grid, (rows, beams)."""
     small = rng.standard_normal(cells, dtype=np.float32)
     field = resize_linear(blur(small, 0.6, 0.6), DEPTHS, BEAMS)
     return np.asarray((field - field.mean()) / field.std())
 
 
 def _ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
-    """0 before ``start``, 1 after ``end``, smooth between."""
+    """Return 0 before ``start``, 1 after ``end``, and a smooth step between."""
     y = np.clip((x - start) / (end - start), 0, 1)
     return np.asarray(y * y * (3 - 2 * y))
 
@@ -124,7 +124,7 @@ def _ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
 def _surroundings(
     level: float, distance: np.ndarray, u: np.ndarray, z: np.ndarray, rest: Ventricle
 ) -> Float[np.ndarray, "R A"]:
-    """Chest wall above the heart, fading lung beside it."""
+    """Return the chest wall above the heart and the fading lung beside it."""
     lung = level - 3.5 * np.maximum(np.abs(u + 1.5) - rest.radius - 4.0, 0)
     chest = -4.0 - 7.0 * _ramp(distance, 0.8, 2.8)
     return np.asarray(lung + (np.maximum(chest, lung) - lung) * (1 - _ramp(z, -1.2, 1.2)))
@@ -166,14 +166,14 @@ def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: flo
 
 
 def _egg(canvas: Canvas, centre_u: float, centre_z: float, half_u: float, half_z: float) -> np.ndarray:
-    """Below 1 inside a rounded box; grows like the distance in half axes outside."""
+    """Return a value below 1 inside a rounded box, which grows with the distance outside."""
     return np.asarray(
         (np.abs((canvas.u - centre_u) / half_u) ** 2.3 + np.abs((canvas.z - centre_z) / half_z) ** 2.3) ** (1 / 2.3)
     )
 
 
 def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> None:
-    """The bright line beside the lateral wall, and the lung's haze behind it."""
+    """Paint the bright line beside the lateral wall, and the haze of the lung behind it."""
     z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z)
     top, base = float(rest.outer_apex[0]), float(rest.base[0])
     s = (z - top) / (base - top)

@@ -1,7 +1,7 @@
 """The mitral and tricuspid leaflets, moving with the annulus.
 
-A leaflet is a curve of a few points from its hinge, turned between a closed and an open angle by how far the valve is open. Leaflets are drawn into the
-polar grid frame by frame, since they do not move with the tissue around them.
+A leaflet is a curve from its hinge. The opening of the valve turns it between a closed and an open angle. Leaflets are
+drawn into the polar grid in every frame, since they do not move with the tissue around them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from echo_e3net.phantom.tissue import Chambers, right_faces
 
 _POINTS = 6
 _GRAZING = 0.25
-"""Amplitude of a leaflet along the beam over that of one across it."""
+"""Amplitude of a leaflet that is parallel to the beam over that of one across it."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Leaflet:
 
     Attributes:
         hinge_u: u of the hinge at rest, cm.
-        hinge_z: z of the hinge above the mitral plane (negative: apical of it), cm.
-        side: +1 when the leaflet points to positive u, else -1.
+        hinge_z: z of the hinge relative to the mitral plane (negative: apical), cm.
+        side: +1 if the leaflet points to positive u, else -1.
         length: cm.
-        closed: angle against the annulus' plane, radians, towards the apex, when closed.
+        closed: angle to the plane of the annulus, towards the apex, when closed, radians.
         opened: the same when open.
-        mitral: hinge follows the mitral annulus' width; otherwise it keeps its distance from the septum.
+        mitral: whether the hinge follows the width of the mitral annulus; otherwise it follows the septum.
     """
 
     hinge_u: float
@@ -46,11 +46,11 @@ class Leaflet:
 
     @property
     def strength(self) -> float:
-        """Amplitude over that of the mitral leaflets: the right heart is thinner."""
+        """Return the amplitude relative to the mitral leaflets; those of the right heart are thinner."""
         return 1.0 if self.mitral else 0.6
 
     def curve(self, now: Ventricle, rest: Ventricle, opening: float) -> Float[np.ndarray, "N 2"]:
-        """Points (u, z) from hinge to tip."""
+        """Return points (u, z) from hinge to tip."""
         narrowing = float(now.radius[0] / rest.radius[0])
         edge = float(now.outer_half_width(now.base)[0] - rest.outer_half_width(rest.base)[0])
         hinge = self.hinge_u * narrowing if self.mitral else self.hinge_u - edge
@@ -65,7 +65,7 @@ class Leaflet:
 
 
 def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
-    """Anterior and posterior mitral, septal and anterior tricuspid leaflet."""
+    """Return the anterior and posterior mitral, and the septal and anterior tricuspid leaflet."""
     annulus = float(rest.radius[0] * rest.base_width)
     septum, wall = right_faces(chambers, rest, np.array([chambers.right_base]))
     septum_u, wall_u = -float(septum[0]), -float(wall[0])
@@ -80,7 +80,7 @@ def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
 
 
 def _facing(place: Float[np.ndarray, "N 2"]) -> float:
-    """Grey value 0…255 of a leaflet: strongest where it lies across the beam."""
+    """Return the grey value 0…255 of a leaflet, which is largest across the beam."""
     along, beam = place[-1] - place[0], place.mean(0)
     across = abs(along[0] * beam[1] - along[1] * beam[0]) / float(np.linalg.norm(along) * np.linalg.norm(beam))
     return 255 * (_GRAZING + (1 - _GRAZING) * float(across))
@@ -94,7 +94,7 @@ def draw_leaflets(
     drift_cm: Float[np.ndarray, " 2"],
     sector: Sector,
 ) -> UInt8[np.ndarray, "R A"]:
-    """Leaflets on the polar grid, 0…255."""
+    """Draw the leaflets on the polar grid, 0…255."""
     picture = np.zeros((DEPTHS, BEAMS), np.uint8)
     for part in parts:
         place = to_probe(part.curve(now, rest, opening), sector.scan) + drift_cm

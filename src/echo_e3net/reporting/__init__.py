@@ -1,4 +1,4 @@
-"""Pictures of results. The only package that knows matplotlib."""
+"""Figures of results. Only this package uses matplotlib."""
 
 from echo_e3net.reporting.canvas import require_picture
 from echo_e3net.reporting.comparisons import SweepAxis, draw_differences, draw_study, draw_sweep

@@ -1,4 +1,4 @@
-"""What all pictures share: matplotlib without a screen, colours, and files that appear whole. ``figures`` is the only package that knows matplotlib."""
+"""Common parts of all figures: matplotlib without a screen, colours, and atomic writes."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ PICTURES = (".png", ".jpg", ".jpeg")
 
 
 def require_picture(path: Path) -> None:
-    """Refuse a picture that could not be written, before what it is to show is computed.
+    """Check that a picture can be written, before its content is computed.
 
     Raises:
-        InputError: it has another suffix than those of ``PICTURES``, or its place cannot be written.
+        InputError: the suffix is not in ``PICTURES``, or the file cannot be written.
     """
     if path.suffix.lower() not in PICTURES:
-        raise InputError(
-            f"{path}: a picture is written as PNG or JPEG; give a name that ends in {', '.join(PICTURES[:-1])} or {PICTURES[-1]}."
-        )
+        raise InputError(f"{path}: unknown type of picture. Use a name that ends in {', '.join(PICTURES)}.")
     require_place(path)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all."""
+    """Write a figure atomically."""
     with whole(path) as aside:
         figure.savefig(aside, dpi=100, pil_kwargs={"optimize": True})
     plt.close(figure)

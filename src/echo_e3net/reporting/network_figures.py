@@ -1,4 +1,4 @@
-"""The network: its parts with the shapes of their tensors, and where its border detector looks."""
+"""Figures of the network: its parts with the shapes of their tensors, and the attention of the border detector."""
 
 from __future__ import annotations
 
@@ -17,16 +17,23 @@ from echo_e3net.reporting.canvas import save
 from echo_e3net.reporting.result_figures import BorderPicture, draw_borders
 
 SHOWN_QUERIES = {"apex": 0, "mitral plane": 1, "left, disc 10": 11, "right, disc 10": 31}
-"""Endocardial landmarks whose attention is drawn one by one."""
+"""Endocardial landmarks whose attention is drawn separately."""
 FULL_COLOUR = 20.0
+"""Attention that is drawn in full colour, as a multiple of uniform attention."""
 BOX_WIDTH = 0.66
 FACES, EDGES = ("#dbe7ff", "#ffe3b3", "#f6d3e4"), ("#3d5a99", "#b37400", "#a03f72")
 
 
 class AttentionPicture(NamedTuple):
-    """Where the border detector looks in one clip: its ED and ES frame, landmarks in their pixels, attention on its grid, timing over the clip.
+    """Attention of the border detector in one clip.
 
-    ``traced`` holds the clip positions of the labelled ED and ES, NaN where they are not known.
+    Attributes:
+        title: name of the clip.
+        frames: ED and ES frame.
+        landmarks: predicted landmarks, pixels of the frames.
+        attention: attention of each landmark on the grid of features.
+        timing: weight of each clip frame for ED and ES.
+        traced: clip positions of the labelled ED and ES; NaN if unknown.
     """
 
     title: str
@@ -38,7 +45,7 @@ class AttentionPicture(NamedTuple):
 
 
 def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture]) -> None:
-    """A row a clip: borders at ED and ES, the attention of all endocardial queries at ED and ES, of single ones at ED, and the timing.
+    """Draw one row per clip: borders, attention of all and of single endocardial queries, and timing.
 
     Args:
         path: the PNG to write.
@@ -72,9 +79,9 @@ def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture])
 
 
 def draw_heat(axes: Axes, frame: UInt8[np.ndarray, "H W"], heat: Float[Tensor, "h w"], title: str) -> None:
-    """A frame with an attention map over it: clear where a cell gets no more than an even share, full colour at ``FULL_COLOUR`` times that.
+    """Draw a frame with an attention map over it.
 
-    The title says how many times an even share the most attended cell gets.
+    Uniform attention is transparent. The title gives the largest attention as a multiple of uniform attention.
     """
     axes.imshow(frame, cmap="gray", vmin=0, vmax=255)
     times = (heat * heat.numel()).numpy()
@@ -87,7 +94,7 @@ def draw_heat(axes: Axes, frame: UInt8[np.ndarray, "H W"], heat: Float[Tensor, "
 
 
 class Box(NamedTuple):
-    """A part of the network: its name, its class or kind, the shape of what it gives, and its parameters."""
+    """A part of the network: its name, its class, the shape of its output, and its number of parameters."""
 
     name: str
     kind: str
@@ -98,65 +105,64 @@ class Box(NamedTuple):
 def draw_architecture(
     path: Path, title: str, columns: Mapping[str, Sequence[Box]], arrows: Sequence[tuple[str, str]]
 ) -> None:
-    """The parts in columns from top to bottom, with arrows for what is handed on, coloured by the part that takes it; dotted past another column.
+    """Draw the parts in columns, and arrows for the tensors between them; arrows that skip a column are dotted.
 
     Args:
         path: the PNG to write.
         title: headline.
-        columns: the boxes of each column, from top to bottom, by its title.
-        arrows: pairs of box names, from and to.
+        columns: boxes of each column, from top to bottom, by title.
+        arrows: pairs of names of boxes, from and to.
     """
     tallest = max(map(len, columns.values()))
     figure = plt.figure(figsize=(3.7 * len(columns), 0.85 * tallest + 1.0), layout="constrained")
     figure.suptitle(title, fontsize=9)
     axes = figure.subplots()
     places: dict[str, tuple[int, float]] = {}
+    counts = {box.name: len(column) for column in columns.values() for box in column}
     for x, (part, column) in enumerate(columns.items()):
         axes.text(x, -0.15, part, ha="center", fontsize=11, fontweight="bold")
         for i, box in enumerate(column):
-            y = (i + 0.5) * tallest / len(column)
-            places[box.name] = (x, y)
-            shape, rounding = (x - BOX_WIDTH / 2, y - 0.3), "round,pad=0,rounding_size=0.04"
-            patch = FancyBboxPatch(
-                shape,
-                BOX_WIDTH,
-                0.6,
-                rounding,
-                mutation_aspect=2,
-                facecolor=FACES[x % 3],
-                edgecolor=EDGES[x % 3],
-                zorder=3,
-            )
-            axes.add_patch(patch)
-            parameters = f", {box.parameters:,} parameters" if box.parameters else ""
-            axes.text(
-                x,
-                y,
-                f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                zorder=4,
-            )
+            places[box.name] = (x, (i + 0.5) * tallest / len(column))
+            draw_box(axes, box, *places[box.name])
     for start, end in arrows:
-        (x0, y0), (x1, y1) = places[start], places[end]
-        style = {
-            "arrowstyle": "-|>",
-            "color": EDGES[x1 % 3],
-            "lw": 1.1,
-            "shrinkA": 0,
-            "shrinkB": 0,
-            "ls": ":" if x1 - x0 > 1 else "-",
-        }
-        following = x0 == x1 and y1 - y0 < 1.5 * tallest / len(columns[list(columns)[x0]])
-        side = BOX_WIDTH / 2
-        ends = (
-            ((x0, y0 + 0.3), (x1, y1 - 0.3))
-            if following
-            else ((x0 + side, y0), (x1 + (side if x0 == x1 else -side), y1))
-        )
-        bend = "arc3,rad=-0.35" if x0 == x1 and not following else "arc3"
-        axes.annotate("", ends[1], ends[0], arrowprops=style | {"connectionstyle": bend}, zorder=2)
+        draw_arrow(axes, places[start], places[end], 1.5 * tallest / counts[start])
     axes.set(xlim=(-0.5, len(columns) - 0.4), ylim=(tallest, -0.5))
     axes.axis("off")
     save(figure, path)
+
+
+def draw_box(axes: Axes, box: Box, x: int, y: float) -> None:
+    """Draw one part at a place; ``x`` is the number of its column."""
+    corner, style, face, edge = (
+        (x - BOX_WIDTH / 2, y - 0.3),
+        "round,pad=0,rounding_size=0.04",
+        FACES[x % 3],
+        EDGES[x % 3],
+    )
+    patch = FancyBboxPatch(corner, BOX_WIDTH, 0.6, style, mutation_aspect=2, facecolor=face, edgecolor=edge, zorder=3)
+    axes.add_patch(patch)
+    parameters = f", {box.parameters:,} parameters" if box.parameters else ""
+    text = f"{box.name}\n{box.kind}{parameters}\n→ {box.shape}"
+    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, zorder=4)
+
+
+def draw_arrow(axes: Axes, start: tuple[int, float], end: tuple[int, float], step: float) -> None:
+    """Draw an arrow from one part to another.
+
+    Args:
+        axes: where to draw.
+        start: place of the first part.
+        end: place of the second part.
+        step: a shorter arrow within a column is straight; a longer one bends around the boxes between.
+    """
+    (x0, y0), (x1, y1) = start, end
+    style = {"arrowstyle": "-|>", "color": EDGES[x1 % 3], "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
+    style |= {"ls": ":" if x1 - x0 > 1 else "-", "connectionstyle": "arc3"}
+    side = BOX_WIDTH / 2
+    ends = ((x0 + side, y0), (x1 - side, y1))
+    if x0 == x1 and y1 - y0 < step:
+        ends = ((x0, y0 + 0.3), (x1, y1 - 0.3))
+    elif x0 == x1:
+        ends = ((x0 + side, y0), (x1 + side, y1))
+        style["connectionstyle"] = "arc3,rad=-0.35"
+    axes.annotate("", ends[1], ends[0], arrowprops=style, zorder=2)

@@ -1,4 +1,4 @@
-"""A run's results: agreement, difference and learning curve; borders on frames; curves of a measurement."""
+"""Figures of one run: agreement, difference and learning curve; borders on frames; curves of a measurement."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from echo_e3net import geometry
 from echo_e3net.reporting.canvas import COLOURS, save
 
 HFREF, HFPEF = 40, 50
-"""EF bounds of reduced and preserved ejection fraction, percent."""
+"""Upper limit of reduced and lower limit of preserved ejection fraction, percent."""
 
 
 class BorderPicture(NamedTuple):
-    """One frame with borders drawn on it: the picture, its title, predicted borders by name and labelled ones."""
+    """One frame, its title, and its predicted and labelled borders by name."""
 
     frame: UInt8[np.ndarray, "H W"]
     title: str
@@ -36,7 +36,7 @@ def draw_scores(
     target: Sequence[float],
     curve: Mapping[str, tuple[Sequence[float], Sequence[float]]],
 ) -> None:
-    """Predicted against labelled EF, their difference, and the learning curve, side by side.
+    """Draw predicted against labelled EF, their difference, and the learning curve.
 
     Args:
         path: the PNG to write.
@@ -59,41 +59,33 @@ def draw_scores(
 
 
 def draw_agreement(axes: Axes, prediction: Sequence[float], target: Sequence[float]) -> None:
-    """Predicted against labelled EF, with the line of identity and the clinical bounds."""
+    """Draw predicted against labelled EF, the line of identity, and the clinical limits."""
     axes.axvspan(0, HFREF, color="#dc267f", alpha=0.08)
     axes.axvspan(HFREF, HFPEF, color="#ffb000", alpha=0.08)
     axes.plot([0, 100], [0, 100], color="0.6", lw=1)
     axes.scatter(target, prediction, s=14, alpha=0.7)
-    axes.set(
-        xlim=(0, 95),
-        ylim=(0, 95),
-        xlabel="labelled EF (%)",
-        ylabel="predicted EF (%)",
-        title="agreement",
-        aspect="equal",
-    )
+    axes.set(xlim=(0, 95), ylim=(0, 95), title="agreement", aspect="equal")
+    axes.set(xlabel="labelled EF (%)", ylabel="predicted EF (%)")
 
 
 def draw_difference(axes: Axes, prediction: Sequence[float], target: Sequence[float]) -> None:
-    """Bland and Altman's plot: difference against mean, with bias and limits of agreement."""
-    mean, difference = (np.add(prediction, target) / 2, np.subtract(prediction, target))
+    """Draw a Bland-Altman plot: difference against mean, with bias and limits of agreement."""
+    mean, difference = np.add(prediction, target) / 2, np.subtract(prediction, target)
     bias, spread = difference.mean(), 1.96 * difference.std()
     axes.scatter(mean, difference, s=14, alpha=0.7)
     for level, style in ((bias, "-"), (bias - spread, "--"), (bias + spread, "--")):
         axes.axhline(level, color="0.4", ls=style, lw=1)
-        axes.annotate(
-            f"{level:+.1f}", (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8
-        )
+        axes.text(1, level, f"{level:+.1f}", transform=axes.get_yaxis_transform(), ha="right", va="bottom", fontsize=8)
     axes.set(xlabel="mean of label and prediction (%)", ylabel="prediction - label (points)", title="difference")
 
 
 def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: int = 6) -> None:
-    """Frames with their borders, tiled.
+    """Draw frames with their borders, tiled.
 
     Args:
         path: the PNG to write.
         pictures: frames with borders, at least one.
-        columns: pictures a row.
+        columns: pictures per row.
     """
     rows = -(-len(pictures) // columns)
     figure = plt.figure(figsize=(2.2 * columns, 2.35 * rows), layout="constrained", facecolor="black")
@@ -106,7 +98,7 @@ def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: in
 
 
 def draw_borders(axes: Axes, picture: BorderPicture) -> None:
-    """A frame with its predicted borders in colour and the labelled ones in white."""
+    """Draw a frame with its predicted borders in colour and its labelled borders in white."""
     axes.imshow(picture.frame, cmap="gray", vmin=0, vmax=255)
     axes.set_title(picture.title, fontsize=8, color="white")
     for landmarks in picture.labelled.values():
@@ -119,7 +111,7 @@ def draw_borders(axes: Axes, picture: BorderPicture) -> None:
 
 
 def outline(landmarks: Float[Tensor, "K 2"]) -> tuple[np.ndarray, np.ndarray]:
-    """The border as a line from one end of the mitral plane over the apex to the other: x and y."""
+    """Return x and y of the border, from one end of the mitral plane over the apex to the other."""
     left, right = landmarks[geometry.LEFT].flip(0), landmarks[geometry.RIGHT]
     points = torch.cat([left, landmarks[None, geometry.APEX], right]).numpy()
     return points[:, 0], points[:, 1]
@@ -128,18 +120,17 @@ def outline(landmarks: Float[Tensor, "K 2"]) -> tuple[np.ndarray, np.ndarray]:
 def draw_curves(
     path: Path, quantity: str, panels: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
 ) -> None:
-    """Curves of one quantity over several things, a panel each, from zero on one scale.
+    """Draw curves of one quantity, one panel per x axis, on one scale from zero.
 
     Args:
         path: the PNG to write.
-        quantity: what all curves show, with its unit.
-        panels: for each axis label, the curves by name.
+        quantity: label of the y axis, with its unit.
+        panels: x and y of each curve, by label of the x axis and name.
     """
     figure = plt.figure(figsize=(10, 3.4), layout="constrained")
     top = 1.2 * max(max(values) for curves in panels.values() for _, values in curves.values())
-    for axes, (label, curves) in zip(
-        figure.subplots(1, len(panels), sharey=True, squeeze=False).flat, panels.items(), strict=True
-    ):
+    grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)
+    for axes, (label, curves) in zip(grid.flat, panels.items(), strict=True):
         for (name, (places, values)), style in zip(curves.items(), ("-", "--", ":", "-."), strict=False):
             axes.plot(places, values, style, label=name, marker="." if len(values) < 60 else None)
         axes.set(xlabel=label, ylim=(0, top), xlim=(0, None))

@@ -1,4 +1,4 @@
-"""Videos that a user names: names that tell them apart, frames as an import would make them, and a folder that goes away."""
+"""Videos that a user names: unique names, the same frames as an import, and a temporary folder."""
 
 import gc
 import pickle
@@ -14,7 +14,7 @@ from echo_e3net.clinic.prepare import prepare
 from echo_e3net.clinic.user_videos import OwnVideos, distinct_names
 from echo_e3net.data.frames import read_frames
 from echo_e3net.errors import InputError
-from tests.data.test_bring_sources import small_screen, write_avi, write_dicom, write_mp4
+from tests.clinic.test_sources import small_screen, write_avi, write_dicom, write_mp4
 from tests.datamodules import data_module
 
 CINE = pydicom.examples.get_path("ybr_color")
@@ -31,7 +31,7 @@ CINE = pydicom.examples.get_path("ybr_color")
         (["/x/a.dcm", "/a"], ["a.dcm", "a"]),
     ],
 )
-def test_names_tell_files_apart_and_are_short(paths, names):
+def test_names_are_unique_and_short(paths, names):
     files = [Path(path) for path in paths]
     assert [distinct_names(files)[file] for file in files] == names
 
@@ -48,7 +48,7 @@ def test_frames_are_those_of_an_import(tmp_path):
     assert np.abs(stored.astype(int) - frames).mean() < 1.5
 
 
-def test_a_data_sets_own_file_is_taken_as_it_is(phantom_root, tmp_path):
+def test_a_video_of_a_data_set_is_used_unchanged(phantom_root, tmp_path):
     path = min((phantom_root / "Videos").glob("*.avi"))
     square = write_avi(tmp_path / "square.avi", small_screen(shape=(240, 240), corner=(20, 20)))
     videos = OwnVideos([path, square])
@@ -56,11 +56,12 @@ def test_a_data_sets_own_file_is_taken_as_it_is(phantom_root, tmp_path):
     assert videos.read(square).shape[1:] == (112, 112)
 
 
-def test_the_folder_aside_is_private_and_goes_away(tmp_path):
+def test_the_temporary_folder_is_private_and_is_deleted(tmp_path):
     videos = OwnVideos([CINE])
     folder = videos.kept[CINE].array.parent
     assert folder.stat().st_mode & 0o077 == 0
-    copy = pickle.loads(pickle.dumps(videos))  # as a worker that is spawned gets it
+    # A spawned worker receives a copy.
+    copy = pickle.loads(pickle.dumps(videos))
     assert copy.read(CINE).shape == (30, 112, 112)
     del copy
     gc.collect()
@@ -70,7 +71,7 @@ def test_the_folder_aside_is_private_and_goes_away(tmp_path):
     assert not folder.exists()
 
 
-def test_a_worker_that_was_forked_does_not_take_the_folder_away(tmp_path):
+def test_a_forked_worker_does_not_delete_the_folder(tmp_path):
     own.remove(tmp_path, owner=-1)
     assert tmp_path.is_dir()
 
