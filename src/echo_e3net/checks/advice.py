@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import torch
+
 from echo_e3net import geometry
 from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.checks.rules import POSSIBLE, VideoRule, apply
 from echo_e3net.data.layout import FILE_LIST, USUAL_EF_PERCENT, VIDEOS
-from echo_e3net.data.records import DataSet, ListedVideo
+from echo_e3net.data.records import NO_LANDMARKS, DataSet, ListedVideo
 from echo_e3net.tables import number
 from echo_e3net.types import PHASES
 
@@ -42,7 +44,7 @@ USUAL_ML = ((10, 700), (3, 600))
 
 def advise(dataset: DataSet) -> list[Finding]:
     """Return the findings that refuse nothing and mask nothing."""
-    return [*apply(VIDEO_RULES, dataset), *outside(dataset), *unlisted(dataset)]
+    return [*apply(VIDEO_RULES, dataset), *phases(dataset), *outside(dataset), *unlisted(dataset)]
 
 
 def unusual_values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
@@ -74,22 +76,33 @@ def volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
         yield Defect.VOLUMES, f"EF is {ef_percent:.1f}, but {computed}. Correct the wrong one of the three."
 
 
-def phases(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+def phases(dataset: DataSet) -> Iterator[Finding]:
     """Find contours of ED and ES that disagree with each other, the labelled EF or usual volumes."""
-    if video.record.traced is None:
-        return
-    endo, label = video.record.landmarks[:, 0], 100 * video.record.ef
-    ed, es = geometry.polygon_area(geometry.border_polygon(endo)).tolist()
+    videos = [video for video in dataset.videos if video.record.traced]
+    pairs = torch.stack([NO_LANDMARKS[:, 0], *(video.record.landmarks[:, 0] for video in videos)])[1:]
+    areas = geometry.polygon_area(geometry.border_polygon(pairs)).tolist()
+    efs = (100 * geometry.ejection_fraction(pairs[:, 0], pairs[:, 1])).tolist()
+    for video, area, ef_percent in zip(videos, areas, efs, strict=True):
+        for defect, detail in (*pair_defects(video, area, ef_percent), *unusual_volumes(video)):
+            yield Finding(defect, video.record.name, video.where, detail)
+
+
+def pair_defects(video: ListedVideo, area: list[float], ef_percent: float) -> Iterator[tuple[Defect, str]]:
+    """Compare the areas of ED and ES (px²), and Simpson's EF with the label."""
+    (ed, es), label = area, 100 * video.record.ef
     if ed < es:
         areas = f"{ed:.0f} and {es:.0f} px²"
         yield Defect.AREA, f"the frame of larger volume has the smaller area ({areas}). Check the tracings."
-    ef_percent = 100 * geometry.ejection_fraction(*endo).item()
     if abs(ef_percent - label) > GEOMETRY_TOLERANCE:
         efs = f"Simpson's EF of the tracings is {ef_percent:.0f}, but the label is {label:.0f}"
         yield Defect.GEOMETRY, f"{efs}. Check that they belong to the same video."
+
+
+def unusual_volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
+    """Find unusual volumes in mL."""
     if video.record.pixel_mm is None:
         return
-    millilitres = geometry.volume_ml(endo, video.record.pixel_mm).tolist()
+    millilitres = geometry.volume_ml(video.record.landmarks[:, 0], video.record.pixel_mm).tolist()
     for phase, volume, (low, high) in zip(PHASES, millilitres, USUAL_ML, strict=True):
         if not low <= volume <= high:
             size = "×".join(f"{edge:.3g}" for edge in video.record.pixel_mm)
@@ -123,4 +136,4 @@ def unlisted(dataset: DataSet) -> Iterator[Finding]:
             yield Finding(Defect.UNLISTED, path.stem, str(path), detail)
 
 
-VIDEO_RULES: tuple[VideoRule, ...] = (unusual_values, spelling, volumes, phases)
+VIDEO_RULES: tuple[VideoRule, ...] = (unusual_values, spelling, volumes)
