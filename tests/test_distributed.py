@@ -94,7 +94,7 @@ def test_two_ranks_test_and_predict_every_video_once_in_order(tmp_path, tiny):
     first, second = found["one"][1], found["two"][1]
     assert first.keys() == second.keys()
     for name, value in first.items():
-        assert second[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float) else value), name
+        assert second[name] == (pytest.approx(value, abs=2e-3) if isinstance(value, float | list) else value), name
 
 
 @pytest.mark.slow

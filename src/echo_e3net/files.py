@@ -12,7 +12,6 @@ from pathlib import Path
 
 from echo_e3net.errors import InputError
 
-# A full disk, or a full quota.
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 

@@ -22,7 +22,6 @@ except ImportError as error:  # pragma: no cover - depends on the machine
 
 # A function with the arguments and the result of read_frames.
 ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
-NIFTI = (".nii", ".nii.gz")
 # Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md).
 SEEK_FRAMES = 20
 
@@ -63,7 +62,7 @@ def read_frames(
 
 def is_nifti(path: Path) -> bool:
     """Return whether the name of a file is that of a NIfTI file."""
-    return path.name.lower().endswith(NIFTI)
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:
