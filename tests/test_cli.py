@@ -275,7 +275,7 @@ def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
     for arguments, message in {
         ("--videos", "text.avi"): "text.avi: not a video",
         ("--videos", "gone.avi"): "gone.avi: no such file or folder",
-        ("--videos", "empty"): "empty: no file there",
+        ("--videos", "empty"): "empty: no file found",
         ("--videos",): "--videos",
         ("--ckpt_path", "cut.ckpt"): "cut.ckpt: ",
     }.items():
@@ -307,7 +307,7 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
     assert "architecture" in command.output
     for arguments, message in {
         ("draw",): "required: COMMAND",
-        ("draw", "attention"): "add --config",
+        ("draw", "attention"): "--config experiments/e3net.yaml",
         ("draw", "attention", *tiny, "--rows", 0): "rows is 0",
         ("draw", "attention", *tiny, *bare): "another network",
     }.items():
@@ -320,7 +320,7 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
 def test_a_configuration_is_asked_for(command):
     code, error = command("fit")
     assert code == 2
-    assert "add --config experiments/e3net.yaml" in error
+    assert "--config experiments/e3net.yaml" in error
 
 
 def test_help_names_every_command(command, capsys):

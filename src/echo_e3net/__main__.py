@@ -1,4 +1,4 @@
-"""``python -m echo_e3net`` is ``echo-e3net``."""
+"""Run ``echo-e3net`` as ``python -m echo_e3net``."""
 
 from __future__ import annotations
 

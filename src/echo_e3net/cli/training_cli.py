@@ -231,12 +231,15 @@ def add_videos(parser: LightningArgumentParser) -> None:
 
 
 def own_videos(files: Sequence[Path] | None, data: EchoDataModule) -> Any:  # noqa: ANN401
-    """Return the source of the videos in ``files``; None if there are none."""
+    """Return the source of the videos in ``files``; None without ``files``."""
     if not files:
         return None
     from echo_e3net.clinic.user_videos import OwnVideos
 
-    return OwnVideos(files, data.loader.workers)
+    videos = OwnVideos(files, data.loader.workers)
+    if not videos.records() and not videos.refused():
+        raise InputError(f"{', '.join(map(str, files))}: no file found. Name video files, or folders of them.")
+    return videos
 
 
 def as_list(value: Any) -> list[Any]:  # noqa: ANN401
