@@ -75,8 +75,8 @@ def bootstrap_means(values: Float[Tensor, "V F"], resamples: int = 10_000, seed:
     generator = torch.Generator().manual_seed(seed)
     # Small blocks keep the memory small for any number of videos.
     blocks = [
-        values[torch.randint(len(values), (len(block), len(values)), generator=generator)].mean(1)
-        for block in torch.arange(resamples).split(500)
+        values[torch.randint(len(values), (min(500, resamples - start), len(values)), generator=generator)].mean(1)
+        for start in range(0, resamples, 500)
     ]
     return torch.cat(blocks)
 

@@ -132,6 +132,24 @@ def test_a_live_table_on_a_terminal(write):
     assert short_name("a.b.lr", ["a.b.lr", "a.c.dim"]) == "lr"
 
 
+def test_without_a_terminal_each_new_state_is_one_line(write, capsys):
+    Path("runs/s").mkdir(parents=True)
+    search = search_of(write())
+    with Screen(search.sweep, Console(width=200)) as screen:
+        screen.show([])
+        for _ in range(2):
+            number = search.ask("w").number
+            search.end(number, "failed", reason="no such program")
+        search.ask("w")
+        screen.show(search.rows())
+        screen.show(search.rows())
+    with Screen(search.sweep, Console(width=200)) as screen:
+        screen.show(search.rows())
+    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
+    first = [["trial0000:", "failed:"], ["trial0001:", "failed:"], ["trial0002:", "started:"]]
+    assert lines == [*first, ["trial0002:", "started:"]]
+
+
 def test_a_random_search_continues_and_does_not_depend_on_the_number_of_workers(write):
     path = write()
     sweep(path, trials=2)

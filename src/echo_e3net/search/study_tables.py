@@ -69,9 +69,9 @@ def summary_rows(rows: Sequence[Row], test: str, differences: Mapping[str, Diffe
     For a further test set, ``drop`` is the MAE minus that on the own test set.
     """
     own = {(row["arm"], row["seed"]): row["ef_mae"] for row in rows if row["test"] == OWN}
-    lines = []
+    lines: list[Row] = []
     for arm, found in by_arm(rows, test).items():
-        line = {"test": test, "arm": arm, "seeds": len(found)}
+        line: dict[str, Any] = {"test": test, "arm": arm, "seeds": len(found)}
         line |= {key: found[0][key] for key in ("parameters", "gmacs")}
         line |= {f"difference_{name}": getattr(differences.get(arm), name, None) for name in Difference._fields}
         scores = {key: [row[key] for row in found if row.get(key) is not None] for key in COLUMNS}

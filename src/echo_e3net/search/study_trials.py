@@ -30,13 +30,13 @@ from echo_e3net.search.study_plan import FINGERPRINT, LOG, PROFILE, TIMES, Place
 from echo_e3net.search.study_results import (
     CSV,
     Results,
-    Row,
     collect,
     recorded_results,
     save_results,
     show_results,
     trial_rows,
 )
+from echo_e3net.search.study_tables import Row
 from echo_e3net.training.code_hash import code_hash
 from echo_e3net.training.run_folder import CHECKPOINTS, METRICS, STOPPED
 

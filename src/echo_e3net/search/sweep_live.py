@@ -27,7 +27,7 @@ class Screen:
     def __init__(self, sweep: Sweep, console: Console | None = None) -> None:
         self.sweep, self.console = sweep, console or Console()
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        self.states: dict[int, str] = {}
+        self.states: dict[int, str] | None = None
 
     def __enter__(self) -> Screen:
         """Start the live table."""
@@ -48,8 +48,8 @@ class Screen:
             return
         for row in rows:
             # The first call skips trials that ended before this command started.
-            seen = before.get(row.number, "waiting" if before or row.state == "running" else row.state)
-            if row.state != seen:
+            unseen = row.state if before is None and row.state != "running" else "waiting"
+            if row.state != (before or {}).get(row.number, unseen):
                 line = f"trial{row.number:04d}: {news(self.sweep, row)}"
                 self.console.print(line, highlight=False, soft_wrap=True)
 

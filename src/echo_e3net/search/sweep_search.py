@@ -105,9 +105,14 @@ class Search:
         study.set_user_attr("meaning", meaning)
         if sweep.method == "grid":
             points = list(product(*(range(len(parameter.values)) for parameter in sweep.searched)))
-            for point in points[len(study.get_trials(deepcopy=False)) :]:
+            for point in points[len(study.trials) :]:
                 study.enqueue_trial(dict(zip(self.distributions, point, strict=True)))
         return study
+
+    @property
+    def trials(self) -> list[FrozenTrial]:
+        """All trials, in order."""
+        return self.study.get_trials(deepcopy=False)
 
     def sampler(self, number: int) -> BaseSampler:
         """Return the sampler of a trial."""
@@ -116,7 +121,7 @@ class Search:
 
     def ask(self, worker: str) -> Row:
         """Begin a trial. Hold the sweep's lock."""
-        self.study.sampler = self.sampler(len(self.study.get_trials(deepcopy=False)))
+        self.study.sampler = self.sampler(len(self.trials))
         trial = self.study.ask(self.distributions)
         trial.set_user_attr("worker", worker)
         self.live[trial.number] = trial
@@ -146,7 +151,7 @@ class Search:
         trial = self.frozen(number)
         if trial.state != TrialState.RUNNING:
             return
-        queued = any(other.user_attrs.get("retry_of") == number for other in self.study.get_trials(deepcopy=False))
+        queued = any(other.user_attrs.get("retry_of") == number for other in self.trials)
         # A worker that was killed early has not recorded its whole point.
         if not queued and (point := point_of(trial)).keys() == self.distributions.keys():
             self.study.enqueue_trial(point, user_attrs={"retry_of": number})
@@ -154,11 +159,11 @@ class Search:
 
     def frozen(self, number: int) -> FrozenTrial:
         """Return a trial by its number."""
-        return self.study.get_trials(deepcopy=False)[number]
+        return self.trials[number]
 
     def rows(self) -> list[Row]:
         """Return all trials, in order."""
-        return [self.row(trial) for trial in self.study.get_trials(deepcopy=False)]
+        return [self.row(trial) for trial in self.trials]
 
     def row(self, trial: FrozenTrial) -> Row:
         """Return a trial as a row."""
@@ -183,7 +188,7 @@ class Search:
         # Imported late: it looks for scikit-learn.
         from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-        figures = [trial.value for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))]
+        figures = [trial.value for trial in self.trials if trial.state == TrialState.COMPLETE]
         if len(figures) < ENOUGH_TRIALS or len(set(figures)) < 2:
             return {}
         return dict(get_param_importances(self.study, evaluator=PedAnovaImportanceEvaluator()))
@@ -199,8 +204,8 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     low, high, step = parameter.low, parameter.high, parameter.step
     if parameter.values:
         return CategoricalDistribution(range(len(parameter.values)))
-    if isinstance(low, int) and isinstance(step, int):
-        return IntDistribution(low, int(high), step=step)
+    if step is not None and {type(low), type(high), type(step)} == {int}:
+        return IntDistribution(int(low), int(high), step=int(step))
     return FloatDistribution(low, high, log=parameter.log, step=step)
 
 
