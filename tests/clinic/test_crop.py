@@ -10,6 +10,7 @@ from echo_e3net.data import raster
 from echo_e3net.data.frames import luma
 from tests.screen import CORNER, SIDE, screen, true_mask
 
+SMALL = {"shape": (240, 320), "corner": (15, 60), "side": 190}
 SCREENS = {
     "usual": {},
     "wide": {"shape": (400, 720), "corner": (0, 200), "side": 320, "index": 1},
@@ -112,11 +113,10 @@ def test_the_search_is_limited_to_a_mask():
 
 
 class TestColour:
-    small = {"shape": (240, 320), "corner": (15, 60), "side": 190}
-    mask = mask_of(**small)
+    mask = mask_of(**SMALL)
 
     def test_flow_is_refused(self):
-        frames = screen(**self.small)
+        frames = screen(**SMALL)
         jet = np.zeros(self.mask.shape, np.uint8)
         cv2.circle(jet, (155, 120), 8, 1, -1)
         for t, colour in enumerate([(200, 30, 0), (0, 40, 220)] * 8):
@@ -126,7 +126,7 @@ class TestColour:
         assert refused.value.reason is Reason.COLOUR
 
     def test_a_tint_and_a_thin_coloured_line_are_not_flow(self):
-        frames = screen(**self.small)
+        frames = screen(**SMALL)
         tinted = (frames * np.array([1.0, 0.8, 0.55])).astype(np.uint8)
         refuse_colour(tinted, self.mask)
         for frame in frames:

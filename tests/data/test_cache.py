@@ -125,9 +125,10 @@ def test_a_killed_writer_leaves_nothing_that_is_read(videos, tmp_path, monkeypat
         shutil.copy(self, self.with_name(".left" + self.name))
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", stop)
-        FrameCache(folder, fill=True).read(videos[0])
+        with pytest.raises(Killed):
+            FrameCache(folder, fill=True).read(videos[0])
     assert [path.name[0] for path in folder.iterdir()] == ["."]
     assert FrameCache(folder).find(videos[0]) is None
     assert len(FrameCache(folder, fill=True).read(videos[0], INDEX)) == len(INDEX)

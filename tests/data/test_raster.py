@@ -25,18 +25,18 @@ def test_a_written_video_reads_back_grey(tmp_path, frames):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.avi"]
 
 
-def test_quality_is_honoured(tmp_path, frames):
+def test_quality_is_respected(tmp_path, frames):
     for quality in (30, 90):
         raster.write_mjpeg_avi(tmp_path / f"{quality}.avi", frames, fps=50, quality=quality)
     assert (tmp_path / "30.avi").stat().st_size < 0.9 * (tmp_path / "90.avi").stat().st_size
 
 
-def test_nothing_is_left_of_a_video_that_fails(tmp_path, frames, monkeypatch):
+def test_a_failed_write_leaves_no_file(tmp_path, frames, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
     monkeypatch.setattr(raster, "_encode", fail)
-    with pytest.raises(InputError, match=r"a.avi cannot be written: disk full"):
+    with pytest.raises(InputError, match=r"a\.avi.*disk full"):
         raster.write_mjpeg_avi(tmp_path / "a.avi", frames, fps=50)
     assert not list(tmp_path.iterdir())
 

@@ -194,8 +194,8 @@ class TestErrors:
 
     def test_a_file_where_the_folder_should_be(self, tmp_path):
         (tmp_path / "set").write_text("")
-        with pytest.raises(InputError, match="set is a file, not a folder"):
+        with pytest.raises(InputError, match=r"set\b"):
             phantom(tmp_path / "set", **SMALL)
-        with pytest.raises(InputError, match=r"p.png cannot be written"):
+        with pytest.raises(InputError, match=r"p\.png"):
             phantom(tmp_path / "other", **SMALL, preview=tmp_path / "set" / "p.png")
         assert not (tmp_path / "other").exists()
