@@ -21,22 +21,14 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 
 from echo_e3net.data.layout import EF_PERCENT, FRAMES
 from echo_e3net.data.nifti import Grid, library, read_grid, read_labels
-from echo_e3net.data.outline import mask_outline, mitral_ends, polygon_landmarks, touching_ends
-from echo_e3net.data.records import (
-    BadValue,
-    DataFormat,
-    DataSet,
-    ListedVideo,
-    Repetition,
-    TracedFrame,
-    VideoRecord,
-)
+from echo_e3net.data.outline import mask_outline, polygon_landmarks, touching_ends
+from echo_e3net.data.records import BadValue, DataFormat, DataSet, ListedVideo, Repetition, TracedFrame, VideoRecord
 from echo_e3net.data.tracings import label_videos
 from echo_e3net.errors import InputError
+from echo_e3net.geometry import BASE
 from echo_e3net.tables import number
 from echo_e3net.types import BORDERS, PHASES
 
@@ -211,30 +203,13 @@ def read_mask(path: Path, number: int, grid: Grid) -> list[TracedFrame]:
         sizes = ("×".join(map(str, size)) for size in (own.stored, grid.stored))
         return [endo._replace(fault="mask", detail="the mask is {}, the sequence {} (height × width)".format(*sizes))]
     try:
-        inner, middle = endocardium(labels == CAVITY, labels == ATRIUM, grid)
-        endo = endo._replace(landmarks=inner)
+        stored = mask_outline(labels == CAVITY)
+        ends = touching_ends(stored, labels == ATRIUM)
+        inner = polygon_landmarks(grid.to_read(stored), None if ends is None else grid.to_read(ends).mean(0))
+        endo = endo._replace(landmarks=torch.from_numpy(inner).float())
         if not (labels == MYOCARDIUM).any():
             return [endo, epi._replace(fault="degenerate", detail=f"no pixel has label {MYOCARDIUM} (myocardium)")]
-        outline = mask_outline((labels == CAVITY) | (labels == MYOCARDIUM))
-        return [endo, epi._replace(landmarks=as_landmarks(polygon_landmarks(grid.to_read(outline), middle)))]
+        outer = grid.to_read(mask_outline((labels == CAVITY) | (labels == MYOCARDIUM)))
+        return [endo, epi._replace(landmarks=torch.from_numpy(polygon_landmarks(outer, inner[BASE])).float())]
     except ValueError as error:
         return [endo._replace(landmarks=None, fault="degenerate", detail=f"the labels make no ventricle: {error}")]
-
-
-def endocardium(
-    cavity: Bool[np.ndarray, "H W"], atrium: Bool[np.ndarray, "H W"], grid: Grid
-) -> tuple[Float[torch.Tensor, "K 2"], Float[np.ndarray, " 2"]]:
-    """Return the landmarks of the cavity and the middle of the mitral plane, in pixels as they are read.
-
-    Raises:
-        ValueError: the cavity is empty, or has no mitral plane.
-    """
-    stored = mask_outline(cavity)
-    outline, ends = grid.to_read(stored), touching_ends(stored, atrium)
-    middle = (mitral_ends(outline) if ends is None else grid.to_read(ends)).mean(0)
-    return as_landmarks(polygon_landmarks(outline, middle)), middle
-
-
-def as_landmarks(points: Float[np.ndarray, "K 2"]) -> Float[torch.Tensor, "K 2"]:
-    """Return landmarks as a tensor."""
-    return torch.from_numpy(points.astype("float32"))
