@@ -179,7 +179,7 @@ def touching_ends(
     """
     near = blur(atrium.astype(np.float32), EDGE_SIGMA, EDGE_SIGMA) > TOUCH
     columns, rows = np.clip(np.round(outline).astype(int), 0, [atrium.shape[1] - 1, atrium.shape[0] - 1]).T
-    points = np.asarray(outline, np.float64)[near[rows, columns]]
+    points = outline[near[rows, columns]]
     if len(points) < 2:
         return None
     apart = np.square(points[:, None] - points).sum(-1)

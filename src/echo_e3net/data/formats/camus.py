@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -35,7 +36,7 @@ from echo_e3net.types import BORDERS, PHASES
 CAVITY, MYOCARDIUM, ATRIUM = 1, 2, 3
 IMAGES, SPLIT_FOLDER = "database_nifti", "database_split"
 SUBGROUPS = {"train": "subgroup_training.txt", "val": "subgroup_validation.txt", "test": "subgroup_testing.txt"}
-KEYS = ("EF", "NbFrame", "ImageQuality", "FrameRate", *PHASES)
+KEYS = ("EF", "NbFrame", "FrameRate", *PHASES)
 """Keys that are read from a patient's Info file."""
 
 
@@ -147,33 +148,25 @@ def read_patient(folder: Path, view: str, split: str, listed: str) -> tuple[List
     if not info.is_file():
         return video, []
     values = read_info(info) | {"Split": split}
-    record = record._replace(ef=number(values["EF"], *EF_PERCENT) / 100)
+    record, frames = record._replace(ef=number(values["EF"], *EF_PERCENT) / 100), number(values["NbFrame"], *FRAMES)
+    video = video._replace(record=record, values=values)
     try:
         grid = read_grid(path)
     except InputError as error:
-        return video._replace(record=record, values=values, error=str(error)), []
-    frames = number(values["NbFrame"], *FRAMES)
+        return video._replace(error=str(error)), []
     if math.isnan(frames):
-        return video._replace(record=record, values=values), []
-    record = record._replace(frames=int(frames), size=(grid.height, grid.width), pixel_mm=grid.pixel_mm)
-    video = video._replace(record=record, values=values, held=grid.frames)
-    return read_phases(video, folder, grid, int(frames))
-
-
-def read_phases(video: ListedVideo, folder: Path, grid: Grid, frames: int) -> tuple[ListedVideo, list[BadValue]]:
-    """Return a patient's video with its traced frames, and unusable numbers of these frames."""
-    traced: dict[int, list[TracedFrame]] = {}
+        return video, []
+    traced: dict[float, list[TracedFrame]] = {}
     bad_values = []
     for phase in PHASES:
-        name, text = video.record.name, video.values[phase]
-        place = number(text)
-        if place in range(1, frames + 1):
-            frame = int(place) - 1
-            traced[frame] = read_mask(folder / f"{name}_{phase}_gt.nii.gz", frame, grid)
+        place = number(values[phase])
+        if place in range(1, int(frames) + 1):
+            traced[place] = read_mask(folder / f"{name}_{phase}_gt.nii.gz", int(place) - 1, grid)
         else:
-            expected = f"a whole number from 1 to {frames}"
-            bad_values.append(BadValue(name, video.where, phase, text, expected, beyond=place.is_integer()))
-    return video._replace(traced=tuple(frame for borders in traced.values() for frame in borders)), bad_values
+            expected = f"a whole number from 1 to {frames:.0f}"
+            bad_values.append(BadValue(name, where, phase, values[phase], expected, beyond=place.is_integer()))
+    record = record._replace(frames=int(frames), size=(grid.height, grid.width), pixel_mm=grid.pixel_mm)
+    return video._replace(record=record, held=grid.frames, traced=tuple(chain(*traced.values()))), bad_values
 
 
 def read_info(path: Path) -> dict[str, str]:
