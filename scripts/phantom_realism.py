@@ -11,12 +11,13 @@ import sys
 import time
 from itertools import pairwise
 
+import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from rich.console import Console
 from rich.table import Table
 
-from echo_e3net.data.raster import best_match, blur, fill_polygon, resize_area, through_jpeg, use_one_thread
+from echo_e3net.data.raster import blur, fill_polygon, resize_area, use_one_thread
 from echo_e3net.geometry import APEX, BASE, LEFT, RIGHT
 from echo_e3net.phantom.render import Plan, jpeg_quality, plan_video, render
 from echo_e3net.phantom.sector import SIZE
@@ -119,6 +120,11 @@ def block_match(before: np.ndarray, after: np.ndarray, x: float, y: float, reach
     return best_match(block, around) if block.std() > 1 else float("nan")
 
 
+def best_match(template: Float32[np.ndarray, "h w"], picture: Float32[np.ndarray, "H W"]) -> float:
+    """Return the highest normalised correlation (-1…1) of a template with any place of a larger picture."""
+    return float(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED).max())
+
+
 def ridge_error(
     features: Float[np.ndarray, "N F"], target: Float[np.ndarray, " N"], penalty: float, folds: int = 5
 ) -> float:
@@ -134,6 +140,12 @@ def ridge_error(
         )
         squares[asked] = np.square(x[asked] @ weights + centre - target[asked])
     return float(np.sqrt(squares.mean()))
+
+
+def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
+    """Encode a grey picture as JPEG and decode it again."""
+    _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE))
 
 
 def clip_figures(plan: Plan) -> tuple[np.ndarray, list[float]]:

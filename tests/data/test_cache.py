@@ -146,13 +146,6 @@ def test_maps_keep_no_file_open(videos, filled):
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_the_number_of_maps_is_bounded(videos, filled, monkeypatch):
-    monkeypatch.setattr(module, "MAPS", 2)
-    store = FrameCache(filled)
-    for path in videos:
-        np.testing.assert_array_equal(store.read(path, INDEX), read_frames(path, INDEX))
-
-
 def test_a_reader_finds_what_another_process_added(videos, tmp_path):
     reader, writer = FrameCache(tmp_path / "cache"), FrameCache(tmp_path / "cache", fill=True)
     for path in videos:

@@ -278,15 +278,14 @@ def test_a_leak_keeps_the_video_of_the_test_split(root):
     ("found", "frames", "size", "expected"),
     [
         (Probe("broken"), 10, None, {Defect.UNDECODABLE}),
-        (Probe("", 9, 9, 0, (112, 112), 255, 2.0), 10, None, {Defect.SHORT}),
-        (Probe("", 11, 11, 0, (112, 112), 255, 2.0), 10, (112, 112), {Defect.LONG}),
-        (Probe("", 10, 10, 0, (112, 112), 255, 2.0), None, None, set()),
-        (Probe("", 10, 10, 0, (112, 100), 255, 2.0), 10, (112, 112), {Defect.SIZE}),
-        (Probe("", 10, 10, 0, (112, 100), 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
-        (Probe("", 10, 10, 99, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
-        (Probe("", 10, 300, 0, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
-        (Probe("", 10, 10, 0, (112, 112), 2, 0.0), 10, None, {Defect.BLANK}),
-        (Probe("", 10, 10, 0, (112, 112), 200, 0.0), 10, None, {Defect.STILL}),
+        (Probe("", 9, 9, (112, 112), 255, 2.0), 10, None, {Defect.SHORT}),
+        (Probe("", 11, 11, (112, 112), 255, 2.0), 10, (112, 112), {Defect.LONG}),
+        (Probe("", 10, 10, (112, 112), 255, 2.0), None, None, set()),
+        (Probe("", 10, 10, (112, 100), 255, 2.0), 10, (112, 112), {Defect.SIZE}),
+        (Probe("", 10, 10, (112, 100), 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
+        (Probe("", 10, 300, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 10, (112, 112), 2, 0.0), 10, None, {Defect.BLANK}),
+        (Probe("", 10, 10, (112, 112), 200, 0.0), 10, None, {Defect.STILL}),
     ],
 )
 def test_defects_of_decoded_videos(tmp_path, found, frames, size, expected):

@@ -243,8 +243,6 @@ CAMUS_PLANTS = [
     ("ED 0", Defect.BEYOND, info("ED", 0)),
     ("ES beyond", Defect.BEYOND, info("ES", 99)),
     ("ED is ES", Defect.ONE_TRACED, info("ES", 1)),
-    ("odd quality", Defect.RANGE, info("ImageQuality", "Great")),
-    ("no quality", Defect.RANGE, info("ImageQuality", None)),
     ("odd rate", Defect.RANGE, info("FrameRate", 5)),
     ("wrong EF", Defect.GEOMETRY, info("EF", 90)),
     ("huge pixels", Defect.RANGE, blow_up),

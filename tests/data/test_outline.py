@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_e3net import geometry
-from echo_e3net.data.outline import clean, mask_outline, mitral_ends, polygon_landmarks, touching_ends
+from echo_e3net.data.outline import clean, mask_outline, polygon_landmarks, touching_ends
 from echo_e3net.phantom.look import LOOKS
 from echo_e3net.phantom.render import plan_video
 from tests.outlines import atrium_mask, border_polygon, filled
@@ -124,7 +124,7 @@ def test_outlines_without_area_are_refused(outline):
 def test_outlines_without_a_mitral_plane_are_refused():
     angle = np.linspace(0, 2 * math.pi, 100, endpoint=False)
     with pytest.raises(ValueError, match="no two corners"):
-        mitral_ends(np.stack([np.cos(angle), np.sin(angle)], 1) * 30)
+        polygon_landmarks(np.stack([np.cos(angle), np.sin(angle)], 1) * 30)
     with pytest.raises(ValueError, match="mask is empty"):
         mask_outline(np.zeros((9, 9), bool))
 

@@ -55,8 +55,3 @@ def test_shrinking_averages():
 def test_polygon_covers_its_area():
     square = np.array([[2, 3], [12, 3], [12, 9], [2, 9]], np.float32)
     assert raster.fill_polygon((16, 16), square).sum() == 11 * 7
-
-
-def test_a_shifted_block_matches():
-    picture = np.random.default_rng(0).random((40, 40)).astype(np.float32)
-    assert raster.best_match(picture[13:24, 15:26], picture[5:35, 5:35]) > 0.999

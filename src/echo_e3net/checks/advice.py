@@ -28,7 +28,6 @@ USUAL = {
 }
 """Usual values and unit of each column."""
 MAY_BE_EMPTY = ("Age", "Weight", "Height", "FrameRate")
-QUALITIES = ("Good", "Medium", "Poor")
 VOLUME_TOLERANCE = 1.0
 """Largest usual difference between the labelled EF and 100 (EDV - ESV) / EDV, EF points."""
 GEOMETRY_TOLERANCE = 20.0
@@ -55,9 +54,6 @@ def unusual_values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
         refused = column in POSSIBLE and number(text, *POSSIBLE[column]) != number(text)
         if (text.strip() or expected) and not refused and not low <= number(text) <= high:
             yield Defect.RANGE, f"{column} is {text!r}; usual is {low:g} to {high:g} {unit}. Check the row."
-    quality = video.values.get("ImageQuality", QUALITIES[0])
-    if quality not in QUALITIES:
-        yield Defect.RANGE, f"ImageQuality is {quality!r}; usual is {', '.join(QUALITIES)}. Check the file."
 
 
 def spelling(video: ListedVideo) -> Iterator[tuple[Defect, str]]:

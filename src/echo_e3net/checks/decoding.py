@@ -29,7 +29,6 @@ class Probe(NamedTuple):
         error: why it does not decode; empty if it does.
         frames: number of decoded frames.
         claimed: number of frames by the header; 0 if it has none.
-        missing: bytes that the header claims and the file lacks.
         size: height and width of the frames, pixels.
         spread: largest minus smallest grey value of the whole video.
         change: mean absolute change from frame to frame, grey values.
@@ -38,7 +37,6 @@ class Probe(NamedTuple):
     error: str = ""
     frames: int = 0
     claimed: int = 0
-    missing: int = 0
     size: tuple[int, int] = (0, 0)
     spread: int = 0
     change: float = 0.0
@@ -66,19 +64,10 @@ def probe(path: Path) -> Probe:
     return Probe(
         frames=len(frames),
         claimed=claimed_frames(path),
-        missing=missing_bytes(path),
         size=(frames.shape[1], frames.shape[2]),
         spread=int(frames.max()) - int(frames.min()),
         change=float(np.mean(changes)) if changes else 0.0,
     )
-
-
-def missing_bytes(path: Path) -> int:
-    """Return the number of bytes that a RIFF file's header claims and the file lacks; 0 for other files."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    claimed = 8 + int.from_bytes(head[4:], "little") if head[:4] == b"RIFF" else 0
-    return max(0, claimed - path.stat().st_size)
 
 
 def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | None) -> Iterator[tuple[Defect, str]]:
@@ -99,9 +88,6 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | No
         yield Defect.LONG, f"{decoded}, but {listed} are listed; the rest is not used. Correct NumberOfFrames."
     if found.claimed not in (0, found.frames):
         yield Defect.HEADER, f"{decoded}, but the header claims {found.claimed}. Other programs may fail."
-    elif found.missing:
-        cut = f"the file is {found.missing} bytes shorter than its header claims"
-        yield Defect.HEADER, f"{cut}, but all frames decode. Copy the file again."
     size, listed_size, usual_size = ("×".join(map(str, s or ())) for s in (found.size, record.size, usual))
     if record.size not in (None, found.size):
         yield Defect.SIZE, f"frames are {size}, but {listed_size} is listed (height × width); tracings would not fit."

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import shutil
 import warnings
@@ -24,14 +25,12 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 
-from echo_e3net.data.frames import count_frames, read_frames
+from echo_e3net.data.frames import count_frames, read_frames, requested
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash, whole
 
 Frames = UInt8[np.ndarray, "T H W"]
-MAPS = 30_000
-"""Files that a process keeps mapped. Linux allows 65,530 mappings per process."""
 USUAL_SIZE = (112, 112)
 """Height and width of a video whose size no table lists, pixels."""
 
@@ -48,7 +47,6 @@ class FrameCache:
     def __init__(self, folder: Path, fill: bool = False) -> None:
         self.folder, self.fill = folder, fill
         self._maps: dict[Path, Frames] = {}
-        self._contents: dict[Path, Path] = {}
 
     def __reduce__(self) -> tuple[type[FrameCache], tuple[Path, bool]]:
         """Send only the settings to a spawned process."""
@@ -59,21 +57,22 @@ class FrameCache:
         frames = self.find(path)
         if frames is None and self.fill:
             frames = self.add(path, listed)
-        if frames is None or len(frames) < (listed or 0):
+        if frames is None:
             return read_frames(path, index, listed)
-        wanted = np.arange(len(frames)) if index is None else index
-        if len(wanted) and (wanted.min() < 0 or wanted.max() >= len(frames)):
-            # This raises the error that names the frame.
-            return read_frames(path, index, listed)
-        chosen: Frames = frames[wanted]
-        return chosen
+        return np.asarray(frames[requested(path, len(frames), index, listed)])
 
     def find(self, path: Path) -> Frames | None:
         """Return the cached frames of a video, mapped; None if they are missing or, with a warning, damaged."""
-        if path in self._maps:
-            return self._maps[path]
-        file = self.lookup(path)
-        return None if file is None else self._open(path, file)
+        file = None if path in self._maps else self.lookup(path)
+        if file is not None:
+            try:
+                header = np.lib.format.open_memmap(file, mode="r")
+                # NumPy keeps one file descriptor open per map, torch does not: 10,000 videos would exhaust them.
+                data = torch.from_file(str(file), shared=False, size=header.offset + header.size, dtype=torch.uint8)
+                self._maps[path] = data.numpy()[header.offset :].reshape(header.shape)
+            except (OSError, ValueError, RuntimeError) as error:
+                warn_damaged(file, path, str(error))
+        return self._maps.get(path)
 
     def lookup(self, path: Path) -> Path | None:
         """Return the file that holds the frames of a video, without opening it; None if there is none."""
@@ -117,30 +116,13 @@ class FrameCache:
             return None
         return self.find(path)
 
-    def _open(self, path: Path, file: Path) -> Frames | None:
-        try:
-            header = np.lib.format.open_memmap(file, mode="r")
-            # NumPy keeps one file descriptor open per map, torch does not: 10,000 videos would exhaust them.
-            data = torch.from_file(str(file), shared=False, size=header.offset + header.size, dtype=torch.uint8)
-            frames = data.numpy()[header.offset :].reshape(header.shape)
-        except (OSError, ValueError, RuntimeError) as error:
-            warn_damaged(file, path, str(error))
-            return None
-        if len(self._maps) >= MAPS:
-            self._maps.clear()
-        self._maps[path] = frames
-        return frames
-
     def _place(self, path: Path) -> Path:
         status = path.stat()
         place = os.fsencode(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}")
         return self.folder / f"{hashlib.blake2b(place, digest_size=16).hexdigest()}.npy"
 
     def _content(self, path: Path) -> Path:
-        place = self._place(path)
-        if place not in self._contents:
-            self._contents[place] = self.folder / f"{file_hash(path)}.npy"
-        return self._contents[place]
+        return self.folder / f"{file_hash(path)}.npy"
 
 
 def checksum(data: bytes | memoryview) -> bytes:
@@ -160,7 +142,10 @@ def require_room(records: Sequence[VideoRecord], cache: FrameCache) -> int:
         InputError: the disk has less free space.
     """
     missing = [record for record in records if cache.lookup(record.path) is None]
-    need = sum(frame_bytes(record) for record in missing)
+    # One byte per pixel.
+    need = sum(
+        (record.frames or count_frames(record.path)) * math.prod(record.size or USUAL_SIZE) for record in missing
+    )
     folder = next(path for path in (cache.folder.absolute(), *cache.folder.absolute().parents) if path.exists())
     free = shutil.disk_usage(folder).free
     if need > free:
@@ -169,9 +154,3 @@ def require_room(records: Sequence[VideoRecord], cache: FrameCache) -> int:
             " Choose another folder with --data.cache.folder (data cache: --folder), or make room."
         )
     return need
-
-
-def frame_bytes(record: VideoRecord) -> int:
-    """Return the size of a decoded video: one byte per pixel."""
-    height, width = record.size or USUAL_SIZE
-    return (count_frames(record.path) if record.frames is None else record.frames) * height * width

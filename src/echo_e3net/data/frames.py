@@ -28,7 +28,7 @@ SEEK_FRAMES = 20
 
 def count_frames(path: Path) -> int:
     """Return the number of frames in the index of the file."""
-    return nifti.count_frames(path) if is_nifti(path) else len(open_video(path))
+    return nifti.read_grid(path).frames if nifti.is_nifti(path) else len(open_video(path))
 
 
 def read_frames(
@@ -44,25 +44,25 @@ def read_frames(
     Raises:
         InputError: the file is absent, cannot be decoded, or holds fewer frames than listed or asked for.
     """
-    if is_nifti(path):
-        return nifti.read_frames(path, index, listed)
+    if nifti.is_nifti(path):
+        frames = nifti.read_frames(path)
+        return np.asarray(frames[requested(path, len(frames), index, listed)])
     reader = open_video(path)
-    held = len(reader)
-    if listed is not None and held < listed:
-        wrong = f"{held} frames decode, but the table lists {listed}. The file is cut short"
-        raise InputError(f"{path}: {wrong}: copy it again, or correct NumberOfFrames.")
-    wanted = np.arange(held) if index is None else index
-    if len(wanted) and (wanted.min() < 0 or wanted.max() >= held):
-        raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {held} frames.")
+    wanted = requested(path, len(reader), index, listed)
     decoded = without_small_gaps(wanted)
     with decoding(path):
         frames = reader.get_batch(decoded.tolist()).asnumpy()
     return luma(frames[np.searchsorted(decoded, wanted)])
 
 
-def is_nifti(path: Path) -> bool:
-    """Return whether the name of a file is that of a NIfTI file."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
+def requested(path: Path, held: int, index: Int[np.ndarray, " T"] | None, listed: int | None) -> Int[np.ndarray, " T"]:
+    """Return which of the ``held`` frames of a video to read; arguments and errors are those of :func:`read_frames`."""
+    if listed is not None and held < listed:
+        raise InputError(f"{path}: {held} frames decode, but {listed} are listed. Copy it again, or correct the table.")
+    wanted = np.arange(held) if index is None else index
+    if len(wanted) and (wanted.min() < 0 or wanted.max() >= held):
+        raise InputError(f"{path}: frame {wanted.max()} was asked for, but the video has {held} frames.")
+    return wanted
 
 
 def without_small_gaps(index: Int[np.ndarray, " T"]) -> Int[np.ndarray, " M"]:

@@ -53,9 +53,9 @@ class Grid(NamedTuple):
         return np.asarray((points + 0.5) * scale - 0.5)
 
 
-def count_frames(path: Path) -> int:
-    """Return the number of frames by the header; raise as :func:`read_grid`."""
-    return read_grid(path).frames
+def is_nifti(path: Path) -> bool:
+    """Return whether the name of a file is that of a NIfTI file."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
 
 
 def read_grid(path: Path) -> Grid:
@@ -67,29 +67,22 @@ def read_grid(path: Path) -> Grid:
     return grid_of(path, load(path))
 
 
-def read_frames(
-    path: Path, index: Int[np.ndarray, " T"] | None = None, listed: int | None = None
-) -> UInt8[np.ndarray, "T H W"]:
-    """Read grey frames with square pixels, as :func:`echo_e3net.data.frames.read_frames`.
+def read_frames(path: Path) -> UInt8[np.ndarray, "T H W"]:
+    """Read all frames, grey, with square pixels.
 
     Raises:
-        InputError: the file cannot be read, has too few frames, or has grey values outside 0 to 255.
+        InputError: the file cannot be read, or has grey values outside 0 to 255.
     """
     image = load(path)
     grid = grid_of(path, image)
-    if listed is not None and grid.frames < listed:
-        raise InputError(f"{path}: the file has {grid.frames} frames, but {listed} are listed. Copy the file again.")
-    wanted = np.arange(grid.frames) if index is None else index
-    if len(wanted) and (wanted.min() < 0 or wanted.max() >= grid.frames):
-        raise InputError(f"{path}: frame {wanted.max()} was requested, but the file has {grid.frames} frames.")
-    frames = values(path, image, grid)[wanted]
+    frames = values(path, image, grid)
     if frames.dtype != np.uint8:
-        low, high = (frames.min(), frames.max()) if frames.size else (0, 0)
+        low, high = frames.min(), frames.max()
         if not 0 <= low <= high <= 255:
             raise InputError(f"{path}: grey values are {low:g} to {high:g}; expected 0 to 255. Rescale the file.")
         frames = np.round(frames).astype(np.uint8)
     frames = np.ascontiguousarray(frames)
-    if (grid.height, grid.width) == grid.stored or not len(frames):
+    if (grid.height, grid.width) == grid.stored:
         return frames
     return np.stack([resize_area(frame, grid.height, grid.width) for frame in frames])
 

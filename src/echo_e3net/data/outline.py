@@ -20,12 +20,14 @@ M is the middle of the two ends of the mitral plane. They are found in this orde
 
 P is the point farthest from M. The third way needs ventricles that are longer than wide. The start and direction of the
 outline and the pose of the heart do not matter.
+
+Inside this module a point is the complex number x + iy: |a - b| is a distance, and division rotates and scales.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Complex128, Float, Float64, Int
 
 from echo_e3net.data.raster import blur, border_pixels
 from echo_e3net.geometry import DISCS
@@ -61,117 +63,90 @@ def polygon_landmarks(
         ValueError: the outline encloses nothing, or has no mitral plane.
     """
     outline = clean(polygon)
-    if middle is None:
-        middle = mitral_ends(outline).mean(0)
-    apex = outline[np.square(outline - middle).sum(1).argmax()]
-    length = float(np.hypot(*(middle - apex)))
-    axis = (middle - apex) / length
-    # y points down, so the left of an axis that points down is -x.
-    left = np.array([-axis[1], axis[0]])
+    base = mitral_middle(outline) if middle is None else complex(*middle)
+    apex = outline[np.abs(outline - base).argmax()]
+    length = abs(base - apex)
+    axis = (base - apex) / length
     heights = (np.arange(DISCS) + 0.5) / DISCS * length
-    ends = crossings((outline - apex) @ axis, (outline - apex) @ left, heights)
-    sides = [apex + heights[:, None] * axis + end[:, None] * left for end in ends]
-    return np.concatenate([apex[None], middle[None], *sides])
-
-
-def crossings(
-    height: Float[np.ndarray, " M"], side: Float[np.ndarray, " M"], levels: Float[np.ndarray, " N"]
-) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
-    """Return the leftmost and rightmost crossing of a closed outline with each level.
-
-    Args:
-        height: position of each point along the axis.
-        side: distance of each point to the left of the axis.
-        levels: heights of the cuts.
-
-    Raises:
-        ValueError: a level does not meet the outline.
-    """
-    next_height, next_side = np.roll(height, -1), np.roll(side, -1)
-    crosses = (height[:, None] <= levels) != (next_height[:, None] <= levels)
+    # Real part: along the axis. Imaginary part: to its left, because y points down.
+    place = ((outline - apex) / axis)[:, None]
+    step = np.roll(place, -1, 0) - place
+    crosses = (place.real <= heights) != (np.roll(place.real, -1, 0) <= heights)
     if not crosses.any(0).all():
         raise ValueError("a disc does not meet the outline")
-    step = np.where(next_height == height, 1.0, next_height - height)
-    place = side[:, None] + (levels - height[:, None]) / step[:, None] * (next_side - side)[:, None]
-    return np.where(crosses, place, -np.inf).max(0), np.where(crosses, place, np.inf).min(0)
+    side = place.imag + (heights - place.real) / np.where(step.real == 0, 1.0, step.real) * step.imag
+    left, right = np.where(crosses, side, -np.inf).max(0), np.where(crosses, side, np.inf).min(0)
+    points = np.concatenate([[apex, base], *(apex + (heights + 1j * end) * axis for end in (left, right))])
+    return np.stack([points.real, points.imag], 1)
 
 
-def mitral_ends(polygon: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "2 2"]:
-    """Return the two ends of the mitral plane, found from the outline only.
+def mitral_middle(outline: Complex128[np.ndarray, " M"]) -> complex:
+    """Return the middle of the mitral plane, found from a clean outline only.
 
     Raises:
-        ValueError: the outline encloses nothing, or no two of its corners can be the annulus.
+        ValueError: no two corners of the outline can be the annulus.
     """
-    outline = clean(polygon)
-    sides = np.hypot(*(np.roll(outline, -1, 0) - outline).T)
+    sides = np.abs(np.roll(outline, -1) - outline)
     longest = int(sides.argmax())
     if sides[longest] > GAP * np.delete(sides, longest).max():
-        return outline[[longest, (longest + 1) % len(outline)]]
+        return complex(outline.take([longest, longest + 1], mode="wrap").mean())
     even = even_steps(outline)
-    turn = turns(even)
+    turn = np.angle((np.roll(even, -CORNER_STEPS) - even) * (even - np.roll(even, CORNER_STEPS)).conj())
     rated = [(rate_plane(even, turn, a, b), a, b) for a, b in annulus_candidates(turn)]
     best, a, b = max(rated, default=(-np.inf, 0, 0))
     if best == -np.inf:
         raise ValueError("the outline has no two corners that can be the mitral annulus")
-    return np.asarray(even[[a, b]])
+    return complex(even[[a, b]].mean())
 
 
-def clean(polygon: Float[np.ndarray, "M 2"]) -> Float64[np.ndarray, "N 2"]:
-    """Return the outline without repeated points, clockwise as seen (x right, y down).
+def clean(polygon: Float[np.ndarray, "M 2"]) -> Complex128[np.ndarray, " N"]:
+    """Return the outline as x + iy without repeated points, clockwise as seen (x right, y down).
 
     Raises:
         ValueError: it encloses nothing.
     """
-    points = np.asarray(polygon, np.float64)
-    points = points[(points != np.roll(points, 1, 0)).any(1)]
-    following = np.roll(points, -1, 0)
-    area = (points[:, 0] * following[:, 1] - points[:, 1] * following[:, 0]).sum() / 2
+    points = np.asarray(polygon, np.float64) @ np.array([1, 1j])
+    points = points[points != np.roll(points, 1)]
+    area = (points.conj() * np.roll(points, -1)).imag.sum() / 2
     if not np.abs(area) >= NOTHING:
         raise ValueError("the outline encloses nothing")
     return np.asarray(points if area > 0 else points[::-1])
 
 
-def even_steps(outline: Float64[np.ndarray, "M 2"]) -> Float64[np.ndarray, "256 2"]:
+def even_steps(outline: Complex128[np.ndarray, " M"]) -> Complex128[np.ndarray, " 256"]:
     """Return evenly spaced points, the first at the point that is farthest from the mean."""
-    first = int(np.square(outline - along(outline).mean(0)).sum(1).argmax())
-    return along(np.roll(outline, -first, 0))
+    first = int(np.abs(outline - along(outline).mean()).argmax())
+    return along(np.roll(outline, -first))
 
 
-def along(outline: Float64[np.ndarray, "M 2"]) -> Float64[np.ndarray, "256 2"]:
+def along(outline: Complex128[np.ndarray, " M"]) -> Complex128[np.ndarray, " 256"]:
     """Return evenly spaced points of a closed outline, from its first point."""
-    closed = np.concatenate([outline, outline[:1]])
-    distance = np.concatenate([[0.0], np.hypot(*np.diff(closed, axis=0).T).cumsum()])
-    places = np.arange(STEPS) / STEPS * distance[-1]
-    return np.stack([np.interp(places, distance, closed[:, k]) for k in (0, 1)], 1)
-
-
-def turns(even: Float64[np.ndarray, "256 2"]) -> Float64[np.ndarray, " 256"]:
-    """Return the turn of the outline at each point, radians; positive where it is convex."""
-    before, after = even - np.roll(even, CORNER_STEPS, 0), np.roll(even, -CORNER_STEPS, 0) - even
-    return np.asarray(np.arctan2(before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0], (before * after).sum(1)))
+    closed = np.append(outline, outline[0])
+    distance = np.append(0, np.abs(np.diff(closed)).cumsum())
+    return np.asarray(np.interp(np.arange(STEPS) / STEPS * distance[-1], distance, closed))
 
 
 def annulus_candidates(turn: Float64[np.ndarray, " 256"]) -> list[tuple[int, int]]:
-    """Return pairs of corners between which the mitral plane may run, from the first to the second."""
+    """Return pairs of corners between which the mitral plane may run, from the first to the second.
+
+    Args:
+        turn: turn of the outline at each point, radians; positive where it is convex.
+    """
     near = np.max([np.roll(turn, step) for step in range(-CORNER_STEPS // 2, CORNER_STEPS // 2 + 1)], axis=0)
     corners: Int[np.ndarray, " C"] = np.flatnonzero((turn == near) & (turn > LEAST_TURN))
     sharpest = corners[turn[corners].argsort()[::-1]][:CORNERS].tolist()
     return [(a, b) for a in sharpest for b in sharpest if LEAST_SHARE * STEPS < (b - a) % STEPS <= STEPS / 2]
 
 
-def rate_plane(even: Float64[np.ndarray, "256 2"], turn: Float64[np.ndarray, " 256"], a: int, b: int) -> float:
+def rate_plane(even: Complex128[np.ndarray, " 256"], turn: Float64[np.ndarray, " 256"], a: int, b: int) -> float:
     """Return how much the outline from corner a to b looks like a mitral plane; minus infinity if it cannot be one."""
-    from_a = np.roll(even, -a, 0)
-    plane, rest = from_a[: (b - a) % STEPS + 1], from_a[(b - a) % STEPS :]
-    first, last = plane[0], plane[-1]
-    width = float(np.hypot(*(last - first)))
-    across = np.array([first[1] - last[1], last[0] - first[0]])
-    if np.abs((plane - first) @ across).max() > MOST_BOW * width**2:
+    plane, rest = np.split(np.roll(even, -a), [(b - a) % STEPS])
+    first, width = even[a], even[b] - even[a]
+    if np.abs(((plane - first) / width).imag).max() > MOST_BOW:
         return -np.inf
-    middle = (first + last) / 2
-    apex = rest[np.square(rest - middle).sum(1).argmax()]
-    length, to_first, to_last = (float(np.hypot(*(apex - point))) for point in (middle, first, last))
-    return float(turn[a] + turn[b] + np.log(length / width) - abs(np.log(to_first / to_last)))
+    ends = np.array([first + width / 2, first, even[b]])
+    length, to_first, to_last = np.abs(rest[np.abs(rest - ends[0]).argmax()] - ends)
+    return float(turn[a] + turn[b] + np.log(length / abs(width)) - abs(np.log(to_first / to_last)))
 
 
 def mask_outline(mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "M 2"]:
@@ -187,11 +162,10 @@ def mask_outline(mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "M 2"]:
     if not len(pixels):
         raise ValueError("the mask is empty")
     margin = int(4 * EDGE_SIGMA) + 1
-    corner = pixels.min(0) - margin
-    (x, y), (width, height) = (pixels - corner).T, pixels.max(0) - corner + margin + 1
-    padded = np.pad(mask, margin)[pixels[:, 1].min() :, pixels[:, 0].min() :][:height, :width]
-    soft = blur(padded.astype(np.float32), EDGE_SIGMA, EDGE_SIGMA).astype(np.float64)
-    slope = np.stack([soft[y, x + 1] - soft[y, x - 1], soft[y + 1, x] - soft[y - 1, x]], 1) / 2
+    (left, top), (right, bottom) = pixels.min(0), pixels.max(0) + 2 * margin + 1
+    soft = blur(np.pad(mask, margin)[top:bottom, left:right].astype(float), EDGE_SIGMA, EDGE_SIGMA)
+    x, y = (pixels - [left, top] + margin).T
+    slope = np.stack(np.gradient(soft), -1)[y, x, ::-1]
     step = (0.5 - soft[y, x])[:, None] * slope / np.maximum(np.square(slope).sum(1, keepdims=True), 1e-6)
     return np.asarray(pixels + step / np.maximum(np.hypot(*step.T), 1.0)[:, None])
 
@@ -205,7 +179,7 @@ def touching_ends(
     """
     near = blur(atrium.astype(np.float32), EDGE_SIGMA, EDGE_SIGMA) > TOUCH
     columns, rows = np.clip(np.round(outline).astype(int), 0, [atrium.shape[1] - 1, atrium.shape[0] - 1]).T
-    points = np.asarray(outline, np.float64)[near[rows, columns]]
+    points = outline[near[rows, columns]]
     if len(points) < 2:
         return None
     apart = np.square(points[:, None] - points).sum(-1)

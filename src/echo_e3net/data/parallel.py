@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
 from rich.console import Console
@@ -23,7 +23,7 @@ SECONDS_PER_LINE = 30.0
 def each(
     task: Callable[[Item], Result], items: Sequence[Item], jobs: int | None, title: str
 ) -> Iterator[tuple[Item, Result]]:
-    """Run a task for each item. Yield each item with its result, in the order of completion.
+    """Run a task for each item. Yield each item with its result, in the order of the items.
 
     Args:
         task: a function at the top level of a module, so that other processes can import it.
@@ -45,15 +45,9 @@ def each(
 
 def _results(task: Callable[[Item], Result], items: Sequence[Item], jobs: int) -> Iterator[tuple[Item, Result]]:
     if jobs <= 1:
-        for item in items:
-            yield item, task(item)
+        yield from ((item, task(item)) for item in items)
         return
     # Spawned, not forked: a fork of a process that has loaded torch or OpenCV may hang in their threads.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=use_one_thread) as pool:
-        futures = {pool.submit(task, item): item for item in items}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+        # If one task fails or the caller stops, map cancels the tasks that have not started.
+        yield from zip(items, pool.map(task, items), strict=True)

@@ -1,6 +1,7 @@
 """Pixel operations by OpenCV: warping, blurring, drawing, and motion-JPEG files.
 
-Only this file imports OpenCV. Arrays are numpy; points are (x, y) with the centre of the first pixel at (0, 0).
+Only this file of the package imports OpenCV. Arrays are numpy; points are (x, y) with the centre of the first pixel at
+(0, 0).
 """
 
 from __future__ import annotations
@@ -132,8 +133,7 @@ def convex_hull(mask: Mask) -> Mask:
     """Return the smallest convex region that contains the mask."""
     hull = np.zeros(mask.shape, np.uint8)
     if mask.any():
-        points = np.argwhere(mask)[:, ::-1].astype(np.int32)
-        cv2.fillConvexPoly(hull, cv2.convexHull(points), 1)
+        cv2.fillConvexPoly(hull, corners(mask).astype(np.int32), 1)
     return hull.astype(bool)
 
 
@@ -158,11 +158,6 @@ def card(pictures: Sequence[UInt8[np.ndarray, "h _ 3"]], *titles: str) -> UInt8[
     return np.concatenate([line, strip])
 
 
-def best_match(template: Float32[np.ndarray, "h w"], picture: Float32[np.ndarray, "H W"]) -> float:
-    """Return the highest normalised correlation (-1…1) of a template with any place of a larger picture."""
-    return float(cv2.matchTemplate(picture, template, cv2.TM_CCOEFF_NORMED).max())
-
-
 def write_mjpeg_avi(path: Path, frames: Frames, fps: float, quality: int = 90) -> None:
     """Write grey frames as a motion-JPEG AVI with three equal channels. The write is atomic.
 
@@ -181,30 +176,16 @@ def write_mjpeg_avi(path: Path, frames: Frames, fps: float, quality: int = 90) -
 
 def claimed_frames(path: Path) -> int:
     """Return the number of frames in the header of a video, without decoding; 0 if it is unknown or unreadable."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    try:
-        return max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-    finally:
-        capture.release()
+    return max(0, int(cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)))
 
 
 def read_animation(path: Path) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
     """Return RGB frames and frames per second of an animated GIF, which decord does not read; no frame on failure."""
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     frames = []
-    try:
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        while (read := capture.read())[0]:
-            frames.append(read[1][..., ::-1])
-    finally:
-        capture.release()
-    return (np.stack(frames) if frames else np.zeros((0, 1, 1, 3), np.uint8)), rate
-
-
-def through_jpeg(frame: UInt8[np.ndarray, "H W"], quality: int) -> UInt8[np.ndarray, "H W"]:
-    """Encode a grey picture as JPEG and decode it again."""
-    _, buffer = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return np.asarray(cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE))
+    while (read := capture.read())[0]:
+        frames.append(read[1][..., ::-1])
+    return (np.stack(frames) if frames else np.zeros((0, 1, 1, 3), np.uint8)), capture.get(cv2.CAP_PROP_FPS)
 
 
 def write_png(path: Path, picture: np.ndarray) -> None:

@@ -171,10 +171,5 @@ class DataFormat(ABC):
 
 
 def unlabelled(path: Path) -> VideoRecord:
-    """Return the record of a video that no table lists."""
-    return VideoRecord(video_name(path), path)
-
-
-def video_name(path: Path) -> str:
-    """Return a file name without its suffix; .nii.gz counts as one suffix."""
-    return Path(path.name.removesuffix(".gz")).stem
+    """Return the record of a video that no table lists; .nii.gz counts as one suffix of its name."""
+    return VideoRecord(Path(path.name.removesuffix(".gz")).stem, path)

@@ -16,34 +16,27 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 
 from echo_e3net.data.layout import EF_PERCENT, FRAMES
 from echo_e3net.data.nifti import Grid, library, read_grid, read_labels
-from echo_e3net.data.outline import mask_outline, mitral_ends, polygon_landmarks, touching_ends
-from echo_e3net.data.records import (
-    BadValue,
-    DataFormat,
-    DataSet,
-    ListedVideo,
-    Repetition,
-    TracedFrame,
-    VideoRecord,
-)
+from echo_e3net.data.outline import mask_outline, polygon_landmarks, touching_ends
+from echo_e3net.data.records import BadValue, DataFormat, DataSet, ListedVideo, Repetition, TracedFrame, VideoRecord
 from echo_e3net.data.tracings import label_videos
 from echo_e3net.errors import InputError
+from echo_e3net.geometry import BASE
 from echo_e3net.tables import number
 from echo_e3net.types import BORDERS, PHASES
 
 CAVITY, MYOCARDIUM, ATRIUM = 1, 2, 3
 IMAGES, SPLIT_FOLDER = "database_nifti", "database_split"
 SUBGROUPS = {"train": "subgroup_training.txt", "val": "subgroup_validation.txt", "test": "subgroup_testing.txt"}
-KEYS = ("EF", "NbFrame", "ImageQuality", "FrameRate", *PHASES)
+KEYS = ("EF", "NbFrame", "FrameRate", *PHASES)
 """Keys that are read from a patient's Info file."""
 
 
@@ -155,33 +148,25 @@ def read_patient(folder: Path, view: str, split: str, listed: str) -> tuple[List
     if not info.is_file():
         return video, []
     values = read_info(info) | {"Split": split}
-    record = record._replace(ef=number(values["EF"], *EF_PERCENT) / 100)
+    record, frames = record._replace(ef=number(values["EF"], *EF_PERCENT) / 100), number(values["NbFrame"], *FRAMES)
+    video = video._replace(record=record, values=values)
     try:
         grid = read_grid(path)
     except InputError as error:
-        return video._replace(record=record, values=values, error=str(error)), []
-    frames = number(values["NbFrame"], *FRAMES)
+        return video._replace(error=str(error)), []
     if math.isnan(frames):
-        return video._replace(record=record, values=values), []
-    record = record._replace(frames=int(frames), size=(grid.height, grid.width), pixel_mm=grid.pixel_mm)
-    video = video._replace(record=record, values=values, held=grid.frames)
-    return read_phases(video, folder, grid, int(frames))
-
-
-def read_phases(video: ListedVideo, folder: Path, grid: Grid, frames: int) -> tuple[ListedVideo, list[BadValue]]:
-    """Return a patient's video with its traced frames, and unusable numbers of these frames."""
-    traced: dict[int, list[TracedFrame]] = {}
+        return video, []
+    traced: dict[float, list[TracedFrame]] = {}
     bad_values = []
     for phase in PHASES:
-        name, text = video.record.name, video.values[phase]
-        place = number(text)
-        if place in range(1, frames + 1):
-            frame = int(place) - 1
-            traced[frame] = read_mask(folder / f"{name}_{phase}_gt.nii.gz", frame, grid)
+        place = number(values[phase])
+        if place in range(1, int(frames) + 1):
+            traced[place] = read_mask(folder / f"{name}_{phase}_gt.nii.gz", int(place) - 1, grid)
         else:
-            expected = f"a whole number from 1 to {frames}"
-            bad_values.append(BadValue(name, video.where, phase, text, expected, beyond=place.is_integer()))
-    return video._replace(traced=tuple(frame for borders in traced.values() for frame in borders)), bad_values
+            expected = f"a whole number from 1 to {frames:.0f}"
+            bad_values.append(BadValue(name, where, phase, values[phase], expected, beyond=place.is_integer()))
+    record = record._replace(frames=int(frames), size=(grid.height, grid.width), pixel_mm=grid.pixel_mm)
+    return video._replace(record=record, held=grid.frames, traced=tuple(chain(*traced.values()))), bad_values
 
 
 def read_info(path: Path) -> dict[str, str]:
@@ -211,30 +196,13 @@ def read_mask(path: Path, number: int, grid: Grid) -> list[TracedFrame]:
         sizes = ("×".join(map(str, size)) for size in (own.stored, grid.stored))
         return [endo._replace(fault="mask", detail="the mask is {}, the sequence {} (height × width)".format(*sizes))]
     try:
-        inner, middle = endocardium(labels == CAVITY, labels == ATRIUM, grid)
-        endo = endo._replace(landmarks=inner)
+        stored = mask_outline(labels == CAVITY)
+        ends = touching_ends(stored, labels == ATRIUM)
+        inner = polygon_landmarks(grid.to_read(stored), None if ends is None else grid.to_read(ends).mean(0))
+        endo = endo._replace(landmarks=torch.from_numpy(inner).float())
         if not (labels == MYOCARDIUM).any():
             return [endo, epi._replace(fault="degenerate", detail=f"no pixel has label {MYOCARDIUM} (myocardium)")]
-        outline = mask_outline((labels == CAVITY) | (labels == MYOCARDIUM))
-        return [endo, epi._replace(landmarks=as_landmarks(polygon_landmarks(grid.to_read(outline), middle)))]
+        outer = grid.to_read(mask_outline((labels == CAVITY) | (labels == MYOCARDIUM)))
+        return [endo, epi._replace(landmarks=torch.from_numpy(polygon_landmarks(outer, inner[BASE])).float())]
     except ValueError as error:
         return [endo._replace(landmarks=None, fault="degenerate", detail=f"the labels make no ventricle: {error}")]
-
-
-def endocardium(
-    cavity: Bool[np.ndarray, "H W"], atrium: Bool[np.ndarray, "H W"], grid: Grid
-) -> tuple[Float[torch.Tensor, "K 2"], Float[np.ndarray, " 2"]]:
-    """Return the landmarks of the cavity and the middle of the mitral plane, in pixels as they are read.
-
-    Raises:
-        ValueError: the cavity is empty, or has no mitral plane.
-    """
-    stored = mask_outline(cavity)
-    outline, ends = grid.to_read(stored), touching_ends(stored, atrium)
-    middle = (mitral_ends(outline) if ends is None else grid.to_read(ends)).mean(0)
-    return as_landmarks(polygon_landmarks(outline, middle)), middle
-
-
-def as_landmarks(points: Float[np.ndarray, "K 2"]) -> Float[torch.Tensor, "K 2"]:
-    """Return landmarks as a tensor."""
-    return torch.from_numpy(points.astype("float32"))

@@ -62,7 +62,7 @@ def listed_video(video: ListedVideo) -> ListedVideo:
 def contours(frames: list[TracedFrame], points: list[np.ndarray]) -> Iterator[TracedFrame]:
     """Yield traced frames with their landmarks, given the segments (M, 4) of each."""
     whole = [segments for segments in points if len(segments) == SEGMENTS]
-    segments = np.stack(whole) if whole else np.empty((0, SEGMENTS, len(TRACING_COLUMNS)))
+    segments = np.reshape(whole, (-1, SEGMENTS, len(TRACING_COLUMNS)))
     landmarks = iter(canonical_contours(torch.from_numpy(segments.astype("float32"))))
     for frame, rows in zip(frames, points, strict=True):
         if len(rows) == SEGMENTS:

@@ -99,4 +99,4 @@ def contour(frame: TracedFrame, points: Float[np.ndarray, "M 2"]) -> TracedFrame
         landmarks = polygon_landmarks(points)
     except ValueError as error:
         return frame._replace(fault="degenerate", detail=f"{error} ({len(points)} points)")
-    return frame._replace(landmarks=torch.from_numpy(landmarks.astype("float32")))
+    return frame._replace(landmarks=torch.from_numpy(landmarks).float())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -72,12 +72,12 @@ def add_tracings(
     meant = np.array([text not in untraced for text in table.fields[:, -1]], bool)
     usable = np.isfinite(table.values).all(1) & (frame == np.round(frame)) & (frame >= 0) & (frame < length) & meant
     traced = traced_frames(path, table, np.flatnonzero(usable), border, contours)
-    bad = first_rows(table, listed & meant & ~usable).items()
-    unlisted, count = first_rows(table, ~listed).items(), Counter(table.keys[~listed])
+    bad = first_rows(table, listed & meant & ~usable)
+    unlisted = [UnlistedRows(name, place(path, row, name), count) for name, row, count in first_rows(table, ~listed)]
     return dataset._replace(
         videos=[video._replace(traced=(*video.traced, *traced[video.record.name])) for video in dataset.videos],
-        bad_values=[*dataset.bad_values, *(bad_value(path, table, row, columns, length[row]) for _, row in bad)],
-        unlisted_rows=[*dataset.unlisted_rows, *(UnlistedRows(k, place(path, i, k), count[k]) for k, i in unlisted)],
+        bad_values=[*dataset.bad_values, *(bad_value(path, table, row, columns, length[row]) for _, row, _ in bad)],
+        unlisted_rows=[*dataset.unlisted_rows, *unlisted],
     )
 
 
@@ -86,12 +86,11 @@ def place(path: Path, row: int, name: str) -> str:
     return f"{path}, row {row + FIRST_ROW} ({name})"
 
 
-def first_rows(table: NumberRows, chosen: Bool[np.ndarray, " R"]) -> dict[str, int]:
-    """Return the first chosen row of each video."""
-    first: dict[str, int] = {}
-    for row in np.flatnonzero(chosen).tolist():
-        first.setdefault(table.keys[row], row)
-    return first
+def first_rows(table: NumberRows, chosen: Bool[np.ndarray, " R"]) -> list[tuple[str, int, int]]:
+    """Return each video that has chosen rows, with the first of these rows and their number."""
+    rows = np.flatnonzero(chosen)
+    names, first, counts = np.unique(table.keys[rows], return_index=True, return_counts=True)
+    return list(zip(names.tolist(), rows[first].tolist(), counts.tolist(), strict=True))
 
 
 def traced_frames(
