@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, Reason, RefusedError, grey_of, refuse_long
+from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, RefusedError, grey_of, refuse_long
 from echo_e3net.data.raster import Mask
 from echo_e3net.errors import InputError
 
@@ -73,9 +73,9 @@ def read_dicom(path: Path) -> Clip:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         rows, columns, frames = (int(header.get(name) or 0) for name in ("Rows", "Columns", "NumberOfFrames"))
     if not rows or not columns:
-        raise RefusedError(Reason.NO_VIDEO, "the DICOM object has no pictures.")
+        raise RefusedError("not a video: the DICOM object has no pictures.")
     if max(1, frames) == 1:
-        raise RefusedError(Reason.STILL, "it has one frame.")
+        raise RefusedError("still image: it has one frame.")
     refuse_long(frames, rows, columns)
     region = read_region(header, rows, columns)
     fps, fps_from = frame_rate(header)
@@ -100,7 +100,7 @@ def decoding() -> Iterator[None]:
     except Exception as error:
         words = " ".join(str(error).split())[:160] or type(error).__name__
         raise RefusedError(
-            Reason.UNREADABLE, f"pydicom cannot decode it ({words}). Export it as JPEG-compressed DICOM or as MP4."
+            f"does not decode: pydicom cannot decode it ({words}). Export it as JPEG-compressed DICOM or as MP4."
         ) from error
 
 
@@ -163,12 +163,10 @@ def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa:
     flat = [item for item in items if number(item.get("RegionSpatialFormat")) == TWO_D]
     if any(number(item.get("RegionDataType")) == COLOUR_FLOW for item in flat):
         raise RefusedError(
-            Reason.COLOUR, "its header describes a region of colour flow. Use the grey clip of the same view."
+            "colour Doppler: its header describes a region of colour flow. Use the grey clip of the same view."
         )
     if not flat:
-        raise RefusedError(
-            Reason.NO_SECTOR, "its header describes M-mode or spectral Doppler, but no two-dimensional region."
-        )
+        raise RefusedError("no sector: its header describes M-mode or spectral Doppler, but no two-dimensional region.")
     flat = [item for item in flat if number(item.get("RegionDataType")) == TISSUE] or flat
     names = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
     corners = [[number(item.get(name)) for name in names] for item in flat]

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from echo_e3net.clinic.clip import Reason, RefusedError
+from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.contact_sheet import SHOWN, write_preview
 from echo_e3net.clinic.file_kind import NO_VIDEO, find_files, kind_of
 from echo_e3net.clinic.labels import Fractions, Label, read_labels
@@ -148,9 +148,9 @@ class Target:
         for file in sorted(files, key=lambda file: str(file.absolute()) not in known):
             source, content, refused = str(file.absolute()), hashes.get(file, ""), ""
             if not content:
-                refused = str(RefusedError(Reason.NO_VIDEO, NO_VIDEO))
+                refused = NO_VIDEO
             elif content in owners:
-                refused = str(RefusedError(Reason.COPY, str(owners[content])))
+                refused = f"same bytes as another source: {owners[content]}"
             elif labels is not None and file not in labels and content not in earlier:
                 refused = "no label: the table of labels has no row for it."
             if refused:
