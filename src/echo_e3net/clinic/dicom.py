@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -48,20 +48,6 @@ SAME = 0.02
 FRAME_TIMES = {0x00181063: "FrameTime", 0x00181065: "FrameTimeVector"}
 
 
-class Region(NamedTuple):
-    """The two-dimensional region of the picture.
-
-    Attributes:
-        inside: (H, W), pixels of the file.
-        scale: pixels of the screen per pixel of the file.
-        pixel_mm: edge of a pixel of the file; None if unknown.
-    """
-
-    inside: Mask
-    scale: int
-    pixel_mm: float | None
-
-
 def read_dicom(path: Path) -> Clip:
     """Read the clip of a DICOM file.
 
@@ -83,9 +69,7 @@ def read_dicom(path: Path) -> Clip:
         pixels = eight_bit(pixel_array(path), header)
     colour = pixels if pixels.ndim == 4 else None
     grey = grey_of(pixels) if colour is not None else pixels
-    if region is None:
-        return Clip(grey, colour, fps, fps_from)
-    return Clip(grey, colour, fps, fps_from, region.pixel_mm, region.inside, region.scale)
+    return Clip(grey, colour, fps, fps_from, *region)
 
 
 @contextmanager
@@ -151,15 +135,15 @@ def number(value: Any) -> float:  # noqa: ANN401
         return math.nan
 
 
-def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa: ANN401
-    """Return the two-dimensional region of tissue; None if the header has no regions.
+def read_region(header: Any, rows: int, columns: int) -> tuple[float | None, Mask | None, int]:  # noqa: ANN401
+    """Return ``pixel_mm``, ``region`` and ``region_scale`` of :class:`Clip`.
 
     Raises:
         RefusedError: the regions are colour flow, or none is two-dimensional.
     """
     items = list(header.get("SequenceOfUltrasoundRegions") or [])
     if not items:
-        return None
+        return None, None, 1
     flat = [item for item in items if number(item.get("RegionSpatialFormat")) == TWO_D]
     if any(number(item.get("RegionDataType")) == COLOUR_FLOW for item in flat):
         raise RefusedError(
@@ -172,13 +156,13 @@ def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa:
     corners = [[number(item.get(name)) for name in names] for item in flat]
     sizes = [(x1 - x0) * (y1 - y0) if 0 <= x0 < x1 and 0 <= y0 < y1 else 0 for x0, y0, x1, y1 in corners]
     if not max(sizes):
-        return None
+        return None, None, 1
     largest = int(np.argmax(sizes))
     x0, y0, x1, y1 = corners[largest]
     scale = max(math.ceil((x1 + 1) / columns), math.ceil((y1 + 1) / rows))
     inside = np.zeros((rows, columns), bool)
     inside[int(y0) // scale : int(y1) // scale + 1, int(x0) // scale : int(x1) // scale + 1] = True
-    return Region(inside, scale, pixel_size(flat[largest], scale))
+    return pixel_size(flat[largest], scale), inside, scale
 
 
 def pixel_size(region: Any, scale: int) -> float | None:  # noqa: ANN401
