@@ -84,13 +84,13 @@ def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
     interval = 60 / rate
     beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
     stretch = np.clip(1 + (0.20 if irregular else jitter) * rng.standard_normal(beats), 0.62, 1.5)
-    wobble = rng.standard_normal((2, beats + 1))
+    excess = (0.08 if irregular else 0.02) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
     share = np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty
     return Rhythm(
         start_s=np.concatenate([[0.0], np.cumsum(interval * stretch)]),
         systole_s=share * interval * np.sqrt(stretch),
-        edv_excess=(0.08 if irregular else 0.02) * np.clip(wobble[0], -2, 2),
-        esv_excess=(0.08 if irregular else 0.02) * np.clip(wobble[1, :-1], -2, 2),
+        edv_excess=excess[0],
+        esv_excess=excess[1, :-1],
         early=0.97 if irregular else early,
         kick=0.0 if irregular else kick,
     )
@@ -126,7 +126,10 @@ def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: f
     rng = stream(seed, index, "motion")
     rhythm = draw_rhythm(seed, index, scan.frames / scan.fps)
     frames = max(scan.frames, int(np.ceil(rhythm.systole_s[1:3].max() * scan.fps)) + 2 * _MARGIN)
-    clock = _frame_clock(rng, frames, duplicates) / scan.fps
+    duplicated, count, where = rng.random() < duplicates, rng.integers(1, 3), rng.integers(1, frames, 2)
+    clock = np.arange(frames) / scan.fps
+    if duplicated:
+        clock[where[:count]] = clock[where[:count] - 1]
     phase, choice = rng.random(), rng.random()
     # Start within the second beat; if that recording has no whole systole, start just before the third beat.
     time_s = clock + (rhythm.start_s[1] + phase * (rhythm.start_s[2] - rhythm.start_s[1]))
@@ -138,15 +141,6 @@ def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: f
     volume_ml, opening = cycle(heart, rhythm, time_s)
     ed, es = _extrema(volume_ml, time_s, rhythm.start_s[beat], rhythm.systole_s[beat])
     return Ejection(time_s - time_s[0], volume_ml, opening, ed, es)
-
-
-def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Series:
-    """Return frame numbers 0…T-1, in which a duplicated frame repeats the previous number."""
-    duplicated, count, where = rng.random() < probability, rng.integers(1, 3), rng.integers(1, frames, 2)
-    clock = np.arange(frames, dtype=np.float64)
-    if duplicated:
-        clock[where[:count]] = clock[where[:count] - 1]
-    return clock
 
 
 def _whole_systoles(rhythm: Rhythm, time_s: Series) -> Int[np.ndarray, " B"]:

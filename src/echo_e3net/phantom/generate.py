@@ -37,10 +37,6 @@ class Recipe(NamedTuple):
     test_fraction: float
     look: str
 
-    def manifest(self, n: int) -> dict[str, object]:
-        """Return the content of ``phantom.json``."""
-        return {"version": VERSION, **self._asdict(), "n": n}
-
     def plan(self, index: int) -> Plan:
         """Draw one video."""
         return plan_video(self.seed, index, self.max_frames, LOOKS[self.look])
@@ -114,7 +110,7 @@ def open_folder(out: Path, recipe: Recipe, n: int) -> None:
     Raises:
         InputError: the folder holds something else, was made in another way, has more videos, or cannot be written.
     """
-    manifest, text = out / PHANTOM, json.dumps(recipe.manifest(n), indent=2) + "\n"
+    manifest, text = out / PHANTOM, json.dumps({"version": VERSION, **recipe._asdict(), "n": n}, indent=2) + "\n"
     if manifest.is_file():
         compare(manifest, json.loads(text))
     elif any((out / name).exists() for name in (*TABLES, VIDEOS)):

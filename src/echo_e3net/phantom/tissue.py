@@ -162,11 +162,11 @@ def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> N
     z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z)
     top, base = float(rest.outer_apex[0]), float(rest.base[0])
     s = (z - top) / (base - top)
-    beside = (z > top - 0.2) & (z < base + 0.3) & (canvas.u > 0)
+    lateral = (z > top - 0.2) & (canvas.u > 0)
     lung = -6.0 - 9.0 * np.maximum(beyond, 0) - 12.0 * ramp(z, base - 0.5, base + 2.5)
-    canvas.cover_brighter((z > top - 0.2) & (canvas.u > 0) & (beyond >= 0), lung)
+    canvas.cover_brighter(lateral & (beyond >= 0), lung)
     line = pericardium * ramp(s, 0.25, 0.7) - 6.0 * (1 - ramp(s, 0.0, 0.3))
-    canvas.cover(beside & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
+    canvas.cover(lateral & (z < base + 0.3) & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
 
 
 def _paint_left_ventricle(canvas: Canvas, rest: Ventricle, blood: float, streaks: np.ndarray) -> None:
