@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from echo_e3net.clinic.clip import Reason, RefusedError
+from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.crop import cut_out, find_sector, refuse_colour
 from echo_e3net.data import raster
 from echo_e3net.data.frames import luma
@@ -84,25 +84,24 @@ def test_repeated_frames_and_a_flash_of_the_screen_do_not_matter():
 @pytest.mark.parametrize(
     ("frames", "reason", "fact"),
     [
-        (lambda: luma(screen(frames=1)), Reason.STILL, "one frame"),
-        (lambda: luma(screen(frames=7)), Reason.SHORT, "7 frames; a clip needs 8"),
-        (lambda: np.repeat(luma(screen(frames=1)), 20, 0), Reason.STILL, "20 frames"),
-        (lambda: luma(screen(still=True)), Reason.NO_SECTOR, "spans"),
-        (lambda: noise(12, 200, 300), Reason.NO_SECTOR, "not a fan"),
+        (lambda: luma(screen(frames=1)), "still image", "one frame"),
+        (lambda: luma(screen(frames=7)), "too few frames", "7 frames; a clip needs 8"),
+        (lambda: np.repeat(luma(screen(frames=1)), 20, 0), "still image", "20 frames"),
+        (lambda: luma(screen(still=True)), "no sector", "spans"),
+        (lambda: noise(12, 200, 300), "no sector", "not a fan"),
         (
             lambda: np.where(
                 np.eye(300, dtype=bool), np.random.default_rng(0).integers(0, 255, (12, 1, 300), dtype=np.uint8), 0
             ),
-            Reason.NO_SECTOR,
+            "no sector",
             "spans",
         ),
     ],
     ids=["one frame", "seven frames", "the same frame", "frozen, with ECG and digits", "noise all over", "a line"],
 )
 def test_other_clips_are_refused(frames, reason, fact):
-    with pytest.raises(RefusedError, match=fact) as refused:
+    with pytest.raises(RefusedError, match=f"^{reason}: .*{fact}"):
         find_sector(frames())
-    assert refused.value.reason is reason
 
 
 def test_the_search_is_limited_to_a_mask():
@@ -121,9 +120,8 @@ class TestColour:
         cv2.circle(jet, (155, 120), 8, 1, -1)
         for t, colour in enumerate([(200, 30, 0), (0, 40, 220)] * 8):
             frames[t][jet.astype(bool)] = colour
-        with pytest.raises(RefusedError, match="saturated colour") as refused:
+        with pytest.raises(RefusedError, match=r"^colour Doppler: .* saturated colour"):
             refuse_colour(frames, self.mask)
-        assert refused.value.reason is Reason.COLOUR
 
     def test_a_tint_and_a_thin_coloured_line_are_not_flow(self):
         frames = screen(**SMALL)

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
-from echo_e3net.clinic.clip import Reason, RefusedError
+from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.crop import find_sector
 from echo_e3net.clinic.dicom import read_dicom
 from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of, read_clip
@@ -248,15 +248,14 @@ class TestRegion:
     @pytest.mark.parametrize(
         ("region", "reason"),
         [
-            ({"data_type": 2}, Reason.COLOUR),
-            ({"spatial": 2}, Reason.NO_SECTOR),
-            ({"spatial": 3, "data_type": 3}, Reason.NO_SECTOR),
+            ({"data_type": 2}, "colour Doppler"),
+            ({"spatial": 2}, "no sector"),
+            ({"spatial": 3, "data_type": 3}, "no sector"),
         ],
     )
     def test_other_modes_are_refused(self, tmp_path, region, reason):
-        with pytest.raises(RefusedError) as refused:
+        with pytest.raises(RefusedError, match=f"^{reason}: "):
             prepare(write_dicom(tmp_path / "a.dcm", small_screen(), region=region), 112)
-        assert refused.value.reason is reason
 
 
 class TestPixels:
@@ -293,9 +292,8 @@ class TestPixels:
         (tmp_path / "cut.avi").write_bytes(good[:300])
         (tmp_path / "cut.gif").write_bytes(b"GIF89a" + bytes(40))
         for name in ("cut.dcm", "cut.avi", "cut.gif"):
-            with pytest.raises(RefusedError) as refused:
+            with pytest.raises(RefusedError, match=r"^does not decode: "):
                 prepare(tmp_path / name, 112)
-            assert refused.value.reason is Reason.UNREADABLE
 
     def test_a_clip_that_exceeds_the_memory_is_refused_before_decoding(self, tmp_path, monkeypatch):
         monkeypatch.setattr("echo_e3net.clinic.clip.LARGEST_BYTES", 1_000_000)

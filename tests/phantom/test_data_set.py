@@ -171,7 +171,7 @@ class TestErrors:
         [
             ({"seed": 2}, "seed 1, not 2"),
             ({"max_frames": 40}, "max_frames 28, not 40"),
-            ({"n": 3}, "has 4 videos, more than n = 3"),
+            ({"n": 3}, "n 4, not 3"),
             ({"look": "handheld"}, "look adult_cart, not handheld"),
         ],
     )

@@ -6,7 +6,6 @@ No field describes a patient.
 from __future__ import annotations
 
 import math
-from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -23,34 +22,8 @@ LARGEST_BYTES = 3_000_000_000
 """Largest size of the colour frames of one clip in memory."""
 
 
-class Reason(Enum):
-    """Kinds of reasons to refuse a source."""
-
-    UNREADABLE = "does not decode"
-    NO_VIDEO = "not a video"
-    STILL = "still image"
-    SHORT = "too few frames"
-    LONG = "too long"
-    COLOUR = "colour Doppler"
-    NO_SECTOR = "no sector"
-    COPY = "same bytes as another source"
-
-
 class RefusedError(InputError):
-    """A source is not a B-mode clip of a sector.
-
-    Args:
-        reason: the kind of reason.
-        detail: what was found, without the name of the file, which the caller knows.
-    """
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        super().__init__(f"{reason.value}: {detail}")
-        self.reason, self.detail = reason, detail
-
-    def __reduce__(self) -> tuple[type[RefusedError], tuple[Reason, str]]:
-        """Pickle both arguments, for errors that leave a worker process."""
-        return RefusedError, (self.reason, self.detail)
+    """A source is not a B-mode clip of a sector. The message lacks the name of the file, which the caller knows."""
 
 
 class Clip(NamedTuple):
@@ -95,5 +68,5 @@ def refuse_long(frames: int, height: int, width: int) -> None:
     """
     if 3 * frames * height * width > LARGEST_BYTES:
         raise RefusedError(
-            Reason.LONG, f"{frames} frames of {height}×{width} do not fit into memory. Cut the clip to a few beats."
+            f"too long: {frames} frames of {height}×{width} do not fit into memory. Cut the clip to a few beats."
         )

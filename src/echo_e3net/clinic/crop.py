@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from echo_e3net.clinic.clip import Reason, RefusedError
+from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.data import raster
 from echo_e3net.data.raster import Frames, Mask
 from echo_e3net.types import MIN_FRAMES
@@ -87,13 +87,13 @@ def find_sector(frames: Frames, within: Mask | None = None) -> Sector:
         RefusedError: the clip is a still image, too short, or has no sector.
     """
     if len(frames) == 1:
-        raise RefusedError(Reason.STILL, "it has one frame.")
+        raise RefusedError("still image: it has one frame.")
     if len(frames) < MIN_FRAMES:
-        raise RefusedError(Reason.SHORT, f"it has {len(frames)} frames; a clip needs {MIN_FRAMES}.")
+        raise RefusedError(f"too few frames: it has {len(frames)} frames; a clip needs {MIN_FRAMES}.")
     step = noise_step(frames)
     part, hull = moving_hull(busyness(frames, step), within)
     if not part.any() and not busyness(frames, 1).any():
-        raise RefusedError(Reason.STILL, f"nothing moves in its {len(frames)} frames.")
+        raise RefusedError(f"still image: nothing moves in its {len(frames)} frames.")
     require_fan(part & hull, hull)
     certain = moving_hull(busyness(frames, CERTAIN * step), within)[1]
     mask = hull & ~marks(frames, hull & ~certain)
@@ -173,19 +173,16 @@ def require_fan(part: Mask, hull: Mask) -> None:
     least = max(SMALLEST_PX, SMALLEST * min(hull.shape))
     if span < least:
         raise RefusedError(
-            Reason.NO_SECTOR,
-            f"the largest moving part spans {span} pixels; a sector in this picture spans at least {least:.0f}.",
+            f"no sector: the largest moving part spans {span} pixels; a sector here spans at least {least:.0f}.",
         )
     if part.sum() < MOVING * hull.sum():
         raise RefusedError(
-            Reason.NO_SECTOR,
-            f"the moving part is scattered: it fills {100 * part.sum() / hull.sum():.0f} % of its convex hull.",
+            f"no sector: the moving part is scattered; it fills {100 * part.sum() / hull.sum():.0f} % of its hull.",
         )
     narrow = min(widths[len(widths) // 10], widths[-1 - len(widths) // 10]) / widths.max()
     if narrow > NARROW:
         raise RefusedError(
-            Reason.NO_SECTOR,
-            f"the moving region is not a fan: its narrow end has {100 * narrow:.0f} % of its largest width.",
+            f"no sector: the moving region is not a fan: its narrow end has {100 * narrow:.0f} % of its largest width.",
         )
 
 
@@ -200,8 +197,7 @@ def refuse_colour(frames: UInt8[np.ndarray, "T H W 3"], mask: Mask) -> None:
     share = float(np.mean([raster.cut_thin(saturated(frame) & mask, line).sum() for frame in looked_at]) / mask.sum())
     if share >= COLOURED:
         raise RefusedError(
-            Reason.COLOUR,
-            f"{100 * share:.1f} % of its sector is saturated colour. Use the grey clip of the same view.",
+            f"colour Doppler: {100 * share:.1f} % of it is saturated colour. Use the grey clip of the same view.",
         )
 
 

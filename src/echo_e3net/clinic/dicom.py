@@ -22,12 +22,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
-from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, Reason, RefusedError, grey_of, refuse_long
+from echo_e3net.clinic.clip import ASSUMED_FPS, ASSUMPTION, Clip, RefusedError, grey_of, refuse_long
 from echo_e3net.data.raster import Mask
 from echo_e3net.errors import InputError
 
@@ -48,20 +48,6 @@ SAME = 0.02
 FRAME_TIMES = {0x00181063: "FrameTime", 0x00181065: "FrameTimeVector"}
 
 
-class Region(NamedTuple):
-    """The two-dimensional region of the picture.
-
-    Attributes:
-        inside: (H, W), pixels of the file.
-        scale: pixels of the screen per pixel of the file.
-        pixel_mm: edge of a pixel of the file; None if unknown.
-    """
-
-    inside: Mask
-    scale: int
-    pixel_mm: float | None
-
-
 def read_dicom(path: Path) -> Clip:
     """Read the clip of a DICOM file.
 
@@ -73,9 +59,9 @@ def read_dicom(path: Path) -> Clip:
         header = pydicom.dcmread(path, stop_before_pixels=True, force=True)
         rows, columns, frames = (int(header.get(name) or 0) for name in ("Rows", "Columns", "NumberOfFrames"))
     if not rows or not columns:
-        raise RefusedError(Reason.NO_VIDEO, "the DICOM object has no pictures.")
+        raise RefusedError("not a video: the DICOM object has no pictures.")
     if max(1, frames) == 1:
-        raise RefusedError(Reason.STILL, "it has one frame.")
+        raise RefusedError("still image: it has one frame.")
     refuse_long(frames, rows, columns)
     region = read_region(header, rows, columns)
     fps, fps_from = frame_rate(header)
@@ -83,9 +69,7 @@ def read_dicom(path: Path) -> Clip:
         pixels = eight_bit(pixel_array(path), header)
     colour = pixels if pixels.ndim == 4 else None
     grey = grey_of(pixels) if colour is not None else pixels
-    if region is None:
-        return Clip(grey, colour, fps, fps_from)
-    return Clip(grey, colour, fps, fps_from, region.pixel_mm, region.inside, region.scale)
+    return Clip(grey, colour, fps, fps_from, *region)
 
 
 @contextmanager
@@ -100,7 +84,7 @@ def decoding() -> Iterator[None]:
     except Exception as error:
         words = " ".join(str(error).split())[:160] or type(error).__name__
         raise RefusedError(
-            Reason.UNREADABLE, f"pydicom cannot decode it ({words}). Export it as JPEG-compressed DICOM or as MP4."
+            f"does not decode: pydicom cannot decode it ({words}). Export it as JPEG-compressed DICOM or as MP4."
         ) from error
 
 
@@ -151,36 +135,34 @@ def number(value: Any) -> float:  # noqa: ANN401
         return math.nan
 
 
-def read_region(header: Any, rows: int, columns: int) -> Region | None:  # noqa: ANN401
-    """Return the two-dimensional region of tissue; None if the header has no regions.
+def read_region(header: Any, rows: int, columns: int) -> tuple[float | None, Mask | None, int]:  # noqa: ANN401
+    """Return ``pixel_mm``, ``region`` and ``region_scale`` of :class:`Clip`.
 
     Raises:
         RefusedError: the regions are colour flow, or none is two-dimensional.
     """
     items = list(header.get("SequenceOfUltrasoundRegions") or [])
     if not items:
-        return None
+        return None, None, 1
     flat = [item for item in items if number(item.get("RegionSpatialFormat")) == TWO_D]
     if any(number(item.get("RegionDataType")) == COLOUR_FLOW for item in flat):
         raise RefusedError(
-            Reason.COLOUR, "its header describes a region of colour flow. Use the grey clip of the same view."
+            "colour Doppler: its header describes a region of colour flow. Use the grey clip of the same view."
         )
     if not flat:
-        raise RefusedError(
-            Reason.NO_SECTOR, "its header describes M-mode or spectral Doppler, but no two-dimensional region."
-        )
+        raise RefusedError("no sector: its header describes M-mode or spectral Doppler, but no two-dimensional region.")
     flat = [item for item in flat if number(item.get("RegionDataType")) == TISSUE] or flat
     names = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
     corners = [[number(item.get(name)) for name in names] for item in flat]
     sizes = [(x1 - x0) * (y1 - y0) if 0 <= x0 < x1 and 0 <= y0 < y1 else 0 for x0, y0, x1, y1 in corners]
     if not max(sizes):
-        return None
+        return None, None, 1
     largest = int(np.argmax(sizes))
     x0, y0, x1, y1 = corners[largest]
     scale = max(math.ceil((x1 + 1) / columns), math.ceil((y1 + 1) / rows))
     inside = np.zeros((rows, columns), bool)
     inside[int(y0) // scale : int(y1) // scale + 1, int(x0) // scale : int(x1) // scale + 1] = True
-    return Region(inside, scale, pixel_size(flat[largest], scale))
+    return pixel_size(flat[largest], scale), inside, scale
 
 
 def pixel_size(region: Any, scale: int) -> float | None:  # noqa: ANN401

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from echo_e3net.clinic.clip import Clip, Reason, RefusedError, colour_clip, refuse_long
+from echo_e3net.clinic.clip import Clip, RefusedError, colour_clip, refuse_long
 from echo_e3net.data import probe, raster
 from echo_e3net.errors import InputError
 
@@ -23,7 +23,7 @@ CONTENT = {
     rb"|0&\xb2u\x8ef\xcf\x11|FLV\x01|OggS\x00",
 }
 """First bytes of each kind. *video* is AVI, MP4 and QuickTime, Matroska and WebM, MPEG, Windows Media, Flash, Ogg."""
-NO_VIDEO = "the content is neither DICOM nor AVI, MP4, GIF or another video."
+NO_VIDEO = "not a video: the content is neither DICOM nor AVI, MP4, GIF or another video."
 SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,5}")
 
 
@@ -42,7 +42,7 @@ def read_clip(path: Path) -> Clip:
     """
     kind = kind_of(path)
     if kind is None:
-        raise RefusedError(Reason.NO_VIDEO, NO_VIDEO)
+        raise RefusedError(NO_VIDEO)
     if kind == "DICOM":
         from echo_e3net.clinic.dicom import read_dicom
 
@@ -50,14 +50,14 @@ def read_clip(path: Path) -> Clip:
     if kind == "GIF":
         colour, fps = raster.read_animation(path)
         if not len(colour):
-            raise RefusedError(Reason.UNREADABLE, "no frame of the GIF can be decoded. Copy it again.")
+            raise RefusedError("does not decode: no frame of the GIF can be decoded. Copy it again.")
         return colour_clip(colour, fps)
     try:
         return colour_clip(*probe.read_colour(path, refuse_long))
     except RefusedError:
         raise
     except InputError as error:
-        raise RefusedError(Reason.UNREADABLE, str(error).removeprefix(f"{path}: ")) from error
+        raise RefusedError(f"does not decode: {str(error).removeprefix(f'{path}: ')}") from error
 
 
 def find_files(sources: Iterable[Path]) -> list[Path]:

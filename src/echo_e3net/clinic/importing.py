@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 
-from echo_e3net.clinic.clip import Reason, RefusedError
+from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.contact_sheet import SHOWN, write_preview
 from echo_e3net.clinic.file_kind import NO_VIDEO, find_files, kind_of
 from echo_e3net.clinic.labels import Fractions, Label, read_labels
@@ -37,14 +36,6 @@ QUALITY = 95
 """JPEG quality of the videos."""
 SECONDS_BETWEEN_TABLES = 20.0
 """Time between two writes of the tables."""
-
-
-class Outcome(NamedTuple):
-    """Result of one source: the fields of its row in FileList.csv, or the reason of its refusal."""
-
-    fields: dict[str, str]
-    fps_from: str = ""
-    refused: str = ""
 
 
 def import_videos(
@@ -148,9 +139,9 @@ class Target:
         for file in sorted(files, key=lambda file: str(file.absolute()) not in known):
             source, content, refused = str(file.absolute()), hashes.get(file, ""), ""
             if not content:
-                refused = str(RefusedError(Reason.NO_VIDEO, NO_VIDEO))
+                refused = NO_VIDEO
             elif content in owners:
-                refused = str(RefusedError(Reason.COPY, str(owners[content])))
+                refused = f"same bytes as another source: {owners[content]}"
             elif labels is not None and file not in labels and content not in earlier:
                 refused = "no label: the table of labels has no row for it."
             if refused:
@@ -170,14 +161,10 @@ class Target:
         """Convert the files."""
         written = time.monotonic()
         task = partial(make_video, folder=self.out / VIDEOS, size=self.size)
-        for (file, name), outcome in each(task, [(file, self.entry(file).name) for file in files], jobs, "importing"):
-            entry = self.entry(file)
-            if outcome.refused:
-                entry = entry._replace(name="", refused=outcome.refused)
-            else:
-                entry = entry._replace(fps_from=outcome.fps_from)
-                self.rows[name] = dict.fromkeys(COLUMNS, "") | {"FileName": name} | outcome.fields
+        for _, (entry, fields) in each(task, [self.entry(file) for file in files], jobs, "importing"):
             self.entries[entry.source] = entry
+            if fields:
+                self.rows[entry.name] = dict.fromkeys(COLUMNS, "") | fields
             if time.monotonic() - written > SECONDS_BETWEEN_TABLES:
                 self.write()
                 written = time.monotonic()
@@ -219,19 +206,18 @@ class Target:
             raise SystemExit(1)
 
 
-def make_video(source: tuple[Path, str], folder: Path, size: int) -> Outcome:
-    """Convert one file to the video of a given name."""
-    file, name = source
+def make_video(entry: Entry, folder: Path, size: int) -> tuple[Entry, dict[str, str]]:
+    """Convert one source. Return its new entry, and the fields of its row in FileList.csv, none if it is refused."""
     try:
-        clip = prepare(file, size)
+        clip = prepare(Path(entry.source), size)
     except RefusedError as error:
-        return Outcome({}, refused=str(error))
-    raster.write_mjpeg_avi(folder / f"{name}{SUFFIX}", clip.frames, clip.fps, QUALITY)
-    fields = {
+        return entry._replace(name="", refused=str(error)), {}
+    raster.write_mjpeg_avi(folder / f"{entry.name}{SUFFIX}", clip.frames, clip.fps, QUALITY)
+    return entry._replace(fps_from=clip.fps_from), {
+        "FileName": entry.name,
         "FrameHeight": str(size),
         "FrameWidth": str(size),
         "FPS": f"{clip.fps:.6g}",
         "NumberOfFrames": str(len(clip.frames)),
         "PixelMm": "" if clip.pixel_mm is None else f"{clip.pixel_mm:.4f}",
     }
-    return Outcome(fields, clip.fps_from)

@@ -54,36 +54,35 @@ def read_labels(path: Path, files: Sequence[Path], fractions: Fractions) -> dict
     require_at_least(0, val_fraction=fractions.val, test_fraction=fractions.test)
     if sum(fractions) >= 1:
         raise InputError(f"val_fraction {fractions.val} + test_fraction {fractions.test}: expected a sum below 1.")
-    ends = file_ends(files)
+    names = file_names(files)
     labels: dict[Path, Label] = {}
     for number, row in enumerate(rows, FIRST_ROW):
         where = f"{path}, row {number} ({row['FileName']})"
-        found = match(row["FileName"], ends, where)
+        found = match(row["FileName"], names, where)
         if found in labels:
             raise InputError(f"{where}: {found} already has a row. Keep one of them.")
         labels[found] = check_label(row, where, fractions)
     return labels
 
 
-def file_ends(files: Sequence[Path]) -> dict[tuple[str, ...], list[Path]]:
-    """Return the files by every end of their path, with and without suffix."""
-    ends: dict[tuple[str, ...], list[Path]] = {}
+def file_names(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Return the files by their name, with and without suffix."""
+    names: dict[str, list[Path]] = {}
     for file in files:
-        parts = file.resolve().parts
         for name in {file.name, bare_name(file)}:
-            for start in range(len(parts)):
-                ends.setdefault((*parts[start:-1], name), []).append(file)
-    return ends
+            names.setdefault(name, []).append(file)
+    return names
 
 
-def match(name: str, ends: dict[tuple[str, ...], list[Path]], where: str) -> Path:
+def match(name: str, names: dict[str, list[Path]], where: str) -> Path:
     """Return the only file that matches the name in a row.
 
     Raises:
         InputError: no file or several files match.
     """
     given = Path(name.strip().removeprefix("./"))
-    found = ends.get(given.parts, [])
+    folders = given.parent.parts
+    found = [file for file in names.get(given.name, []) if file.resolve().parts[-1 - len(folders) : -1] == folders]
     # An exact name wins: clip.dcm is not clip.dcm.mp4 without suffix.
     found = [file for file in found if file.name == given.name] or found
     if not found:

@@ -12,7 +12,7 @@ apex, positive towards the base; u across, positive to the viewer's right. Probe
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -42,25 +42,24 @@ def bullet_moment(base_width: float) -> float:
     return (1 - 1 / 3) - 2 * p * (2 / 8 - 1 / 9) + p**2 * (2 / 14 - 1 / 15)
 
 
-@dataclass(frozen=True)
-class Ventricle:
-    """The ventricle at T moments; every array is (T,), in cm.
+class Ventricle(NamedTuple):
+    """The ventricle at T moments; every series is (T,), in cm.
 
     Attributes:
+        base_width: q.
         apex: z of the cavity's apex.
         length: visible long axis of the cavity.
         radius: largest half chord of the cavity.
         wall: thickness at the side.
         bend: deflection of the mid-line in its middle.
-        base_width: q.
     """
 
+    base_width: float
     apex: Series
     length: Series
     radius: Series
     wall: Series
     bend: Series
-    base_width: float
 
     @property
     def base(self) -> Series:
@@ -74,11 +73,8 @@ class Ventricle:
 
     def at(self, moment: int) -> Ventricle:
         """Return one moment in single precision; arrays are (1,)."""
-        apex, length, radius, wall, bend = (
-            part[moment : moment + 1].astype(np.float32)
-            for part in (self.apex, self.length, self.radius, self.wall, self.bend)
-        )
-        return Ventricle(apex, length, radius, wall, bend, self.base_width)
+        base_width, *series = self
+        return Ventricle(base_width, *(part[moment : moment + 1].astype(np.float32) for part in series))
 
     def inner_half_width(self, z: np.ndarray) -> np.ndarray:
         """Return the half chord of the cavity at height z."""
@@ -107,12 +103,12 @@ def ventricle(heart: Heart, volume_ml: Series) -> Ventricle:
     seen = heart.apparent_length
     outer_apex = -_APEX_WALL * heart.wall_cm + _APEX_CREEP * seen * (length_ed - length)
     return Ventricle(
+        heart.base_width,
         outer_apex + _APEX_WALL * wall,
         seen * length,
         radius,
         wall,
         heart.bend_cm * length / length_ed,
-        heart.base_width,
     )
 
 
@@ -127,13 +123,11 @@ def _wall(wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray
     return wall
 
 
-def to_probe(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray, "*B 2"]:
+def to_probe(u: np.ndarray, z: np.ndarray, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
     """Convert heart (u, z) to probe (x, depth), cm, without drift."""
     tilt = math.radians(scan.tilt_deg)
-    u, z, (x, depth) = points[..., 0], points[..., 1], scan.apex_cm
-    return np.stack(
-        [x + u * math.cos(tilt) + z * math.sin(tilt), depth - u * math.sin(tilt) + z * math.cos(tilt)], axis=-1
-    )
+    x, depth = scan.apex_cm
+    return x + u * math.cos(tilt) + z * math.sin(tilt), depth - u * math.sin(tilt) + z * math.cos(tilt)
 
 
 def to_heart(x: np.ndarray, depth: np.ndarray, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
@@ -158,21 +152,14 @@ def aim(scan: Scan, rest: Ventricle) -> Scan:
     limit = math.radians(scan.opening_deg / 2) - _EDGE_RAD
     for share in np.linspace(0, 1, 11):
         depth = scan.apex_cm[1] + 0.6 * share
-        turned = replace(
-            scan, tilt_deg=(1 - share) * scan.tilt_deg + share * 3.0, apex_cm=((1 - share) * scan.apex_cm[0], depth)
+        turned = scan._replace(
+            tilt_deg=(1 - share) * scan.tilt_deg + share * 3.0, apex_cm=((1 - share) * scan.apex_cm[0], depth)
         )
-        inner, outer = (
-            _widest_angle(landmarks(rest, turned, np.zeros((1, 2)), outside)[0], scan) for outside in (False, True)
-        )
+        borders = [landmarks(rest, turned, np.zeros((1, 2)), outer)[0] - scan.origin_px for outer in (False, True)]
+        inner, outer = (np.abs(np.arctan2(*border.T)).max() for border in borders)
         if inner <= limit and outer <= limit + _EPICARDIUM_RAD:
-            return turned
+            break
     return turned
-
-
-def _widest_angle(border: Float[np.ndarray, "42 2"], scan: Scan) -> float:
-    """Return the largest angle between a border and the middle of the sector, radians."""
-    x, depth = (border - np.array(scan.origin_px)).T
-    return float(np.abs(np.arctan2(x, depth)).max())
 
 
 def landmarks(
@@ -193,5 +180,5 @@ def landmarks(
     middle = shape.midline(z)
     zero = np.zeros_like(top)[None]
     u = np.concatenate([zero, zero, middle - half, middle + half])
-    heart_points = np.stack([u, np.concatenate([top[None], shape.base[None], z, z])], axis=-1).swapaxes(0, 1)
-    return to_pixels(to_probe(heart_points, scan) + drift_cm[:, None], scan)
+    place = to_probe(u, np.concatenate([top[None], shape.base[None], z, z]), scan)
+    return to_pixels(np.stack(place, axis=-1).swapaxes(0, 1) + drift_cm[:, None], scan)

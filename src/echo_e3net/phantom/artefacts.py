@@ -6,7 +6,7 @@ Two maps on the polar grid are fixed to the probe: a gain in decibels (attenuati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -20,8 +20,7 @@ _TIP_CM, _TIP_DB = 1.2, 12.0
 """Dead zone of the probe: its depth, and the loss at its face."""
 
 
-@dataclass(frozen=True)
-class Artefacts:
+class Artefacts(NamedTuple):
     """The artefacts of one video.
 
     Attributes:
@@ -40,14 +39,31 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     rng = stream(seed, index, "artefacts")
     distance, angle = sector.grid()
     turn = angle / sector.half_angle
-    gain = (
-        draw_between(rng, look.gain_db, peak=0.5) - rng.uniform(*look.attenuation_db_cm) * (distance - 8.0) + 0 * turn
+    gain = draw_between(rng, look.gain_db, peak=0.5) - rng.uniform(*look.attenuation_db_cm) * (distance - 8.0)
+    # Dropout of the lateral wall, below 3 cm
+    happens, depth = rng.random() < look.dropout, rng.uniform(*look.dropout_db)
+    centre, width = rng.uniform([0.35, 0.12], [0.8, 0.25])
+    below = np.clip((distance - 3.0) / 1.5, 0, 1)
+    gain = gain - happens * depth * np.exp(-(((turn - centre) / width) ** 2)) * below
+    # Shadow of a rib from one edge of the sector
+    happens, (depth, reach), side = (
+        rng.random() < look.rib_shadow,
+        rng.uniform([20, 0.1], [40, 0.35]),
+        rng.choice([-1, 1]),
     )
-    gain = gain + _dropout(rng, look, turn) * _below(distance, 3.0) + _shadow(rng, look, turn)
+    gain = gain - happens * depth * np.clip((side * turn - (1 - reach)) / 0.12 + 0.5, 0, 1)
+    # Dead zone of the probe, and the edges of the sector
     gain = gain - _TIP_DB * (1 - np.clip(distance / _TIP_CM, 0, 1)) - 9.0 * np.abs(turn) ** rng.uniform(3.0, 7.0)
-    haze = rng.uniform(*look.clutter_db) + 3.0 * smooth_noise(rng, (8, 6))
-    haze = np.maximum(haze, _near_field(rng, look, distance) + 2.0 * smooth_noise(rng, (10, 6)))
-    haze = np.maximum(haze, _reverberation(rng, look, distance, turn))
+    clutter = rng.uniform(*look.clutter_db) + 3.0 * smooth_noise(rng, (8, 6))
+    strong, (level, reach) = rng.random() < look.near_field, rng.uniform([-8, 1.8], [0, 3.2])
+    near_field = (level if strong else -14.0) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5
+    haze = np.maximum(clutter, near_field + 2.0 * smooth_noise(rng, (10, 6)))
+    # Reverberation: arcs at multiples of a distance
+    happens = rng.random() < look.reverberation
+    level, spacing, centre, width = rng.uniform([-18, 1.0, -0.5, 0.2], [-10, 1.8, 0.5, 0.5])
+    arcs = 20 * np.log10(np.exp(-((((distance / spacing) % 1 - 0.5) / 0.07) ** 2)) + 1e-3)
+    if happens:
+        haze = np.maximum(haze, level - 1.6 * distance - 8.0 * ((turn - centre) / width) ** 2 + arcs)
     quality = round(rng.uniform(*look.quality))
     return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
 
@@ -64,41 +80,3 @@ def draw_drift(seed: int, index: int, look: Look, scan: Scan, time_s: Series) ->
     beats, starts, sizes = rng.uniform(3.0, 7.0, (4, 2)), rng.uniform(0, 2 * np.pi, (4, 2)), rng.normal(0, 0.16, (4, 2))
     tremble = (sizes * np.sin(2 * np.pi * beats * time_s[:, None, None] + starts)).sum(1)
     return np.asarray((drift + trembles * tremble) * scan.pixel_cm)
-
-
-def _dropout(rng: np.random.Generator, look: Look, turn: np.ndarray) -> np.ndarray:
-    happens, depth, centre, width = (
-        rng.random() < look.dropout,
-        rng.uniform(*look.dropout_db),
-        rng.uniform(0.35, 0.8),
-        rng.uniform(0.12, 0.25),
-    )
-    return np.asarray(-happens * depth * np.exp(-(((turn - centre) / width) ** 2)))
-
-
-def _shadow(rng: np.random.Generator, look: Look, turn: np.ndarray) -> np.ndarray:
-    happens, depth, reach, side = (
-        rng.random() < look.rib_shadow,
-        rng.uniform(20, 40),
-        rng.uniform(0.1, 0.35),
-        rng.choice([-1.0, 1.0]),
-    )
-    edge = np.clip((side * turn - (1 - reach)) / 0.12 + 0.5, 0, 1)
-    return np.asarray(-happens * depth * edge)
-
-
-def _near_field(rng: np.random.Generator, look: Look, distance: np.ndarray) -> np.ndarray:
-    strong, level, reach = rng.random() < look.near_field, rng.uniform(-8, 0), rng.uniform(1.8, 3.2)
-    return np.asarray((level if strong else -14.0) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5)
-
-
-def _reverberation(rng: np.random.Generator, look: Look, distance: np.ndarray, turn: np.ndarray) -> np.ndarray:
-    happens, level, spacing = rng.random() < look.reverberation, rng.uniform(-18, -10), rng.uniform(1.0, 1.8)
-    centre, width = rng.uniform(-0.5, 0.5), rng.uniform(0.2, 0.5)
-    arcs = np.exp(-((((distance / spacing) % 1 - 0.5) / 0.07) ** 2))
-    strength = level - 1.6 * distance - 8.0 * ((turn - centre) / width) ** 2
-    return np.asarray(np.where(happens, strength + 20 * np.log10(arcs + 1e-3), -200.0))
-
-
-def _below(distance: np.ndarray, start: float) -> np.ndarray:
-    return np.clip((distance - start) / 1.5, 0, 1)

@@ -11,19 +11,18 @@ frames* of one beat, ES after ED.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from echo_e3net.phantom.prior import Heart, Scan, Series, stream
+from echo_e3net.phantom.prior import Heart, Scan, Series, ramp, stream
 
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 
 
-@dataclass(frozen=True)
-class Rhythm:
+class Rhythm(NamedTuple):
     """The beats of one video.
 
     Attributes:
@@ -43,8 +42,7 @@ class Rhythm:
     kick: float
 
 
-@dataclass(frozen=True)
-class Ejection:
+class Ejection(NamedTuple):
     """V(t) at the frames of one video.
 
     Attributes:
@@ -86,49 +84,33 @@ def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
     interval = 60 / rate
     beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
     stretch = np.clip(1 + (0.20 if irregular else jitter) * rng.standard_normal(beats), 0.62, 1.5)
-    wobble = rng.standard_normal((2, beats + 1))
+    excess = (0.08 if irregular else 0.02) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
     share = np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty
     return Rhythm(
         start_s=np.concatenate([[0.0], np.cumsum(interval * stretch)]),
         systole_s=share * interval * np.sqrt(stretch),
-        edv_excess=(0.08 if irregular else 0.02) * np.clip(wobble[0], -2, 2),
-        esv_excess=(0.08 if irregular else 0.02) * np.clip(wobble[1, :-1], -2, 2),
+        edv_excess=excess[0],
+        esv_excess=excess[1, :-1],
         early=0.97 if irregular else early,
         kick=0.0 if irregular else kick,
     )
 
 
-def filling(rhythm: Rhythm, time_s: Series) -> tuple[Int[np.ndarray, " T"], Series, Series]:
-    """Return beat, a(t), and opening of the mitral valve at each time.
-
-    Args:
-        rhythm: the beats.
-        time_s: times within the beats.
-
-    Returns:
-        Index of the beat; a in 0…1; opening in 0…1.
-    """
+def cycle(heart: Heart, rhythm: Rhythm, time_s: Series) -> tuple[Series, Series]:
+    """Return V(t) in millilitres, and the opening of the mitral valve (0…1), at times within the beats."""
     beat = np.clip(np.searchsorted(rhythm.start_s, time_s, side="right") - 1, 0, len(rhythm.systole_s) - 1)
     since, systole = time_s - rhythm.start_s[beat], rhythm.systole_s[beat]
-    diastole = np.diff(rhythm.start_s)[beat] - systole
+    diastole, diastolic = np.diff(rhythm.start_s)[beat] - systole, since >= systole
     emptying = 0.5 * (1 + np.cos(np.pi * np.clip(since / systole, 0, 1)))
     y = np.clip((since - systole) / diastole, 0, 1)
     early_end, kick_start = np.minimum(0.55, 0.24 / diastole), 1 - np.minimum(0.45, 0.16 / diastole)
     early, kick = y / early_end, (y - kick_start) / (1 - kick_start)
-    refilled = rhythm.early * _step(early) + rhythm.kick * _step(kick) + (1 - rhythm.early - rhythm.kick) * y
+    refilled = rhythm.early * ramp(early) + rhythm.kick * ramp(kick) + (1 - rhythm.early - rhythm.kick) * y
     opening = np.maximum(np.maximum(_bump(early), (0.75 if rhythm.kick > 0 else 0.0) * _bump(kick)), 0.35 * _bump(y))
-    diastolic = since >= systole
-    return beat, np.where(diastolic, refilled, emptying), np.where(diastolic, opening, 0.0)
-
-
-def volume(heart: Heart, rhythm: Rhythm, time_s: Series) -> Series:
-    """Return V(t) in millilitres."""
-    beat, a, _ = filling(rhythm, time_s)
-    diastolic = time_s - rhythm.start_s[beat] >= rhythm.systole_s[beat]
     stroke = heart.edv_ml * heart.ef_percent / 100
     low = heart.edv_ml - stroke + stroke * rhythm.esv_excess[beat]
     high = heart.edv_ml + stroke * rhythm.edv_excess[beat + diastolic]
-    return np.asarray(low + (high - low) * a)
+    return np.asarray(low + (high - low) * np.where(diastolic, refilled, emptying)), np.where(diastolic, opening, 0.0)
 
 
 def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: float) -> Ejection:
@@ -144,33 +126,27 @@ def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: f
     rng = stream(seed, index, "motion")
     rhythm = draw_rhythm(seed, index, scan.frames / scan.fps)
     frames = max(scan.frames, int(np.ceil(rhythm.systole_s[1:3].max() * scan.fps)) + 2 * _MARGIN)
-    clock = _frame_clock(rng, frames, duplicates) / scan.fps
-    phase, choice = rng.random(), rng.random()
-    start = _start_time(rhythm, clock[-1], phase, _MARGIN / scan.fps)
-    time_s = start + clock
-    traced = np.flatnonzero((rhythm.start_s[:-1] >= start) & (rhythm.start_s[:-1] + rhythm.systole_s <= time_s[-1]))
-    beat = int(traced[int(choice * len(traced))])
-    volume_ml = volume(heart, rhythm, time_s)
-    ed, es = _extrema(volume_ml, time_s, rhythm.start_s[beat], rhythm.systole_s[beat])
-    return Ejection(time_s - start, volume_ml, filling(rhythm, time_s)[2], ed, es)
-
-
-def _frame_clock(rng: np.random.Generator, frames: int, probability: float) -> Series:
-    """Return frame numbers 0…T-1, in which a duplicated frame repeats the previous number."""
-    duplicated, count, where = rng.random() < probability, rng.integers(1, 3), rng.integers(1, frames, 2)
-    clock = np.arange(frames, dtype=np.float64)
+    duplicated, count, where = rng.random() < duplicates, rng.integers(1, 3), rng.integers(1, frames, 2)
+    clock = np.arange(frames) / scan.fps
     if duplicated:
         clock[where[:count]] = clock[where[:count] - 1]
-    return clock
+    phase, choice = rng.random(), rng.random()
+    # Start within the second beat; if that recording has no whole systole, start just before the third beat.
+    time_s = clock + (rhythm.start_s[1] + phase * (rhythm.start_s[2] - rhythm.start_s[1]))
+    if not len(_whole_systoles(rhythm, time_s)):
+        slack = max(clock[-1] - rhythm.systole_s[2] - _MARGIN / scan.fps, 0.0)
+        time_s = clock + (rhythm.start_s[2] - phase * slack)
+    traced = _whole_systoles(rhythm, time_s)
+    beat = traced[int(choice * len(traced))]
+    volume_ml, opening = cycle(heart, rhythm, time_s)
+    ed, es = _extrema(volume_ml, time_s, rhythm.start_s[beat], rhythm.systole_s[beat])
+    return Ejection(time_s - time_s[0], volume_ml, opening, ed, es)
 
 
-def _start_time(rhythm: Rhythm, duration_s: float, phase: float, margin_s: float) -> float:
-    """Return a start within the second beat such that the recording contains a whole systole."""
-    start = rhythm.start_s[1] + phase * (rhythm.start_s[2] - rhythm.start_s[1])
-    whole = (rhythm.start_s[:-1] >= start) & (rhythm.start_s[:-1] + rhythm.systole_s <= start + duration_s)
-    if whole.any():
-        return float(start)
-    return float(rhythm.start_s[2] - phase * max(duration_s - rhythm.systole_s[2] - margin_s, 0.0))
+def _whole_systoles(rhythm: Rhythm, time_s: Series) -> Int[np.ndarray, " B"]:
+    """Return the beats whose systole lies within the recording."""
+    start = rhythm.start_s[:-1]
+    return np.flatnonzero((start >= time_s[0]) & (start + rhythm.systole_s <= time_s[-1]))
 
 
 def _extrema(volume_ml: Series, time_s: Series, start_s: float, systole_s: float) -> tuple[int, int]:
@@ -180,12 +156,6 @@ def _extrema(volume_ml: Series, time_s: Series, start_s: float, systole_s: float
     near_es = np.flatnonzero(np.abs(time_s - start_s - systole_s) <= 0.25 * systole_s)
     near_es = near_es[near_es > ed]
     return ed, int(near_es[np.argmin(volume_ml[near_es])])
-
-
-def _step(x: Series) -> Series:
-    """Return a smooth step from 0 at 0 to 1 at 1."""
-    x = np.clip(x, 0, 1)
-    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _bump(x: Series) -> Series:

@@ -7,10 +7,9 @@ requested. ``phantom.json`` records how a folder was made; another seed, version
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from rich.console import Console
 
@@ -29,8 +28,7 @@ VERSION = 1
 """Increased whenever the same seed gives other files."""
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(NamedTuple):
     """Everything that determines a data set, except its number of videos."""
 
     seed: int
@@ -38,10 +36,6 @@ class Recipe:
     val_fraction: float
     test_fraction: float
     look: str
-
-    def manifest(self, n: int) -> dict[str, object]:
-        """Return the content of ``phantom.json``."""
-        return {"version": VERSION, **asdict(self), "n": n, "ranges": asdict(LOOKS[self.look])}
 
     def plan(self, index: int) -> Plan:
         """Draw one video."""
@@ -114,40 +108,37 @@ def open_folder(out: Path, recipe: Recipe, n: int) -> None:
     """Create the folder and its manifest.
 
     Raises:
-        InputError: the folder holds something else, or cannot be written.
+        InputError: the folder holds something else, was made in another way, has more videos, or cannot be written.
     """
-    manifest = out / PHANTOM
+    manifest, text = out / PHANTOM, json.dumps({"version": VERSION, **recipe._asdict(), "n": n}, indent=2) + "\n"
     if manifest.is_file():
-        compare(manifest, recipe.manifest(n))
+        compare(manifest, json.loads(text))
     elif any((out / name).exists() for name in (*TABLES, VIDEOS)):
         raise InputError(f"{out} holds a data set that is not a phantom (no {PHANTOM}). Choose another folder.")
     with writing(manifest):
         (out / VIDEOS).mkdir(parents=True, exist_ok=True)
         for leftover in (out / VIDEOS).glob(f".*{SUFFIX}"):
             leftover.unlink()
-    write_text(manifest, json.dumps(recipe.manifest(n), indent=2) + "\n")
+    write_text(manifest, text)
 
 
-def compare(manifest: Path, wanted: dict[str, object]) -> None:
+def compare(manifest: Path, wanted: dict[str, Any]) -> None:
     """Check that a folder was made in the same way and has no more videos than wanted.
 
     Raises:
         InputError: it was not, or the manifest cannot be read.
     """
-    wanted = json.loads(json.dumps(wanted))
     try:
         held = json.loads(manifest.read_text())
-        more = held["n"] > wanted["n"]
-        different = [key for key in wanted if key != "n" and held.get(key) != wanted[key]]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        different = [key for key in wanted if (held[key] > wanted[key] if key == "n" else held[key] != wanted[key])]
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{manifest} cannot be read. Choose another folder, or delete this one.") from error
-    advice = "Request the same again, or choose another folder."
     if different:
         key = different[0]
-        what = "other ranges of its look" if key == "ranges" else f"{key} {held.get(key)}, not {wanted[key]}"
-        raise InputError(f"{manifest.parent} was made with {what}. {advice}")
-    if more:
-        raise InputError(f"{manifest.parent} has {held['n']} videos, more than n = {wanted['n']}. {advice}")
+        raise InputError(
+            f"{manifest.parent} was made with {key} {held[key]}, not {wanted[key]}. Request the same again, or choose "
+            "another folder."
+        )
 
 
 def video_path(out: Path, plan: Plan) -> Path:

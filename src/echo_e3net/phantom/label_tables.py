@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from jaxtyping import Float
 
 from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS
 from echo_e3net.geometry import APEX, BASE, LEFT, RIGHT
@@ -31,12 +30,6 @@ def table_texts(plans: list[Plan], val_fraction: float, test_fraction: float) ->
     return {name: "\n".join(lines) + "\n" for name, lines in rows.items()}
 
 
-def segments(border: Float[np.ndarray, "42 2"]) -> Float[np.ndarray, "21 4"]:
-    """Return (X1, Y1, X2, Y2) of the long axis, then of the chords."""
-    axis = np.concatenate([border[APEX], border[BASE]])[None]
-    return np.concatenate([axis, np.concatenate([border[LEFT], border[RIGHT]], axis=-1)])
-
-
 def file_row(plan: Plan, split: str) -> str:
     """Return the row of a video in ``FileList.csv``."""
     beat = plan.ejection
@@ -52,5 +45,8 @@ def tracing_rows(plan: Plan, outer: bool) -> Iterator[str]:
     if stream(plan.seed, plan.index, "name").spawn(1)[0].random() < 0.5:
         frames.reverse()
     for frame in frames:
-        for x1, y1, x2, y2 in segments(borders[frame]):
+        border = borders[frame]
+        # The long axis, then the chords
+        starts, ends = np.vstack([border[APEX], border[LEFT]]), np.vstack([border[BASE], border[RIGHT]])
+        for x1, y1, x2, y2 in np.hstack([starts, ends]):
             yield f"{plan.name}{SUFFIX},{x1:.4f},{y1:.4f},{x2:.4f},{y2:.4f},{frame}"

@@ -6,13 +6,12 @@ distribution, from which one number per video is drawn. To add a look, add an in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 Range = tuple[float, float]
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """Ranges of one scanner.
 
     Attributes:

@@ -8,8 +8,6 @@ fades.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from jaxtyping import Float32
 
@@ -27,61 +25,47 @@ _RIGHT_SQUEEZE = 0.35
 _TINY = 1e-3
 
 
-@dataclass(frozen=True)
 class MaterialMap:
     """Look up where the visible tissue was at ED.
 
-    Attributes:
+    Args:
         sector: the polar grid.
-        rest: the ventricle at rest, one moment.
-        x: probe x of the coarse grid, cm.
-        depth: probe depth of the coarse grid, cm.
-        seen: (beam, row) of the coarse grid.
-        identity: (beam, row) of the full grid.
+        rest: the painted ventricle, one moment.
     """
 
-    sector: Sector
-    rest: Ventricle
-    x: Float32[np.ndarray, "r a"]
-    depth: Float32[np.ndarray, "r a"]
-    seen: Float32[np.ndarray, "r a 2"]
-    identity: Float32[np.ndarray, "R A 2"]
+    def __init__(self, sector: Sector, rest: Ventricle) -> None:
+        self.sector, self.rest = sector, rest
+        x, depth = sector.points(_COARSE)
+        self.x, self.depth = x.astype(np.float32), depth.astype(np.float32)
+        self.seen = np.stack(sector.to_grid(x, depth), axis=-1).astype(np.float32)
+        self.identity = np.stack(np.meshgrid(np.arange(BEAMS), np.arange(DEPTHS)), axis=-1).astype(np.float32)
 
     def __call__(self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Grid, Grid]:
         """Return the grid position (beam, row) at rest of each sample now."""
         u, z = to_heart(self.x - drift_cm[0], self.depth - drift_cm[1], self.sector.scan)
-        place = to_probe(np.stack(at_rest(u, z, now, self.rest), axis=-1), self.sector.scan)
-        moved = np.stack(self.sector.to_grid(place[..., 0], place[..., 1]), axis=-1) - self.seen
+        place = to_probe(*at_rest(u, z, now, self.rest), self.sector.scan)
+        moved = np.stack(self.sector.to_grid(*place), axis=-1) - self.seen
         moved = resize_linear(moved.astype(np.float32), DEPTHS, BEAMS) + self.identity
         return np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
 
 
-def material_map(sector: Sector, rest: Ventricle) -> MaterialMap:
-    """Prepare the map of one video. ``rest`` is the painted ventricle."""
-    x, depth = sector.points(_COARSE)
-    seen = np.stack(sector.to_grid(x, depth), axis=-1)
-    identity = np.stack(np.meshgrid(np.arange(BEAMS), np.arange(DEPTHS)), axis=-1)
-    return MaterialMap(sector, rest, *(part.astype(np.float32) for part in (x, depth, seen, identity)))
-
-
 def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tuple[np.ndarray, np.ndarray]:
     """Convert heart (u, z) now to heart (u, z) at rest."""
-    z_rest = _along(z, now, rest)
-    below = np.clip((z - now.base) / _ATRIAL_REACH, 0, 1)
-    share = np.cos(0.5 * np.pi * below) ** 2
+    share = np.cos(0.5 * np.pi * np.clip((z - now.base) / _ATRIAL_REACH, 0, 1)) ** 2
+    z_rest = _along(z, now, rest, share)
     u_centred = u - now.midline(z)
     moved = _across(u_centred, z, z_rest, now, rest) + rest.midline(z_rest) - u
     return u + share * moved, z_rest
 
 
-def _along(z: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
+def _along(z: np.ndarray, now: Ventricle, rest: Ventricle, share: np.ndarray) -> np.ndarray:
+    """Return z at rest; ``share`` of the shift of the mitral plane reaches tissue below it."""
     knots_now = np.concatenate([now.outer_apex, now.apex, now.base])
     knots_rest = np.concatenate([rest.outer_apex, rest.apex, rest.base])
     inside = np.interp(z, knots_now, knots_rest)
     above = np.minimum(z - knots_now[0], 0)
-    below = np.clip((z - knots_now[2]) / _ATRIAL_REACH, 0, 1)
     shift_above = (knots_rest[0] - knots_now[0]) * np.exp(above / _APICAL_REACH)
-    shift_below = (knots_rest[2] - knots_now[2]) * np.cos(0.5 * np.pi * below) ** 2
+    shift_below = (knots_rest[2] - knots_now[2]) * share
     return np.asarray(
         np.where(z < knots_now[0], z + shift_above, np.where(z > knots_now[2], z + shift_below, inside)), z.dtype
     )

@@ -12,8 +12,8 @@ EDV 91 ± 46.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -33,35 +33,33 @@ _LOG_EDV = NormalDist(4.40, 0.474)
 _COPULA = -0.6
 
 
-@dataclass(frozen=True)
-class Heart:
+class Heart(NamedTuple):
     """One ventricle.
 
     Attributes:
         ef_percent: ejection fraction of an average beat, percent.
         edv_ml: end-diastolic volume of an average beat.
+        right_scale: size of the other chambers, about 1.
+        apparent_length: visible over true long axis; below 1 if the plane foreshortens.
         elongation: long axis over short axis, L / 2R, at ED.
         shortening: exponent α of the long axis, L(t) = L_ED (V / V_ED)^α.
         wall_cm: wall at ED.
         bend_cm: deflection of the mid-line at ED, positive to the viewer's right.
         base_width: radius at the mitral plane over the largest, q.
-        right_scale: size of the other chambers, about 1.
-        apparent_length: visible over true long axis; below 1 if the plane foreshortens.
     """
 
     ef_percent: float
     edv_ml: float
+    right_scale: float
+    apparent_length: float
     elongation: float
     shortening: float
     wall_cm: float
     bend_cm: float
     base_width: float
-    right_scale: float
-    apparent_length: float
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(NamedTuple):
     """Position of the probe, and what it stores.
 
     Attributes:
@@ -106,22 +104,11 @@ def draw_heart(seed: int, index: int, look: Look, ef_percent: float | None = Non
     z_ef, z_other = rng.standard_normal(2)
     z_edv = _COPULA * z_ef + math.sqrt(1 - _COPULA**2) * z_other
     edv = float(np.clip(math.exp(_LOG_EDV.mean + _LOG_EDV.stdev * z_edv), *EDV_RANGE_ML))
-    elongation, shortening, wall, bend, base_width = rng.uniform(
-        [1.5, 0.18, 0.7, -0.15, 0.83], [2.2, 0.30, 1.1, 0.45, 0.89]
-    )
-    right_scale = float(np.clip(rng.normal(1.0, 0.10), 0.8, 1.25))
+    shape = rng.uniform([1.5, 0.18, 0.7, -0.15, 0.83], [2.2, 0.30, 1.1, 0.45, 0.89])
+    right_scale = float(np.clip(rng.normal(1.0, 0.10), 0.8, 1.25)) * (edv / 91) ** (1 / 6)
     foreshortened, apparent = rng.random() < look.foreshortening, rng.uniform(0.82, 0.95)
-    return Heart(
-        ef_percent=_ef_quantile(NormalDist().cdf(z_ef)) if ef_percent is None else ef_percent,
-        edv_ml=edv,
-        elongation=elongation,
-        shortening=shortening,
-        wall_cm=wall,
-        bend_cm=bend,
-        base_width=base_width,
-        right_scale=right_scale * (edv / 91) ** (1 / 6),
-        apparent_length=apparent if foreshortened else 1.0,
-    )
+    ef = _ef_quantile(NormalDist().cdf(z_ef)) if ef_percent is None else ef_percent
+    return Heart(ef, edv, right_scale, apparent if foreshortened else 1.0, *shape)
 
 
 def draw_scan(seed: int, index: int, look: Look, long_axis_cm: float, max_frames: int) -> Scan:
@@ -151,6 +138,12 @@ def draw_between(rng: np.random.Generator, limits: Range, peak: float) -> float:
     """Draw from a triangular distribution within limits; ``peak`` is 0 for the lowest, 1 for the highest value."""
     low, high = limits
     return float(rng.triangular(low, low + peak * (high - low), high))
+
+
+def ramp(x: np.ndarray, start: float = 0, end: float = 1) -> np.ndarray:
+    """Return 0 before ``start``, 1 after ``end``, and a smooth step between."""
+    y = np.clip((x - start) / (end - start), 0, 1)
+    return np.asarray(y * y * (3 - 2 * y))
 
 
 def split_of(seed: int, index: int, val_fraction: float, test_fraction: float) -> str:

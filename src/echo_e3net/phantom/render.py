@@ -13,9 +13,9 @@ from echo_e3net.phantom.anatomy import Ventricle, aim, landmarks, ventricle
 from echo_e3net.phantom.artefacts import Artefacts, draw_artefacts, draw_drift
 from echo_e3net.phantom.ejection import Ejection, draw_ejection
 from echo_e3net.phantom.look import ADULT_CART, Look
-from echo_e3net.phantom.motion import material_map
+from echo_e3net.phantom.motion import MaterialMap
 from echo_e3net.phantom.prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
-from echo_e3net.phantom.sector import SIZE, Sector, scan_converter, sector_of
+from echo_e3net.phantom.sector import SIZE, ScanConverter, Sector, sector_of
 from echo_e3net.phantom.speckle import (
     Field,
     Scanner,
@@ -115,7 +115,7 @@ def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndar
     sector = sector_of(plan.scan)
     scanner = draw_scanner(plan.seed, plan.index, plan.look, sector)
     artefacts = draw_artefacts(plan.seed, plan.index, plan.look, sector)
-    convert, time_s = scan_converter(sector, scanner.smoothing_px), plan.ejection.time_s
+    convert, time_s = ScanConverter(sector, scanner.smoothing_px), plan.ejection.time_s
     moments = range(first, len(time_s) if last is None else last)
     frames = np.empty((len(moments), SIZE, SIZE), np.uint8)
     for place, (t, field) in enumerate(zip(moments, echoes(plan, sector, scanner, artefacts, moments), strict=True)):
@@ -132,7 +132,7 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
     rng, rest, shape = stream(plan.seed, plan.index, "speckle").spawn(1)[0], plan.rest, plan.shape
     chambers = draw_chambers(plan.seed, plan.index, plan.heart, rest)
     painted = _painted(rng, plan, chambers, sector, scanner)
-    where, parts = material_map(sector, rest), leaflets(chambers, rest)
+    where, parts = MaterialMap(sector, rest), leaflets(chambers, rest)
     haze = amplitude(artefacts.haze_db)[..., None]
     still = np.sqrt(1 - np.float32(_HAZE_WANDER)) * haze * scatterers(rng)
     valve, noise = amplitude(np.array(rng.uniform(*plan.look.valve_db))), amplitude(np.array(scanner.noise_db))
@@ -142,13 +142,8 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
         now, drift = shape.at(t), plan.drift_cm[t].astype(np.float32)
         seen = remap(painted, *where(now, drift), mirror=True)
         seen = seen[..., :3] * np.exp(plane[t] * seen[..., 3:])
-        thin = (
-            valve
-            / 255
-            * draw_leaflets(parts, now, rest, float(plan.ejection.opening[t]), drift, sector)[..., None].astype(
-                np.float32
-            )
-        )
+        drawn = draw_leaflets(parts, now, rest, float(plan.ejection.opening[t]), drift, sector)
+        thin = valve / 255 * drawn[..., None].astype(np.float32)
         restless = seen[..., 2:] + np.sqrt(np.float32(_HAZE_WANDER)) * haze + 0.5 * thin
         field = seen[..., :2] + restless * wander + noise * innovation + still + 0.7 * thin
         yield scale * point_spread(field, scanner)
@@ -164,8 +159,8 @@ def _painted(
     """
     strength_db, blood = paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector)
     strength = amplitude(strength_db)[..., None]
-    wander = np.where(blood, _BLOOD_WANDER, scanner.wander.size).astype(np.float32)[..., None]
-    through_plane = np.log(amplitude(scanner.fading.size * ~blood * smooth_noise(rng, (36, 28))))[..., None]
+    wander = np.where(blood, _BLOOD_WANDER, scanner.wander).astype(np.float32)[..., None]
+    through_plane = np.log(amplitude(scanner.fading_db * ~blood * smooth_noise(rng, (36, 28))))[..., None]
     return np.concatenate(
         [strength * np.sqrt(1 - wander) * scatterers(rng), strength * np.sqrt(wander), through_plane], axis=-1
     )

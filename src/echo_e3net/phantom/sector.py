@@ -7,7 +7,7 @@ Probe coordinates are (x, depth) in cm; grid coordinates are (beam, row) in samp
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
@@ -23,22 +23,20 @@ Grid = Float32[np.ndarray, "R A"]
 """A picture on the polar grid."""
 _OVERSAMPLING = 2
 _NEAREST_CM = 0.15
+"""Distance of the first row from the probe."""
 _EDGE_PX = 1.5
 """Distance between the deepest row and the bottom of the frame."""
 
 
-@dataclass(frozen=True)
-class Sector:
+class Sector(NamedTuple):
     """A polar grid.
 
     Attributes:
-        nearest_cm: distance of the first row from the probe.
         step_cm: distance between rows.
         half_angle: half the angle of the sector, radians.
         scan: position of the probe.
     """
 
-    nearest_cm: float
     step_cm: float
     half_angle: float
     scan: Scan
@@ -52,7 +50,7 @@ class Sector:
         """Return distance (cm) of rows and angle (radians) of beams at the centres of blocks of (rows, beams)."""
         rows = (np.arange(DEPTHS // coarse[0]) + 0.5) * coarse[0] - 0.5
         beams = (np.arange(BEAMS // coarse[1]) + 0.5) * coarse[1] - 0.5
-        return (self.nearest_cm + rows * self.step_cm)[:, None], (beams * self.step_rad - self.half_angle)[None]
+        return (_NEAREST_CM + rows * self.step_cm)[:, None], (beams * self.step_rad - self.half_angle)[None]
 
     def points(self, coarse: tuple[int, int] = (1, 1)) -> tuple[Float[np.ndarray, "R A"], Float[np.ndarray, "R A"]]:
         """Return probe coordinates (x, depth) of the grid, cm."""
@@ -62,32 +60,31 @@ class Sector:
     def to_grid(self, x: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Convert probe (x, depth) in cm to grid (beam, row) in samples."""
         beam = (np.arctan2(x, depth) + self.half_angle) / self.step_rad
-        return beam, (np.hypot(x, depth) - self.nearest_cm) / self.step_cm
+        return beam, (np.hypot(x, depth) - _NEAREST_CM) / self.step_cm
 
 
 def sector_of(scan: Scan) -> Sector:
     """Return the sector that reaches to the bottom of the frame."""
     deepest = (SIZE - _EDGE_PX - scan.origin_px[1]) * scan.pixel_cm
-    return Sector(_NEAREST_CM, (deepest - _NEAREST_CM) / (DEPTHS - 1), math.radians(scan.opening_deg / 2), scan)
+    return Sector((deepest - _NEAREST_CM) / (DEPTHS - 1), math.radians(scan.opening_deg / 2), scan)
 
 
-@dataclass(frozen=True)
 class ScanConverter:
-    """Convert polar pictures to frames; (beam, row) is the place of each sub-pixel in the polar grid."""
+    """Convert polar pictures of one video to frames.
 
-    beam: Float32[np.ndarray, "S S"]
-    row: Float32[np.ndarray, "S S"]
-    smoothing: float
+    Args:
+        sector: the polar grid.
+        smoothing_px: standard deviation of a blur of the frame.
+    """
+
+    def __init__(self, sector: Sector, smoothing_px: float) -> None:
+        axis = (np.arange(SIZE * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - 0.5
+        x, depth = np.meshgrid(axis - sector.scan.origin_px[0], axis - sector.scan.origin_px[1])
+        beam, row = sector.to_grid(x * sector.scan.pixel_cm, depth * sector.scan.pixel_cm)
+        self.beam, self.row = beam.astype(np.float32), row.astype(np.float32)
+        self.smoothing = smoothing_px * _OVERSAMPLING
 
     def __call__(self, grey: Grid) -> UInt8[np.ndarray, "112 112"]:
         """Convert polar grey values (0…255) to a frame that is black outside the sector."""
         fine = blur(remap(grey, self.beam, self.row), self.smoothing, self.smoothing)
         return np.asarray(np.rint(resize_area(fine, SIZE, SIZE)).clip(0, 255), np.uint8)
-
-
-def scan_converter(sector: Sector, smoothing_px: float) -> ScanConverter:
-    """Prepare the conversion of one video; ``smoothing_px`` is the standard deviation of a blur of the frame."""
-    axis = (np.arange(SIZE * _OVERSAMPLING) + 0.5) / _OVERSAMPLING - 0.5
-    x, depth = np.meshgrid(axis - sector.scan.origin_px[0], axis - sector.scan.origin_px[1])
-    beam, row = sector.to_grid(x * sector.scan.pixel_cm, depth * sector.scan.pixel_cm)
-    return ScanConverter(beam.astype(np.float32), row.astype(np.float32), smoothing_px * _OVERSAMPLING)

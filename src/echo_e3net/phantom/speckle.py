@@ -8,8 +8,8 @@ AR(1) field, :math:`A_t = ρ A_{t-1} + \sqrt{1-ρ²} W_t`. The scanner displays 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -30,25 +30,7 @@ Field = Float32[np.ndarray, "R A 2"]
 """A complex field; the last dimension holds real and imaginary part."""
 
 
-@dataclass(frozen=True)
-class Wander:
-    """A random change over time, AR(1).
-
-    Attributes:
-        size: share of the power, or standard deviation.
-        decay_s: time in which the correlation decays to 1/e.
-    """
-
-    size: float
-    decay_s: float
-
-    def memory(self, fps: float) -> float:
-        """Return the correlation of one frame with the next."""
-        return float(np.exp(-1 / (fps * self.decay_s)))
-
-
-@dataclass(frozen=True)
-class Scanner:
+class Scanner(NamedTuple):
     """Settings of the scanner for one video.
 
     Attributes:
@@ -59,8 +41,10 @@ class Scanner:
         black_db: amplitude shown as black.
         gamma: exponent of the grey curve.
         noise_db: receiver noise.
-        wander: scatterers that do not follow the tissue; the size is their share of the power.
-        fading: change of brightness as tissue passes through the plane; the size is in dB.
+        wander: share of the power of the scatterers that do not follow the tissue.
+        wander_s: time in which their correlation decays to 1/e.
+        fading_db: change of brightness as tissue passes through the plane.
+        fading_s: time in which its correlation decays to 1/e.
     """
 
     axial: float
@@ -70,50 +54,33 @@ class Scanner:
     black_db: float
     gamma: float
     noise_db: float
-    wander: Wander
-    fading: Wander
+    wander: float
+    wander_s: float
+    fading_db: float
+    fading_s: float
 
 
 def draw_scanner(seed: int, index: int, look: Look, sector: Sector) -> Scanner:
     """Draw the settings of one video."""
     rng = stream(seed, index, "speckle")
-    axial, lateral = (
-        rng.uniform(*look.axial_mm) / 10 / sector.step_cm,
-        np.deg2rad(rng.uniform(*look.lateral_deg)) / sector.step_rad,
-    )
-    dynamic_range = draw_between(rng, look.dynamic_range_db, peak=0.2)
-    limits = (
-        look.smoothing_px,
-        look.black_db,
-        look.gamma,
-        look.noise_db,
-        look.wander,
-        look.wander_s,
-        look.fading_db,
-        look.fading_s,
-    )
-    smoothing, black, gamma, noise, share, share_s, fading, fading_s = (float(rng.uniform(*limit)) for limit in limits)
+    # The order of the arguments is the order of the draws.
     return Scanner(
-        axial=axial * _WIDTH_TO_SIGMA,
-        lateral=lateral * _WIDTH_TO_SIGMA,
-        smoothing_px=smoothing,
-        dynamic_range_db=dynamic_range,
-        black_db=black,
-        gamma=gamma,
-        noise_db=noise,
-        wander=Wander(share, share_s),
-        fading=Wander(fading, fading_s),
+        axial=rng.uniform(*look.axial_mm) / 10 / sector.step_cm * _WIDTH_TO_SIGMA,
+        lateral=float(np.deg2rad(rng.uniform(*look.lateral_deg)) / sector.step_rad * _WIDTH_TO_SIGMA),
+        dynamic_range_db=draw_between(rng, look.dynamic_range_db, peak=0.2),
+        smoothing_px=rng.uniform(*look.smoothing_px),
+        black_db=rng.uniform(*look.black_db),
+        gamma=rng.uniform(*look.gamma),
+        noise_db=rng.uniform(*look.noise_db),
+        wander=rng.uniform(*look.wander),
+        wander_s=rng.uniform(*look.wander_s),
+        fading_db=rng.uniform(*look.fading_db),
+        fading_s=rng.uniform(*look.fading_s),
     )
 
 
-def _kept_power(sigma: float) -> float:
-    """Return the share of the power of white noise that a Gaussian blur keeps, per direction."""
-    offsets = np.arange(-8, 9)
-    kernel = np.exp(-0.5 * (offsets / sigma) ** 2)
-    return float(np.square(kernel / kernel.sum()).sum())
-
-
-_REST_GAIN = (0.5 / _kept_power(_REST_SIGMA) ** 2) ** 0.5
+_REST_KERNEL = np.exp(-0.5 * (np.arange(-8, 9) / _REST_SIGMA) ** 2)
+_REST_GAIN = (0.5 / np.square(_REST_KERNEL / _REST_KERNEL.sum()).sum() ** 2) ** 0.5
 """Factor that restores unit power after the blur, half of it in each part."""
 
 
@@ -125,7 +92,7 @@ def scatterers(rng: np.random.Generator) -> Field:
 
 def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterator[tuple[Field, Field]]:
     """Yield the AR(1) field and its innovation per frame; both like :func:`scatterers`."""
-    memory = np.float32(scanner.wander.memory(fps))
+    memory = np.float32(_memory(scanner.wander_s, fps))
     fresh = np.sqrt(1 - memory**2)
     field = scatterers(rng)
     while True:
@@ -136,7 +103,7 @@ def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterato
 
 def fading(rng: np.random.Generator, scanner: Scanner, fps: float, frames: int) -> Float32[np.ndarray, " T"]:
     """Return the distance of the plane from the painted plane at each frame, about -1…1: a limited AR(1) walk."""
-    memory = scanner.fading.memory(fps)
+    memory = _memory(scanner.fading_s, fps)
     steps = rng.standard_normal(frames) * np.sqrt(1 - memory**2)
     steps[0] = rng.standard_normal()
     walk = np.array(list(accumulate(steps, lambda before, step: memory * before + step)))
@@ -164,6 +131,11 @@ def compress(field: Field, gain_db: Grid, scanner: Scanner) -> Grid:
 def amplitude(db: np.ndarray) -> np.ndarray:
     """Convert decibels to amplitude."""
     return np.asarray(10 ** (db / 20), np.float32)
+
+
+def _memory(decay_s: float, fps: float) -> float:
+    """Return the correlation of one frame with the next."""
+    return float(np.exp(-1 / (fps * decay_s)))
 
 
 def _remaining(sigma: float) -> float:

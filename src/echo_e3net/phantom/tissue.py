@@ -6,7 +6,7 @@ heart coordinates (u, z), see :mod:`.anatomy`. Decibels are of amplitude, relati
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,12 +14,11 @@ from jaxtyping import Bool, Float
 from echo_e3net.data.raster import blur, resize_linear
 from echo_e3net.phantom.anatomy import Ventricle, to_heart
 from echo_e3net.phantom.look import Look
-from echo_e3net.phantom.prior import Heart, draw_between, stream
+from echo_e3net.phantom.prior import Heart, draw_between, ramp, stream
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
 
-@dataclass(frozen=True)
-class Chambers:
+class Chambers(NamedTuple):
     """Sizes of the other chambers at rest, cm.
 
     Attributes:
@@ -60,9 +59,9 @@ class Canvas:
         self.strength_db = np.where(where, level_db + (0.5 if blood else 1.0) * self.patches, self.strength_db)
         self.blood = np.where(where, blood, self.blood)
 
-    def brighten(self, by_db: np.ndarray) -> None:
-        """Add to the echo strength."""
-        self.strength_db = self.strength_db + by_db
+    def cover_brighter(self, where: np.ndarray, level_db: np.ndarray) -> None:
+        """Replace the echo strength within a mask where it is lower."""
+        self.cover(where, np.maximum(self.strength_db - self.patches, level_db))
 
 
 def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chambers:
@@ -95,11 +94,13 @@ def paint(
     """Return the echo strength on the polar grid in dB, and the mask of blood."""
     rng = stream(seed, index, "picture")
     u, z = to_heart(*sector.points(), sector.scan)
-    distance = sector.grid()[0] + 0 * u
     blood, pericardium = draw_between(rng, look.blood_db, peak=0.1), rng.uniform(*look.pericardium_db)
     patches = rng.uniform(*look.patchiness_db) * (0.8 * smooth_noise(rng, (10, 8)) + 0.6 * smooth_noise(rng, (22, 16)))
     streaks = 2.0 * smooth_noise(rng, (60, 16)) + 2.0 * smooth_noise(rng, (30, 40))
-    surroundings = _surroundings(rng.uniform(*look.surroundings_db), distance, u, z, rest)
+    # The lung beside the heart fades; the chest wall is above it.
+    lung = rng.uniform(*look.surroundings_db) - 3.5 * np.maximum(np.abs(u + 1.5) - rest.radius - 4.0, 0)
+    chest = np.maximum(-4.0 - 7.0 * ramp(sector.grid()[0], 0.8, 2.8), lung)
+    surroundings = lung + (chest - lung) * (1 - ramp(z, -1.2, 1.2))
     canvas = Canvas(u - rest.midline(z), z, surroundings + 1.6 * patches, patches)
     _paint_right_ventricle(canvas, chambers, rest, blood)
     _paint_pericardium(canvas, rest, pericardium)
@@ -115,21 +116,6 @@ def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Grid:
     return np.asarray((field - field.mean()) / field.std())
 
 
-def _ramp(x: np.ndarray, start: float, end: float) -> np.ndarray:
-    """Return 0 before ``start``, 1 after ``end``, and a smooth step between."""
-    y = np.clip((x - start) / (end - start), 0, 1)
-    return np.asarray(y * y * (3 - 2 * y))
-
-
-def _surroundings(
-    level: float, distance: np.ndarray, u: np.ndarray, z: np.ndarray, rest: Ventricle
-) -> Float[np.ndarray, "R A"]:
-    """Return the chest wall above the heart and the fading lung beside it."""
-    lung = level - 3.5 * np.maximum(np.abs(u + 1.5) - rest.radius - 4.0, 0)
-    chest = -4.0 - 7.0 * _ramp(distance, 0.8, 2.8)
-    return np.asarray(lung + (np.maximum(chest, lung) - lung) * (1 - _ramp(z, -1.2, 1.2)))
-
-
 def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float) -> None:
     septum, wall = right_faces(chambers, rest, canvas.z)
     left, z, outside = -canvas.u, canvas.z, wall + chambers.free_wall
@@ -140,7 +126,7 @@ def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, 
     )
     canvas.cover(beside & (left > outside) & (left < outside + 0.18), -4.0)
     s = (z - chambers.right_top) / (chambers.right_base - chambers.right_top)
-    trabeculae = 8.0 * (1 - _ramp(s, 0.15, 0.6))
+    trabeculae = 8.0 * (1 - ramp(s, 0.15, 0.6))
     canvas.cover(beside & (left > septum) & (left < wall), blood + trabeculae, blood=True)
 
 
@@ -151,13 +137,12 @@ def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: flo
     left = _egg(canvas, septum + 0.12 + left_u, base - 0.15 + left_z, left_u, left_z)
     right = _egg(canvas, septum - 0.12 - right_u, chambers.right_base - 0.15 + right_z, right_u, right_z)
     both, below = np.minimum(left, right), canvas.z > base - 0.1
-    behind = _ramp(canvas.z, base + 0.9 * left_z, base + 1.9 * left_z) * (1 - _ramp(both, 1.3, 2.3))
-    canvas.cover(both < 2.3, np.maximum(canvas.strength_db - canvas.patches, -26.0 + (20.0 + pericardium) * behind))
-    facing = np.maximum(
-        _ramp(canvas.z, base + 0.9 * left_z, base + 1.9 * left_z), 1 - _ramp(canvas.z, base, base + 0.8)
-    )
+    far = ramp(canvas.z, base + 0.9 * left_z, base + 1.9 * left_z)
+    behind = far * (1 - ramp(both, 1.3, 2.3))
+    canvas.cover_brighter(both < 2.3, -26.0 + (20.0 + pericardium) * behind)
+    facing = np.maximum(far, 1 - ramp(canvas.z, base, base + 0.8))
     beside = np.where(canvas.u > septum, 0.5 * pericardium, 0.0)
-    canvas.cover(below & (both < 1.26), np.maximum(canvas.strength_db - canvas.patches, -12.0 + beside + 9.0 * facing))
+    canvas.cover_brighter(below & (both < 1.26), -12.0 + beside + 9.0 * facing)
     canvas.cover(below & (both < 1.0), blood, blood=True)
     fossa = -9.0 * np.exp(-(((canvas.z - base - 1.6) / 0.6) ** 2))
     canvas.cover(
@@ -177,13 +162,11 @@ def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> N
     z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z)
     top, base = float(rest.outer_apex[0]), float(rest.base[0])
     s = (z - top) / (base - top)
-    beside = (z > top - 0.2) & (z < base + 0.3) & (canvas.u > 0)
-    lung = -6.0 - 9.0 * np.maximum(beyond, 0) - 12.0 * _ramp(z, base - 0.5, base + 2.5)
-    canvas.cover(
-        (z > top - 0.2) & (canvas.u > 0) & (beyond >= 0), np.maximum(canvas.strength_db - canvas.patches, lung)
-    )
-    line = pericardium * _ramp(s, 0.25, 0.7) - 6.0 * (1 - _ramp(s, 0.0, 0.3))
-    canvas.cover(beside & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
+    lateral = (z > top - 0.2) & (canvas.u > 0)
+    lung = -6.0 - 9.0 * np.maximum(beyond, 0) - 12.0 * ramp(z, base - 0.5, base + 2.5)
+    canvas.cover_brighter(lateral & (beyond >= 0), lung)
+    line = pericardium * ramp(s, 0.25, 0.7) - 6.0 * (1 - ramp(s, 0.0, 0.3))
+    canvas.cover(lateral & (z < base + 0.3) & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
 
 
 def _paint_left_ventricle(canvas: Canvas, rest: Ventricle, blood: float, streaks: np.ndarray) -> None:
@@ -191,7 +174,7 @@ def _paint_left_ventricle(canvas: Canvas, rest: Ventricle, blood: float, streaks
     inner, outer, base = rest.inner_half_width(z), rest.outer_half_width(z), float(rest.base[0])
     muscle = (z > rest.outer_apex) & (z < base) & (distance < outer)
     canvas.cover(muscle, np.where(canvas.u < 0, 1.0, 0.0) + streaks)
-    canvas.brighten(3.0 * np.exp(-(((distance - inner) / 0.10) ** 2)) * muscle)
+    canvas.strength_db += 3.0 * np.exp(-(((distance - inner) / 0.10) ** 2)) * muscle
     canvas.cover((z > rest.apex) & (z < base + 0.1) & (distance < inner), blood, blood=True)
     crux = np.exp(-(((distance - inner - 0.3) / 0.35) ** 2 + ((z - base) / 0.3) ** 2))
-    canvas.brighten(7.0 * crux * (distance > inner))
+    canvas.strength_db += 7.0 * crux * (distance > inner)

@@ -7,7 +7,7 @@ drawn into the polar grid in every frame, since they do not move with the tissue
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -22,8 +22,7 @@ _GRAZING = 0.25
 """Amplitude of a leaflet that is parallel to the beam over that of one across it."""
 
 
-@dataclass(frozen=True)
-class Leaflet:
+class Leaflet(NamedTuple):
     """One leaflet in heart coordinates.
 
     Attributes:
@@ -44,12 +43,7 @@ class Leaflet:
     opened: float
     mitral: bool
 
-    @property
-    def strength(self) -> float:
-        """Return the amplitude relative to the mitral leaflets; those of the right heart are thinner."""
-        return 1.0 if self.mitral else 0.6
-
-    def curve(self, now: Ventricle, rest: Ventricle, opening: float) -> Float[np.ndarray, "N 2"]:
+    def curve(self, now: Ventricle, rest: Ventricle, opening: float) -> tuple[np.ndarray, np.ndarray]:
         """Return points (u, z) from hinge to tip."""
         narrowing = float(now.radius[0] / rest.radius[0])
         edge = float(now.outer_half_width(now.base)[0] - rest.outer_half_width(rest.base)[0])
@@ -60,8 +54,7 @@ class Leaflet:
         angle = angle + 0.25 * (0.5 - along) * (1 - opening)
         step = np.concatenate([[0.0], np.full(_POINTS - 1, length / (_POINTS - 1))])
         u = hinge + self.side * np.cumsum(step * np.cos(angle))
-        z = float(now.base[0]) + self.hinge_z - np.cumsum(step * np.sin(angle))
-        return np.stack([u, z], axis=-1)
+        return u, float(now.base[0]) + self.hinge_z - np.cumsum(step * np.sin(angle))
 
 
 def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
@@ -79,13 +72,6 @@ def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
     )
 
 
-def _facing(place: Float[np.ndarray, "N 2"]) -> float:
-    """Return the grey value 0…255 of a leaflet, which is largest across the beam."""
-    along, beam = place[-1] - place[0], place.mean(0)
-    across = abs(along[0] * beam[1] - along[1] * beam[0]) / float(np.linalg.norm(along) * np.linalg.norm(beam))
-    return 255 * (_GRAZING + (1 - _GRAZING) * float(across))
-
-
 def draw_leaflets(
     parts: tuple[Leaflet, ...],
     now: Ventricle,
@@ -97,7 +83,11 @@ def draw_leaflets(
     """Draw the leaflets on the polar grid, 0…255."""
     picture = np.zeros((DEPTHS, BEAMS), np.uint8)
     for part in parts:
-        place = to_probe(part.curve(now, rest, opening), sector.scan) + drift_cm
-        beam, row = sector.to_grid(place[:, 0], place[:, 1])
-        draw_curve(picture, np.stack([beam, row], axis=-1).astype(np.float32), part.strength * _facing(place))
+        place = np.stack(to_probe(*part.curve(now, rest, opening), sector.scan), axis=-1) + drift_cm
+        points = np.stack(sector.to_grid(*place.T), axis=-1).astype(np.float32)
+        # The leaflets of the right heart are thinner.
+        strength = 1.0 if part.mitral else 0.6
+        along, beam = place[-1] - place[0], place.mean(0)
+        across = abs(along[0] * beam[1] - along[1] * beam[0]) / float(np.linalg.norm(along) * np.linalg.norm(beam))
+        draw_curve(picture, points, strength * (255 * (_GRAZING + (1 - _GRAZING) * float(across))))
     return picture
