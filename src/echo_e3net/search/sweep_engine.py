@@ -29,6 +29,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.search.processes import Processes, end, end_orphan, held, last_line, locked
 from echo_e3net.search.sweep_file import Sweep
-from echo_e3net.search.sweep_live import Screen
+from echo_e3net.search.sweep_live import show_changes
 from echo_e3net.search.sweep_search import Row, Search
 from echo_e3net.training.run_folder import LOGGED_METRICS
 
@@ -89,7 +90,7 @@ class Engine:
 
     def run(self, row: Row) -> None:
         """Run one trial and record how it ended."""
-        number, folder = row.number, trial_folder(self.folder, row.number)
+        number, folder = row.number, self.folder / row.name
         start, pruned, code = time.monotonic(), False, 1
         try:
             with self.processes.started(folder, trial_command(self.sweep, row.values, folder)) as process:
@@ -137,7 +138,7 @@ class Engine:
         for row in self.search.rows():
             worker = row.notes.get("worker")
             if row.state == "running" and self.gone(worker):
-                trial = trial_folder(self.folder, row.number) / LOCK
+                trial = self.folder / row.name / LOCK
                 if not held(trial):
                     self.search.retry(row.number, "its worker was killed")
                 elif machine(worker) == platform.node():
@@ -189,22 +190,17 @@ def run_workers(engine: Engine) -> None:
     """Run the threads of a command and show its trials."""
     message = "stopped. Interrupted trials will start anew; run the same command to continue."
     try:
-        with engine.processes.pool(lambda: message) as pool, locked(engine.mine), Screen(engine.sweep) as screen:
+        with engine.processes.pool(lambda: message) as pool, locked(engine.mine):
             futures = [pool.submit(engine.work) for _ in range(engine.processes.jobs)]
-            while not all(future.done() for future in futures):
+            states, running = None, set(futures)
+            while running:
                 engine.mine.touch()
-                screen.show(engine.search.rows())
-                time.sleep(engine.interval)
-            screen.show(engine.search.rows())
+                running = wait(futures, engine.interval).not_done
+                states = show_changes(engine.sweep, engine.search.rows(), states)
             for future in futures:
                 future.result()
     finally:
         engine.mine.unlink(missing_ok=True)
-
-
-def trial_folder(folder: Path, number: int) -> Path:
-    """Return the folder of a trial."""
-    return folder / f"trial{number:04d}"
 
 
 def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list[str]:
