@@ -295,23 +295,17 @@ def test_a_process_that_outlives_its_command_is_ended(write):
     assert table()["x"].nunique() == 1
 
 
-def test_gone_workers_are_recognised(write, monkeypatch):
+def test_only_trials_of_gone_commands_are_queued_again(write):
     path = write()
     Path("runs/s/workers").mkdir(parents=True)
-    found = engine.Engine(read_sweep(path), search_of(path), Path("runs/s"), 1, engine.Processes(1, "l", "k"))
-    here, there = f"{engine.platform.node()}-7-abcdef", "elsewhere-7-abcdef"
-    assert found.gone(None)
-    assert found.gone(here)
-    for worker in (here, there):
-        lock = Path("runs/s/workers") / f"{worker}.lock"
-        lock.touch()
-        # A lock of another machine may be invisible here.
-        assert found.gone(worker) == (worker == here)
-        with locked(lock):
-            assert not found.gone(worker)
-            os.utime(lock, (0, 0))
-            assert not found.gone(worker)
-        assert found.gone(worker)
+    search = search_of(path)
+    found = engine.Engine(read_sweep(path), search, Path("runs/s"), 1, engine.Processes(1, "l", "k"))
+    search.ask("elsewhere-7-abcdef")
+    with locked(Path("runs/s/workers/elsewhere-7-abcdef.lock")):
+        found.reclaim()
+        assert [row.state for row in search.rows()] == ["running"]
+    found.reclaim()
+    assert [row.state for row in search.rows()] == ["lost", "waiting"]
 
 
 def test_a_metrics_file_is_read_while_it_is_written(tmp_path):

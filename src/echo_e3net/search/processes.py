@@ -96,8 +96,11 @@ class Processes:
                 try:
                     yield pool
                 except BaseException:
-                    self.stop()
+                    self.stopped.set()
                     pool.shutdown(wait=False, cancel_futures=True)
+                    # A training ends at its next step.
+                    with ThreadPoolExecutor(self.jobs) as ending:
+                        ending.map(end, list(self.running))
                     raise
         except KeyboardInterrupt as stop:
             print(message())
@@ -105,12 +108,6 @@ class Processes:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def stop(self) -> None:
-        """Ask all processes to end, wait for them, and kill those that remain. A training ends at its next step."""
-        self.stopped.set()
-        with ThreadPoolExecutor(self.jobs) as pool:
-            pool.map(end, list(self.running))
 
     @contextmanager
     def started(self, folder: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes] | None]:
@@ -131,9 +128,14 @@ class Processes:
                 return
             log.write(f"$ {shlex.join(command)}\n")
             log.flush()
-            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
-                command, env=self.environment, pass_fds=[lock.fileno()], start_new_session=True, **streams
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                pass_fds=[lock.fileno()],
+                start_new_session=True,
             )
             # end_orphan reads the number of the process from the lock file.
             lock.truncate(0)
@@ -143,8 +145,7 @@ class Processes:
             try:
                 yield process
             finally:
-                if process.poll() is None:
-                    end(process)
+                end(process)
                 self.running.discard(process)
 
 

@@ -31,7 +31,7 @@ INTERVAL = "95 % interval"
 IN_LATEX = ("arm", "M parameters", "GMACs", "MAE", "RMSE", "R²", "MAE, EF ≤ 40", "endo px")
 ON_SCREEN = ("arm", "seeds", "MAE")
 """Columns that fit 80 characters."""
-LATEX = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
+LATEX = {"_": r"\_", "%": r"\%", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
 
 
 class Difference(NamedTuple):

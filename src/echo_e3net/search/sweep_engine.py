@@ -9,12 +9,10 @@ Three kinds of locks (flock) show which processes are alive; the system releases
 reason:
 
 - ``sweep.lock`` is held to begin trials or to queue them again.
-- ``workers/<machine>-<process>-<random>.lock`` is held by each command while it runs, and touched regularly.
+- ``workers/<machine>-<process>-<random>.lock`` is held by each command while it runs.
 - ``trial0007/sweep.lock`` is held by the trial's process, which may outlive its command.
 
-A running trial whose command is gone is *lost*: its process is ended and its point is queued again. Some network file
-systems do not share locks between machines. A command on another machine is therefore gone only if its lock has not
-been touched for a while either.
+A running trial whose command is gone is *lost*: its process is ended and its point is queued again.
 """
 
 from __future__ import annotations
@@ -47,8 +45,6 @@ FAILURES = 5
 """Number of consecutive failures after which a command stops."""
 INTERVAL = 1.0
 """Seconds between reads of the metrics and the journal."""
-SILENCE = 120.0
-"""Seconds after which a command on another machine is gone, if its lock is free and was not touched."""
 
 
 class Engine:
@@ -102,8 +98,7 @@ class Engine:
             with (folder / LOG).open("a") as log:
                 log.write(f"{error}\n")
         seconds = round(time.monotonic() - start, 1)
-        figures = read_history(folder, self.sweep.metric).values()
-        best = (max if self.sweep.maximize else min)(figures, default=None)
+        best = self.search.rows()[number].figure
         if pruned:
             self.search.end(number, "pruned", seconds=seconds)
         elif code == 0 and best is not None:
@@ -136,24 +131,14 @@ class Engine:
     def reclaim(self) -> None:
         """Queue the points of lost trials again. Hold the sweep's lock."""
         for row in self.search.rows():
-            worker = row.notes.get("worker")
-            if row.state == "running" and self.gone(worker):
+            # A trial without a worker belongs to a command that was killed while it began the trial.
+            worker = row.notes.get("worker", "")
+            if row.state == "running" and not held(self.folder / WORKERS / f"{worker}.lock"):
                 trial = self.folder / row.name / LOCK
                 if not held(trial):
                     self.search.retry(row.number, "its worker was killed")
-                elif machine(worker) == platform.node():
+                elif worker.rsplit("-", 2)[0] == platform.node():
                     end_orphan(trial)
-
-    def gone(self, worker: str | None) -> bool:
-        """Return whether a command is gone. One without a name was killed while it began a trial."""
-        lock = self.folder / WORKERS / f"{worker}.lock"
-        if worker is None or not lock.is_file():
-            return True
-        if held(lock):
-            return False
-        # The clock of the file system is the same for all machines.
-        self.mine.touch()
-        return machine(worker) == platform.node() or self.mine.stat().st_mtime - lock.stat().st_mtime > SILENCE
 
 
 def run_sweep(
@@ -170,10 +155,20 @@ def run_sweep(
     journal.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, wait=True):
         search = Search(sweep, journal, seed, pruner)
-    engine = Engine(sweep, search, folder, wanted, Processes(workers, LOG, LOCK))
+    processes = Processes(workers, LOG, LOCK)
+    engine = Engine(sweep, search, folder, wanted, processes)
+    message = "stopped. Interrupted trials will start anew; run the same command to continue."
     try:
-        run_workers(engine)
+        with processes.pool(lambda: message) as pool, locked(engine.mine):
+            futures = [pool.submit(engine.work) for _ in range(workers)]
+            states, running = None, set(futures)
+            while running:
+                running = wait(futures, engine.interval).not_done
+                states = show_changes(sweep, search.rows(), states)
+            for future in futures:
+                future.result()
     finally:
+        engine.mine.unlink(missing_ok=True)
         with locked(folder / LOCK, wait=True):
             # Imported late: matplotlib and torch would delay the first trial.
             from echo_e3net.search.sweep_results import save_results
@@ -186,23 +181,6 @@ def run_sweep(
         )
 
 
-def run_workers(engine: Engine) -> None:
-    """Run the threads of a command and show its trials."""
-    message = "stopped. Interrupted trials will start anew; run the same command to continue."
-    try:
-        with engine.processes.pool(lambda: message) as pool, locked(engine.mine):
-            futures = [pool.submit(engine.work) for _ in range(engine.processes.jobs)]
-            states, running = None, set(futures)
-            while running:
-                engine.mine.touch()
-                running = wait(futures, engine.interval).not_done
-                states = show_changes(engine.sweep, engine.search.rows(), states)
-            for future in futures:
-                future.result()
-    finally:
-        engine.mine.unlink(missing_ok=True)
-
-
 def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list[str]:
     """Return a trial's command line as a W&B agent builds it, followed by the trial's folder."""
     macros = {
@@ -213,11 +191,6 @@ def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list
     }
     words = [part for word in sweep.command for part in macros.get(word, [word])]
     return [*words, "--runs", str(folder.parent), "--name", folder.name]
-
-
-def machine(worker: str | None) -> str:
-    """Return the machine of a command."""
-    return (worker or "").rsplit("-", 2)[0]
 
 
 def trials_left(sweep: Sweep, rows: Sequence[Row], wanted: int | None) -> int:

@@ -9,6 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
 from echo_e3net.files import write_text
 from echo_e3net.reporting import SweepAxis, draw_sweep
@@ -72,14 +73,10 @@ def overlay(sweep: Sweep, best: Row, ended: int) -> str:
 
 def unfold(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested mappings for dotted names. Texts are read as the command line reads them: "null" is null."""
-    found: dict[str, Any] = {}
+    found = Namespace()  # type: ignore[no-untyped-call]
     for name, value in values.items():
-        here = found
-        *above, last = name.split(".")
-        for part in above:
-            here = here.setdefault(part, {})
-        here[last] = yaml.safe_load(value) if isinstance(value, str) else value
-    return found
+        found[name] = yaml.safe_load(value) if isinstance(value, str) else value
+    return found.as_dict()
 
 
 def page(sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]) -> list[str]:
