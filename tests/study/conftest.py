@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from echo_e3net.files import write_text
 from echo_e3net.search import study_results as results
 from echo_e3net.search import study_trials as trials
 
@@ -54,13 +55,14 @@ def plan(tmp_path, monkeypatch):
             place.mkdir(parents=True, exist_ok=True)
             worse = 2.0 if given["--name"] == "far" else 0.0
             error = 5 + int(given["--seed_everything"]) + worse
-            (place / "metrics.json").write_text(json.dumps(METRICS | {"ef_mae": error}))
             # The arms differ per video, but not in the mean.
             off = [error + (k if folder.parent.name == "other" else 0) for k in (-1, 0, 1)]
             videos = [
                 {"name": name, "ef_percent": 60 + e, "label_ef_percent": 60} for name, e in zip("abc", off, strict=True)
             ]
             pd.DataFrame(videos).to_csv(place / "test_videos.csv", index=False)
+            # Another thread may read it at any time.
+            write_text(place / "metrics.json", json.dumps(METRICS | {"ef_mae": error}))
         return 0
 
     pretend.fails, pretend.revision, pretend.code = (lambda call: False), "abc1234", None

@@ -237,13 +237,13 @@ def test_a_stopped_study_stops_its_processes(tmp_path):
 import sys, time
 from pathlib import Path
 from echo_e3net.search import study_trials as trials
-workers = trials.Workers(1)
+workers = trials.Workers(1, trials.LOG, trials.LOCK)
 sys.executable, here = {str(tmp_path / "worker")!r}, Path({str(tmp_path)!r})
 with workers.pool(lambda: "stopped") as pool:
     pool.submit(workers.run, here / "trial", ["x"])
     while not workers.running:
         time.sleep(0.01)
-    assert trials.Workers(1).run(here / "trial", ["y"]) == 1
+    assert trials.Workers(1, trials.LOG, trials.LOCK).run(here / "trial", ["y"]) == 1
     print("ready", flush=True)
     time.sleep(60)
 """

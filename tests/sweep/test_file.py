@@ -1,7 +1,5 @@
 """Sweep files: what is read, what is refused, and the command line of a trial."""
 
-import math
-
 import pytest
 import yaml
 from wandb.sdk.launch.sweeps import utils
@@ -96,6 +94,7 @@ WRONG = [
     ({"parameters": {"p": {"values": [1, None]}}}, "parameters.p.values is [1, None]"),
     ({"parameters": {"p": {"value": None}}}, "parameters.p.value is None"),
     ({"method": "grid"}, "parameters.x.min is 0.0"),
+    ({"method": "grid", "parameters": {"p": {"min": 1, "max": 3}}}, "parameters.p.min is 1"),
 ]
 
 
@@ -143,22 +142,6 @@ def test_distributions_are_inferred_as_by_wandb(sweep, settings, expected):
     else:
         assert (samples.low, samples.high, samples.step, samples.log) == (found.low, found.high, found.step, found.log)
         assert type(samples.high) is type(found.high) or not isinstance(found.low, int) or found.step is None
-
-
-def test_a_grid_has_the_values_that_wandb_tries(sweep):
-    found = sweep(
-        {
-            "method": "grid",
-            "parameters": {
-                "int": {"min": 1, "max": 3},
-                "q": {"distribution": "q_uniform", "min": 0.1, "max": 0.4, "q": 0.1},
-                "values": {"values": ["a", "b"]},
-            },
-        }
-    )
-    # W&B excludes the upper end of q_uniform in a grid.
-    assert [p.values for p in found.parameters] == [(1, 2, 3), (0.1, 0.2, 0.3), ("a", "b")]
-    assert math.prod(len(p.values) for p in found.searched) == 18
 
 
 def test_the_command_is_that_of_wandb_with_the_trial_s_folder(sweep, tmp_path):

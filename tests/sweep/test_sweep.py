@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import io
 import os
 import signal
 import subprocess
@@ -15,7 +14,6 @@ import optuna
 import pandas as pd
 import pytest
 import yaml
-from rich.console import Console
 
 import echo_e3net
 from echo_e3net.cli.sweep import sweep
@@ -25,7 +23,7 @@ from echo_e3net.search import sweep_results as results
 from echo_e3net.search.processes import held, locked
 from echo_e3net.search.sweep_engine import read_history
 from echo_e3net.search.sweep_file import read_sweep
-from echo_e3net.search.sweep_live import Screen, short_name
+from echo_e3net.search.sweep_live import short_name, show_changes
 from echo_e3net.search.sweep_search import Search
 
 STUB = Path(__file__).with_name("stub.py")
@@ -104,47 +102,23 @@ def test_a_picture(write, monkeypatch):
         assert (folder / "sweep.png").stat().st_size > 10_000
 
 
-def test_a_live_table_on_a_terminal(write):
-    """Show running trials and the latest of the others, with short names and the best trial."""
-    Path("runs/s").mkdir(parents=True)
-    search = search_of(write(parameters={"a.x": {"min": 0.0, "max": 1.0}}))
-    for figure in range(30):
-        number = search.ask("w").number
-        search.report(number, 0, float(figure))
-        if figure not in (1, 29):
-            search.end(number, "done", float(figure))
-    printed = io.StringIO()
-    with Screen(search.sweep, Console(force_terminal=True, file=printed, width=120)) as screen:
-        screen.show(search.rows())
-    text = printed.getvalue()
-    assert "s: 28 done, 2 running. Best: trial0000, 0." in text
-    # The short name x is another parameter's name.
-    assert "a.x" in text
-    assert [f"{number:04d} " in text for number in (0, 1, 10, 11, 12, 28, 29)] == [
-        False,
-        True,
-        False,
-        True,
-        True,
-        True,
-        True,
-    ]
+def test_short_names_of_parameters_differ():
     assert short_name("a.b.lr", ["a.b.lr", "a.c.dim"]) == "lr"
+    # The short name x is another parameter's name.
+    assert short_name("a.x", ["a.x", "x"]) == "a.x"
 
 
-def test_without_a_terminal_each_new_state_is_one_line(write, capsys):
+def test_each_new_state_is_one_line(write, capsys):
     Path("runs/s").mkdir(parents=True)
     search = search_of(write())
-    with Screen(search.sweep, Console(width=200)) as screen:
-        screen.show([])
-        for _ in range(2):
-            number = search.ask("w").number
-            search.end(number, "failed", reason="no such program")
-        search.ask("w")
-        screen.show(search.rows())
-        screen.show(search.rows())
-    with Screen(search.sweep, Console(width=200)) as screen:
-        screen.show(search.rows())
+    states = show_changes(search.sweep, [], None)
+    for _ in range(2):
+        number = search.ask("w").number
+        search.end(number, "failed", reason="no such program")
+    search.ask("w")
+    for _ in range(2):
+        states = show_changes(search.sweep, search.rows(), states)
+    show_changes(search.sweep, search.rows(), None)
     lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     first = [["trial0000:", "failed:"], ["trial0001:", "failed:"], ["trial0002:", "started:"]]
     assert lines == [*first, ["trial0002:", "started:"]]
@@ -207,7 +181,7 @@ def test_a_pruned_trial_ends_cleanly(write, monkeypatch):
     sweep(write(method="grid", parameters=parameters), pruner="median")
     found = table()
     assert found["state"].tolist() == ["done", "pruned"]
-    assert found["last_epoch"].tolist()[1] < 8
+    assert found["epoch"].tolist()[1] < 8
     assert found["reason"].isna().all()
     assert "| trial0001 | pruned | " in Path("runs/s/sweep.md").read_text()
 
@@ -321,23 +295,17 @@ def test_a_process_that_outlives_its_command_is_ended(write):
     assert table()["x"].nunique() == 1
 
 
-def test_gone_workers_are_recognised(write, monkeypatch):
+def test_only_trials_of_gone_commands_are_queued_again(write):
     path = write()
     Path("runs/s/workers").mkdir(parents=True)
-    found = engine.Engine(read_sweep(path), search_of(path), Path("runs/s"), 1, engine.Processes(1, "l", "k"))
-    here, there = f"{engine.platform.node()}-7-abcdef", "elsewhere-7-abcdef"
-    assert found.gone(None)
-    assert found.gone(here)
-    for worker in (here, there):
-        lock = Path("runs/s/workers") / f"{worker}.lock"
-        lock.touch()
-        # A lock of another machine may be invisible here.
-        assert found.gone(worker) == (worker == here)
-        with locked(lock):
-            assert not found.gone(worker)
-            os.utime(lock, (0, 0))
-            assert not found.gone(worker)
-        assert found.gone(worker)
+    search = search_of(path)
+    found = engine.Engine(read_sweep(path), search, Path("runs/s"), 1, engine.Processes(1, "l", "k"))
+    search.ask("elsewhere-7-abcdef")
+    with locked(Path("runs/s/workers/elsewhere-7-abcdef.lock")):
+        found.reclaim()
+        assert [row.state for row in search.rows()] == ["running"]
+    found.reclaim()
+    assert [row.state for row in search.rows()] == ["lost", "waiting"]
 
 
 def test_a_metrics_file_is_read_while_it_is_written(tmp_path):

@@ -7,14 +7,12 @@ started it.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shlex
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -25,8 +23,6 @@ from typing import IO
 from echo_e3net.errors import InputError
 from echo_e3net.training.run_folder import STOP_SIGNALS, STOPPED
 
-TAKEN = {errno.EAGAIN, errno.EACCES}
-"""Errors of a lock that another process holds."""
 PATIENCE = 100.0
 """Seconds between asking a process to end and killing it."""
 
@@ -50,10 +46,10 @@ def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
     with path.open("a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield None
+            return
         except OSError as error:
-            if error.errno in TAKEN:
-                yield None
-                return
             raise InputError(
                 f"{path} cannot be locked ({error.strerror}): this file system does not support locks. "
                 "Choose --runs on another file system, or mount it with locks (Lustre: -o flock)."
@@ -100,8 +96,11 @@ class Processes:
                 try:
                     yield pool
                 except BaseException:
-                    self.stop()
+                    self.stopped.set()
                     pool.shutdown(wait=False, cancel_futures=True)
+                    # A training ends at its next step.
+                    with ThreadPoolExecutor(self.jobs) as ending:
+                        ending.map(end, list(self.running))
                     raise
         except KeyboardInterrupt as stop:
             print(message())
@@ -109,17 +108,6 @@ class Processes:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-    def stop(self, patience: float = PATIENCE) -> None:
-        """Ask all processes to end, wait for them, and kill those that remain. A training ends at its next step."""
-        self.stopped.set()
-        for process in list(self.running):
-            process.terminate()
-        until = time.monotonic() + patience
-        while self.running and time.monotonic() < until:
-            time.sleep(0.1)
-        for process in list(self.running):
-            kill(process)
 
     @contextmanager
     def started(self, folder: Path, command: Sequence[str]) -> Iterator[subprocess.Popen[bytes] | None]:
@@ -140,9 +128,14 @@ class Processes:
                 return
             log.write(f"$ {shlex.join(command)}\n")
             log.flush()
-            streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
-            process: subprocess.Popen[bytes] = subprocess.Popen(  # type: ignore[call-overload]
-                command, env=self.environment, pass_fds=[lock.fileno()], start_new_session=True, **streams
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                pass_fds=[lock.fileno()],
+                start_new_session=True,
             )
             # end_orphan reads the number of the process from the lock file.
             lock.truncate(0)
@@ -152,25 +145,19 @@ class Processes:
             try:
                 yield process
             finally:
-                if process.poll() is None:
-                    end(process)
+                end(process)
                 self.running.discard(process)
 
 
-def end(process: subprocess.Popen[bytes], patience: float = PATIENCE) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Ask a process to end; kill it and its children if it takes too long."""
     process.terminate()
     try:
-        process.wait(patience)
+        process.wait(PATIENCE)
     except subprocess.TimeoutExpired:
-        kill(process)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process and its children."""
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
 
 
 def end_orphan(lock: Path) -> None:

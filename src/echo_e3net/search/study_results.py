@@ -21,19 +21,17 @@ from rich.console import Console
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 from echo_e3net.reporting import draw_differences, draw_study
-from echo_e3net.search.study_plan import PROFILE, TIMES, Study, Trial
+from echo_e3net.search.study_plan import OWN, PROFILE, TIMES, Study, Trial
 from echo_e3net.search.study_tables import (
     COLUMNS,
     ON_SCREEN,
-    Difference,
     Row,
     arm_lines,
-    by_arm,
     chosen,
     latex,
     markdown,
     screen_table,
-    summary_rows,
+    summary_row,
 )
 from echo_e3net.search.study_videos import (
     VIDEOS,
@@ -79,22 +77,13 @@ class Results(NamedTuple):
 def trial_rows(trial: Trial) -> list[Row]:
     """Return the scores of a trial, one row per test set."""
     cost = json.loads((trial.folder.parent / PROFILE).read_text())
-    named = {
-        "arm": trial.arm,
-        "seed": trial.seed,
-        "parameters": cost["parameters"],
-        "gmacs": cost["gmacs"],
-        "seconds": json.loads((trial.folder / TIMES).read_text())["seconds"],
-        **{name: " ".join(trial.places[0].recorded(name)) for name in ("revision", "code")},
-    }
+    shared = {"arm": trial.arm, "seed": trial.seed} | {name: cost[name] for name in ("parameters", "gmacs")}
+    shared |= json.loads((trial.folder / TIMES).read_text())
+    shared |= {name: " ".join(trial.places[0].recorded(name)) for name in ("revision", "code")}
+    scores = [json.loads((place.folder / METRICS).read_text()) for place in trial.places]
     return [
-        {
-            **named,
-            "test": place.test,
-            "fingerprint": place.fingerprint,
-            **json.loads((place.folder / METRICS).read_text()),
-        }
-        for place in trial.places
+        {**shared, "test": place.test, "fingerprint": place.fingerprint, **found}
+        for place, found in zip(trial.places, scores, strict=True)
     ]
 
 
@@ -127,47 +116,54 @@ def collect(trials: Sequence[Trial], recorded: Mapping[Trial, list[Row]], predic
     done = [trial for trial in trials if trial.done or trial in recorded]
     for trial in done:
         rows += trial_rows(trial) if trial.done else recorded[trial]
-        found = {**predictions, **(trial_predictions(trial) if trial.done else {})}
+        found = trial_predictions(trial) if trial.done else predictions
         known |= {key: videos for key, videos in found.items() if key[:2] == (trial.arm, trial.seed)}
     return Results(rows, known, len(done), len(trials))
 
 
-def differences(plan: Study, results: Results) -> dict[str, dict[str, Difference]]:
-    """Return the difference of each arm to the base, by test set and arm."""
-    found: dict[str, dict[str, Difference]] = {}
-    base = plan.reference
-    for test in dict.fromkeys(row["test"] for row in results.rows):
-        arms, found[test] = by_arm(results.rows, test), {}
+def summaries(plan: Study, results: Results) -> dict[str, list[Row]]:
+    """Return the rows of summary.csv by test set, the own test set first."""
+    found: dict[str, list[Row]] = {}
+    own: dict[str, dict[int, float]] = {}
+    by_test: dict[str, dict[str, list[Row]]] = {}
+    for row in results.rows:
+        by_test.setdefault(row["test"], {}).setdefault(row["arm"], []).append(row)
+    for test, arms in by_test.items():
         mae = {arm: {r["seed"]: r["ef_mae"] for r in rows if r["ef_mae"] is not None} for arm, rows in arms.items()}
         errors = {arm: errors_by_seed(results.predictions, arm, test, seeds) for arm, seeds in mae.items()}
-        for arm in mae if base in mae else ():
-            difference = compare(mae[arm], mae[base], errors[arm], errors[base])
-            if arm != base and difference is not None:
-                found[test][arm] = difference
+        own, base, found[test] = own or mae, plan.reference, []
+        for arm, rows in arms.items():
+            compared = arm != base and base in arms
+            difference = compare(mae[arm], mae[base], errors[arm], errors[base]) if compared else None
+            drops = [error - own[arm][seed] for seed, error in mae[arm].items() if seed in own[arm]]
+            found[test].append(summary_row(rows, None if test == OWN else drops, difference))
     return found
 
 
 def save_results(out: Path, plan: Study, results: Results) -> None:
     """Write all tables and pictures."""
-    rows, base, compared = results.rows, plan.reference, differences(plan, results)
-    summaries = {test: summary_rows(rows, test, found) for test, found in compared.items()}
+    rows, base, by_test = results.rows, plan.reference, summaries(plan, results)
     numbers = {key for row in rows for key, value in row.items() if isinstance(value, int | float)} | COLUMNS.keys()
     columns = [*KEYS, *sorted(numbers - set(KEYS))]
-    write_csv(out / CSV, [{key: row.get(key) for key in columns} for row in rows], columns)
+    write_csv(out / CSV, rows, columns)
     if results.predictions:
         save_predictions(out / VIDEOS, results.predictions)
-    write_csv(out / SUMMARY, [rounded(line) for summary in summaries.values() for line in summary])
+    write_csv(out / SUMMARY, [rounded(line) for summary in by_test.values() for line in summary])
     text = [f"# Study {plan.name}", "", f"{results} {legend(base)}", "", code(rows)]
     tex = [f"% Study {plan.name}: {results} Needs the package booktabs.", f"% {legend(base)}"]
-    for test, summary in summaries.items():
+    for test, summary in by_test.items():
         lines, n = arm_lines(summary, base), videos_of(rows, test)
         text += ["", f"## Test set: {test} (n = {n})", "", *markdown(lines)]
         note = "mean ± SD over the seeds, 95 % bootstrap interval over the videos."
         tex += latex(f"{plan.name}, test set {test} ({n} videos): {note}", lines, base)
     write_text(out / TABLE, "\n".join(text) + "\n")
     write_text(out / TEX, "\n".join(tex) + "\n")
-    draw_study(out / PICTURE, plan.name, {test: [row for row in rows if row["test"] == test] for test in compared})
-    drawn = {test: {arm: found[arm]._asdict() for arm in plan.arms if arm in found} for test, found in compared.items()}
+    draw_study(out / PICTURE, plan.name, {test: [row for row in rows if row["test"] == test] for test in by_test})
+    ends = ("mean", "low", "high")
+    drawn = {
+        test: {row["arm"]: {end: row[f"difference_{end}"] for end in ends} for row in found if row["difference_seeds"]}
+        for test, found in by_test.items()
+    }
     if any(drawn.values()):
         draw_differences(out / DIFFERENCES, f"{plan.name}: MAE of EF minus that of {base} (points)", drawn)
 
@@ -175,8 +171,8 @@ def save_results(out: Path, plan: Study, results: Results) -> None:
 def show_results(out: Path, plan: Study, results: Results) -> None:
     """Print the tables and the names of the files."""
     console = Console()
-    for test, found in differences(plan, results).items():
-        lines = arm_lines(summary_rows(results.rows, test, found), plan.reference)
+    for test, summary in summaries(plan, results).items():
+        lines = arm_lines(summary, plan.reference)
         title = f"{plan.name}, test set {test} (n = {videos_of(results.rows, test)})"
         console.print(screen_table(title, chosen(lines, ON_SCREEN, plan.reference)))
     files = ", ".join((SUMMARY, VIDEOS, TABLE, TEX, PICTURE))

@@ -31,7 +31,7 @@ INTERVAL = "95 % interval"
 IN_LATEX = ("arm", "M parameters", "GMACs", "MAE", "RMSE", "R²", "MAE, EF ≤ 40", "endo px")
 ON_SCREEN = ("arm", "seeds", "MAE")
 """Columns that fit 80 characters."""
-LATEX = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
+LATEX = {"_": r"\_", "%": r"\%", "±": r"$\pm$", "≤": r"$\leq$", "²": "$^2$", "–": "--"}
 
 
 class Difference(NamedTuple):
@@ -54,51 +54,39 @@ class Difference(NamedTuple):
     videos: int
 
 
-def by_arm(rows: Sequence[Row], test: str) -> dict[str, list[Row]]:
-    """Return the rows of a test set by arm."""
-    found: dict[str, list[Row]] = {}
-    for row in rows:
-        if row["test"] == test:
-            found.setdefault(row["arm"], []).append(row)
-    return found
+def summary_row(rows: Sequence[Row], drops: Sequence[float] | None, difference: Difference | None) -> Row:
+    """Return the mean and SD of each score over the seeds of an arm, and its difference to the base.
 
-
-def summary_rows(rows: Sequence[Row], test: str, differences: Mapping[str, Difference]) -> list[Row]:
-    """Return one row per arm: mean and SD of each score, and the difference to the base.
-
-    For a further test set, ``drop`` is the MAE minus that on the own test set.
+    Args:
+        rows: one row per seed.
+        drops: MAE minus that on the own test set, by seed; None for the own test set.
+        difference: the difference to the base, if there is one.
     """
-    own = {(row["arm"], row["seed"]): row["ef_mae"] for row in rows if row["test"] == OWN}
-    lines: list[Row] = []
-    for arm, found in by_arm(rows, test).items():
-        line: dict[str, Any] = {"test": test, "arm": arm, "seeds": len(found)}
-        line |= {key: found[0][key] for key in ("parameters", "gmacs")}
-        line |= {f"difference_{name}": getattr(differences.get(arm), name, None) for name in Difference._fields}
-        scores = {key: [row[key] for row in found if row.get(key) is not None] for key in COLUMNS}
-        if test != OWN:
-            pairs = [(row["ef_mae"], own.get((arm, row["seed"]))) for row in found]
-            scores["drop"] = [here - there for here, there in pairs if None not in (here, there)]
-        for key, values in scores.items():
-            line[f"{key}_mean"] = statistics.fmean(values) if values else None
-            line[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
-        lines.append(line)
-    return lines
+    line: dict[str, Any] = {name: rows[0][name] for name in ("test", "arm", "parameters", "gmacs")}
+    line["seeds"] = len(rows)
+    line |= {f"difference_{name}": getattr(difference, name, None) for name in Difference._fields}
+    scores = {key: [row[key] for row in rows if row.get(key) is not None] for key in COLUMNS}
+    for key, values in (scores if drops is None else {**scores, "drop": drops}).items():
+        line[f"{key}_mean"] = statistics.fmean(values) if values else None
+        line[f"{key}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+    return line
 
 
 def arm_lines(summary: Sequence[Row], base: str) -> list[list[str]]:
     """Return the titles and one line per arm, as text."""
-    drop = {"drop": (f"MAE - {OWN}", 2)} if "drop_mean" in summary[0] else {}
-    first, *others = COLUMNS.items()
-    titles = [[title for _, (title, _) in columns] for columns in (drop.items(), [first], others)]
-    lines = [["arm", "seeds", "M parameters", "GMACs", *titles[0], *titles[1], f"MAE - {base}", INTERVAL, *titles[2]]]
+    scores = {"drop": (f"MAE - {OWN}", 2), **COLUMNS} if "drop_mean" in summary[0] else COLUMNS
+    lines = []
     for row in summary:
-        low, high = row["difference_low"], row["difference_high"]
-        difference = [spread(row, "difference", 2, "+"), "–" if low is None else f"{low:+.2f} to {high:+.2f}"]
-        before = [spread(row, key, digits) for key, (_, digits) in (*drop.items(), first)]
-        after = [spread(row, key, digits) for key, (_, digits) in others]
-        cost = [f"{row['parameters'] / 1e6:.2f}", f"{row['gmacs']:.2f}"]
-        lines.append([row["arm"], str(row["seeds"]), *cost, *before, *difference, *after])
-    return lines
+        line = {"arm": row["arm"], "seeds": str(row["seeds"])}
+        line |= {"M parameters": f"{row['parameters'] / 1e6:.2f}", "GMACs": f"{row['gmacs']:.2f}"}
+        for key, (title, digits) in scores.items():
+            line[title] = spread(row, key, digits)
+            if key == "ef_mae":
+                low, high = row["difference_low"], row["difference_high"]
+                line[f"MAE - {base}"] = spread(row, "difference", 2, "+")
+                line[INTERVAL] = "–" if low is None else f"{low:+.2f} to {high:+.2f}"
+        lines.append(line)
+    return [list(lines[0]), *(list(line.values()) for line in lines)]
 
 
 def spread(row: Row, key: str, digits: int, sign: str = "") -> str:
@@ -110,9 +98,9 @@ def spread(row: Row, key: str, digits: int, sign: str = "") -> str:
 
 
 def chosen(lines: Sequence[Sequence[str]], titles: Sequence[str], base: str) -> list[list[str]]:
-    """Return some columns, with the difference and its interval after MAE."""
-    wanted = [name for title in titles for name in (title, *((f"MAE - {base}", INTERVAL) if title == "MAE" else ()))]
-    return [[line[lines[0].index(column)] for column in wanted] for line in lines]
+    """Return some columns, and the difference to the base with its interval."""
+    places = [i for i, title in enumerate(lines[0]) if title in (*titles, f"MAE - {base}", INTERVAL)]
+    return [[line[i] for i in places] for line in lines]
 
 
 def screen_table(title: str, lines: Sequence[Sequence[str]]) -> Table:

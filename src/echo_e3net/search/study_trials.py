@@ -126,7 +126,7 @@ def run_trials(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -
         done = sum(trial.done for trial in trials)
         return f"stopped: {done} of {len(trials)} missing trials are done. Run the same command to continue."
 
-    workers, failed, left = Workers(jobs), [], list(trials)
+    workers, failed, left = Workers(jobs, LOG, LOCK), [], list(trials)
     with workers.pool(message) as pool, Progress() as progress:
         task = progress.add_task("trials", total=len(trials))
         profile_arms(trials, workers, pool)
@@ -176,14 +176,7 @@ def verdict(trial: Trial, code: Outcome) -> str:
 
 
 class Workers(Processes):
-    """The processes of a study.
-
-    Args:
-        jobs: processes at a time.
-    """
-
-    def __init__(self, jobs: int) -> None:
-        super().__init__(jobs, LOG, LOCK)
+    """The processes of a study."""
 
     def profile(self, trial: Trial) -> int:
         """Measure what an arm costs, unless it is known for these settings and this code; return the exit code."""

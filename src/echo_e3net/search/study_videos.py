@@ -84,30 +84,24 @@ def compare(
 
 def trial_predictions(trial: Trial) -> dict[Key, dict[str, Read]]:
     """Return the predictions of a trial by test set and video."""
-    found = {}
+    found: dict[Key, dict[str, Read]] = {}
     for place in trial.places:
         path = place.folder / TEST_VIDEOS
-        rows = read_rows(path, ("name", "ef_percent", "label_ef_percent")) if path.is_file() else []
-        read = {
-            row["name"]: as_read(path, row["label_ef_percent"], row["ef_percent"]) for row in rows if row["ef_percent"]
-        }
-        if rows:
-            found[Key(trial.arm, trial.seed, place.test)] = read
+        for row in read_rows(path, ("name", "ef_percent", "label_ef_percent")) if path.is_file() else []:
+            if row["ef_percent"]:
+                read = as_read(path, row["label_ef_percent"], row["ef_percent"])
+                found.setdefault(Key(trial.arm, trial.seed, place.test), {})[row["name"]] = read
     return found
 
 
 def save_predictions(path: Path, predictions: Predictions) -> None:
-    """Write the table, one test set after the other."""
-    columns = {f"{key.arm}/{key.seed}": None for key in predictions}
+    """Write the table."""
     rows: dict[tuple[str, str], dict[str, object]] = {}
-    for test in dict.fromkeys(key.test for key in predictions):
-        for key, videos in predictions.items():
-            for name, read in videos.items() if key.test == test else ():
-                row = rows.setdefault(
-                    (test, name), {"test": test, "name": name, "label_ef_percent": read.label, **columns}
-                )
-                row[f"{key.arm}/{key.seed}"] = read.ef
-    write_csv(path, list(rows.values()), [*KEYS, *columns])
+    for key, videos in predictions.items():
+        for name, read in videos.items():
+            row: dict[str, object] = {"test": key.test, "name": name, "label_ef_percent": read.label}
+            rows.setdefault((key.test, name), row)[f"{key.arm}/{key.seed}"] = read.ef
+    write_csv(path, list(rows.values()))
 
 
 def read_predictions(path: Path) -> dict[Key, dict[str, Read]]:
@@ -138,8 +132,8 @@ def as_read(path: Path, label: str, ef: str) -> Read:
 
 def errors_by_seed(predictions: Predictions, arm: str, test: str, seeds: Iterable[int]) -> dict[int, Errors]:
     """Return the absolute errors of the labelled videos by seed, without seeds whose predictions are not known."""
-    found = {seed: predictions[Key(arm, seed, test)] for seed in seeds if Key(arm, seed, test) in predictions}
     return {
-        seed: {name: abs(read.ef - read.label) for name, read in videos.items() if read.label is not None}
-        for seed, videos in found.items()
+        seed: {name: abs(read.ef - read.label) for name, read in predictions[key].items() if read.label is not None}
+        for seed in seeds
+        if (key := Key(arm, seed, test)) in predictions
     }

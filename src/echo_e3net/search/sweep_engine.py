@@ -9,12 +9,10 @@ Three kinds of locks (flock) show which processes are alive; the system releases
 reason:
 
 - ``sweep.lock`` is held to begin trials or to queue them again.
-- ``workers/<machine>-<process>-<random>.lock`` is held by each command while it runs, and touched regularly.
+- ``workers/<machine>-<process>-<random>.lock`` is held by each command while it runs.
 - ``trial0007/sweep.lock`` is held by the trial's process, which may outlive its command.
 
-A running trial whose command is gone is *lost*: its process is ended and its point is queued again. Some network file
-systems do not share locks between machines. A command on another machine is therefore gone only if its lock has not
-been touched for a while either.
+A running trial whose command is gone is *lost*: its process is ended and its point is queued again.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ import sys
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from concurrent.futures import wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.search.processes import Processes, end, end_orphan, held, last_line, locked
 from echo_e3net.search.sweep_file import Sweep
-from echo_e3net.search.sweep_live import Screen
+from echo_e3net.search.sweep_live import show_changes
 from echo_e3net.search.sweep_search import Row, Search
 from echo_e3net.training.run_folder import LOGGED_METRICS
 
@@ -46,8 +45,6 @@ FAILURES = 5
 """Number of consecutive failures after which a command stops."""
 INTERVAL = 1.0
 """Seconds between reads of the metrics and the journal."""
-SILENCE = 120.0
-"""Seconds after which a command on another machine is gone, if its lock is free and was not touched."""
 
 
 class Engine:
@@ -89,7 +86,7 @@ class Engine:
 
     def run(self, row: Row) -> None:
         """Run one trial and record how it ended."""
-        number, folder = row.number, trial_folder(self.folder, row.number)
+        number, folder = row.number, self.folder / row.name
         start, pruned, code = time.monotonic(), False, 1
         try:
             with self.processes.started(folder, trial_command(self.sweep, row.values, folder)) as process:
@@ -101,8 +98,7 @@ class Engine:
             with (folder / LOG).open("a") as log:
                 log.write(f"{error}\n")
         seconds = round(time.monotonic() - start, 1)
-        figures = read_history(folder, self.sweep.metric).values()
-        best = (max if self.sweep.maximize else min)(figures, default=None)
+        best = self.search.rows()[number].figure
         if pruned:
             self.search.end(number, "pruned", seconds=seconds)
         elif code == 0 and best is not None:
@@ -135,24 +131,14 @@ class Engine:
     def reclaim(self) -> None:
         """Queue the points of lost trials again. Hold the sweep's lock."""
         for row in self.search.rows():
-            worker = row.notes.get("worker")
-            if row.state == "running" and self.gone(worker):
-                trial = trial_folder(self.folder, row.number) / LOCK
+            # A trial without a worker belongs to a command that was killed while it began the trial.
+            worker = row.notes.get("worker", "")
+            if row.state == "running" and not held(self.folder / WORKERS / f"{worker}.lock"):
+                trial = self.folder / row.name / LOCK
                 if not held(trial):
                     self.search.retry(row.number, "its worker was killed")
-                elif machine(worker) == platform.node():
+                elif worker.rsplit("-", 2)[0] == platform.node():
                     end_orphan(trial)
-
-    def gone(self, worker: str | None) -> bool:
-        """Return whether a command is gone. One without a name was killed while it began a trial."""
-        lock = self.folder / WORKERS / f"{worker}.lock"
-        if worker is None or not lock.is_file():
-            return True
-        if held(lock):
-            return False
-        # The clock of the file system is the same for all machines.
-        self.mine.touch()
-        return machine(worker) == platform.node() or self.mine.stat().st_mtime - lock.stat().st_mtime > SILENCE
 
 
 def run_sweep(
@@ -169,10 +155,20 @@ def run_sweep(
     journal.parent.mkdir(parents=True, exist_ok=True)
     with locked(folder / LOCK, wait=True):
         search = Search(sweep, journal, seed, pruner)
-    engine = Engine(sweep, search, folder, wanted, Processes(workers, LOG, LOCK))
+    processes = Processes(workers, LOG, LOCK)
+    engine = Engine(sweep, search, folder, wanted, processes)
+    message = "stopped. Interrupted trials will start anew; run the same command to continue."
     try:
-        run_workers(engine)
+        with processes.pool(lambda: message) as pool, locked(engine.mine):
+            futures = [pool.submit(engine.work) for _ in range(workers)]
+            states, running = None, set(futures)
+            while running:
+                running = wait(futures, engine.interval).not_done
+                states = show_changes(sweep, search.rows(), states)
+            for future in futures:
+                future.result()
     finally:
+        engine.mine.unlink(missing_ok=True)
         with locked(folder / LOCK, wait=True):
             # Imported late: matplotlib and torch would delay the first trial.
             from echo_e3net.search.sweep_results import save_results
@@ -185,28 +181,6 @@ def run_sweep(
         )
 
 
-def run_workers(engine: Engine) -> None:
-    """Run the threads of a command and show its trials."""
-    message = "stopped. Interrupted trials will start anew; run the same command to continue."
-    try:
-        with engine.processes.pool(lambda: message) as pool, locked(engine.mine), Screen(engine.sweep) as screen:
-            futures = [pool.submit(engine.work) for _ in range(engine.processes.jobs)]
-            while not all(future.done() for future in futures):
-                engine.mine.touch()
-                screen.show(engine.search.rows())
-                time.sleep(engine.interval)
-            screen.show(engine.search.rows())
-            for future in futures:
-                future.result()
-    finally:
-        engine.mine.unlink(missing_ok=True)
-
-
-def trial_folder(folder: Path, number: int) -> Path:
-    """Return the folder of a trial."""
-    return folder / f"trial{number:04d}"
-
-
 def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list[str]:
     """Return a trial's command line as a W&B agent builds it, followed by the trial's folder."""
     macros = {
@@ -217,11 +191,6 @@ def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list
     }
     words = [part for word in sweep.command for part in macros.get(word, [word])]
     return [*words, "--runs", str(folder.parent), "--name", folder.name]
-
-
-def machine(worker: str | None) -> str:
-    """Return the machine of a command."""
-    return (worker or "").rsplit("-", 2)[0]
 
 
 def trials_left(sweep: Sweep, rows: Sequence[Row], wanted: int | None) -> int:

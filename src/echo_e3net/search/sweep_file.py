@@ -211,29 +211,21 @@ def read_parameter(section: Section, name: str, method: str) -> Parameter:
     kind = section.choice("distribution", tuple(DISTRIBUTIONS), inferred)
     section.require_known(("distribution", *DISTRIBUTIONS[kind]))
     if kind in ("constant", "categorical"):
-        return Parameter(name, read_values(section, DISTRIBUTIONS[kind][0]))
+        values = given.get("values") if kind == "categorical" else [given.get("value")]
+        if not isinstance(values, list) or not values or None in values:
+            expected = 'at least one value, and no null (W&B passes it as the text None; write "null")'
+            section.refuse(DISTRIBUTIONS[kind][0], expected)
+        return Parameter(name, tuple(values))
+    if method == "grid":
+        section.refuse("min", "values instead of a range, because method is grid")
     low, high = map(section.whole if kind == "int_uniform" else section.number, ("min", "max"))
-    step = {"int_uniform": 1, "q_uniform": section.number("q") if "q" in DISTRIBUTIONS[kind] else None}.get(kind)
+    step = 1 if kind == "int_uniform" else section.number("q") if kind == "q_uniform" else None
     log = kind == "log_uniform_values"
     if low >= high or (log and low <= 0):
         section.refuse("min", f"a number {'above 0 and ' if log else ''}below max, which is {high}")
-    if step is None and method == "grid":
-        section.refuse("min", "values instead of a range, because method is grid")
     if step is None:
         return Parameter(name, (), low, high, log)
     if step <= 0:
         section.refuse("q", "a number above 0")
-    # As in W&B, q_uniform excludes its upper end in a grid. Rounding removes noise such as 0.30000000000000004.
-    steps = (high - low) / step
-    if method == "grid":
-        count = math.ceil(steps - 1e-9) + (kind == "int_uniform")
-        return Parameter(name, tuple(round(low + place * step, 12) for place in range(count)))
-    return Parameter(name, (), low, round(low + math.floor(steps + 1e-9) * step, 12), step=step)
-
-
-def read_values(section: Section, key: str) -> tuple[Any, ...]:
-    """Return the choices of a parameter."""
-    values = section.given.get(key) if key == "values" else [section.given.get(key)]
-    if not isinstance(values, list) or not values or None in values:
-        section.refuse(key, 'at least one value, and no null (W&B passes it as the text None; write "null")')
-    return tuple(values)
+    # Rounding removes noise such as 0.30000000000000004.
+    return Parameter(name, (), low, round(low + math.floor((high - low) / step + 1e-9) * step, 12), step=step)

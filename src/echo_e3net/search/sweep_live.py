@@ -1,57 +1,26 @@
-"""Show a running sweep: a live table on a terminal, one line per trial elsewhere."""
+"""Describe the trials of a sweep as text; show a running sweep as one line per new state of a trial."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-
-from echo_e3net.search.study_tables import screen_table
 from echo_e3net.search.sweep_file import Sweep
 from echo_e3net.search.sweep_search import Row
 
-SHOWN = 20
-"""Trials in the live table: all that run, and the latest of the others."""
 
-
-class Screen:
-    """The screen of a sweep; a context.
+def show_changes(sweep: Sweep, rows: Sequence[Row], before: Mapping[int, str] | None) -> dict[int, str]:
+    """Print one line per trial whose state changed, and return the state of each trial.
 
     Args:
         sweep: the sweep.
-        console: where to print; None: standard output.
+        rows: its trials.
+        before: what the last call returned; None skips trials that ended before this command started.
     """
-
-    def __init__(self, sweep: Sweep, console: Console | None = None) -> None:
-        self.sweep, self.console = sweep, console or Console()
-        self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        self.states: dict[int, str] | None = None
-
-    def __enter__(self) -> Screen:
-        """Start the live table."""
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Stop the live table; its last state stays visible."""
-        if self.live:
-            self.live.stop()
-
-    def show(self, rows: Sequence[Row]) -> None:
-        """Show all trials. Without a terminal, print those whose state changed since the last call."""
-        before, self.states = self.states, {row.number: row.state for row in rows}
-        if self.live:
-            self.live.update(trial_table(self.sweep, rows), refresh=True)
-            return
-        for row in rows:
-            # The first call skips trials that ended before this command started.
-            unseen = row.state if before is None and row.state != "running" else "waiting"
-            if row.state != (before or {}).get(row.number, unseen):
-                line = f"trial{row.number:04d}: {news(self.sweep, row)}"
-                self.console.print(line, highlight=False, soft_wrap=True)
+    for row in rows:
+        unseen = row.state if before is None and row.state != "running" else "waiting"
+        if row.state != (before or {}).get(row.number, unseen):
+            print(f"{row.name}: {news(sweep, row)}", flush=True)
+    return {row.number: row.state for row in rows}
 
 
 def news(sweep: Sweep, row: Row) -> str:
@@ -78,25 +47,8 @@ def from_best(sweep: Sweep, rows: Sequence[Row]) -> list[Row]:
 
 def cells(sweep: Sweep, row: Row) -> dict[str, object]:
     """Return the columns that every table of trials has."""
-    values = {parameter.name: row.values.get(parameter.name) for parameter in sweep.searched}
-    return {
-        "trial": f"trial{row.number:04d}",
-        "state": row.state,
-        sweep.metric: row.figure,
-        "epoch": row.epoch,
-    } | values
-
-
-def trial_table(sweep: Sweep, rows: Sequence[Row]) -> Table:
-    """Return the running trials and the latest of the others as a table."""
-    best = [f" Best: trial{row.number:04d}, {short(row.figure)}." for row in from_best(sweep, rows)[:1]]
-    running = [row for row in rows if row.state == "running"]
-    others = [row for row in rows if row.state not in ("running", "waiting")]
-    shown = sorted([*others[-max(1, SHOWN - len(running)) :], *running], key=lambda row: row.number)
-    names = [parameter.name for parameter in sweep.searched]
-    titles = ["trial", "state", sweep.metric, "epoch", *(short_name(name, names) for name in names)]
-    lines = [list(map(short, cells(sweep, row).values())) for row in shown]
-    return screen_table(f"{sweep.name}: {progress(rows)}{''.join(best)}", [titles, *lines])
+    known = {"trial": row.name, "state": row.state, sweep.metric: row.figure, "epoch": row.epoch}
+    return known | {parameter.name: row.values.get(parameter.name) for parameter in sweep.searched}
 
 
 def short(value: object) -> str:

@@ -9,6 +9,7 @@ from textwrap import shorten
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
 from echo_e3net.files import write_text
 from echo_e3net.reporting import SweepAxis, draw_sweep
@@ -54,8 +55,7 @@ def save_results(folder: Path, sweep: Sweep, rows: Sequence[Row], importances: M
 
 def csv_row(sweep: Sweep, row: Row) -> dict[str, object]:
     """Return a trial as a row of trials.csv."""
-    notes = {name: row.notes.get(name) for name in ("seconds", "worker", "retry_of", "reason")}
-    found = cells(sweep, row) | {"last_epoch": row.last} | notes
+    found = cells(sweep, row) | {name: row.notes.get(name) for name in ("seconds", "worker", "retry_of", "reason")}
     # pandas would write a column of whole numbers and None with decimals.
     return {name: "" if value is None else value for name, value in found.items()}
 
@@ -63,7 +63,7 @@ def csv_row(sweep: Sweep, row: Row) -> dict[str, object]:
 def overlay(sweep: Sweep, best: Row, ended: int) -> str:
     """Return the parameters of the best trial, constants included, as YAML for ``--config``."""
     lines = [
-        f"# The best of {ended} trials of {sweep.path.name}: trial{best.number:04d}, "
+        f"# The best of {ended} trials of {sweep.path.name}: {best.name}, "
         f"{sweep.metric} {best.figure:.6g} at epoch {best.epoch}.",
         "# Lay it over the configuration that the sweep's command names: --config BASE.yaml --config best.yaml",
         yaml.safe_dump(unfold(best.values), sort_keys=False, allow_unicode=True),
@@ -73,14 +73,10 @@ def overlay(sweep: Sweep, best: Row, ended: int) -> str:
 
 def unfold(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested mappings for dotted names. Texts are read as the command line reads them: "null" is null."""
-    found: dict[str, Any] = {}
+    found = Namespace()  # type: ignore[no-untyped-call]
     for name, value in values.items():
-        here = found
-        *above, last = name.split(".")
-        for part in above:
-            here = here.setdefault(part, {})
-        here[last] = yaml.safe_load(value) if isinstance(value, str) else value
-    return found
+        found[name] = yaml.safe_load(value) if isinstance(value, str) else value
+    return found.as_dict()
 
 
 def page(sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]) -> list[str]:
@@ -92,7 +88,7 @@ def page(sweep: Sweep, rows: Sequence[Row], importances: Mapping[str, float]) ->
     lines += markdown([list(cells(sweep, rows[0])), *(list(map(short, row.values())) for row in table)])
     failed = [row for row in rows if row.state in ("failed", "lost")]
     lines += ["", "## Failed and lost", ""] if failed else []
-    return lines + [f"- trial{row.number:04d}, {row.state}: {row.notes.get('reason')}" for row in failed]
+    return lines + [f"- {row.name}, {row.state}: {row.notes.get('reason')}" for row in failed]
 
 
 def axis(parameter: Parameter, title: str, rows: Sequence[Row]) -> SweepAxis:

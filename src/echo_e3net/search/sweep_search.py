@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,6 @@ class Row:
             queued again).
         figure: best value of the metric so far; None if there is none.
         epoch: epoch of that value.
-        last: last reported epoch.
         values: value of each parameter by name, constants included.
         notes: what the worker noted: worker, seconds, reason, retry_of.
     """
@@ -58,13 +58,17 @@ class Row:
     state: str
     figure: float | None
     epoch: int | None
-    last: int | None
     values: Mapping[str, Any]
-    notes: Mapping[str, Any] = field(default_factory=dict)
+    notes: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The name of the trial and of its folder."""
+        return f"trial{self.number:04d}"
 
 
 class Search:
-    """The trials of a sweep.
+    """The trials of a sweep. Hold the sweep's lock to create it; a new grid is queued.
 
     Args:
         sweep: the sweep.
@@ -79,19 +83,13 @@ class Search:
 
     def __init__(self, sweep: Sweep, journal: Path, seed: int, pruner: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.sweep, self.journal, self.seed = sweep, journal, seed
+        self.sweep, self.seed = sweep, seed
         self.distributions = {parameter.name: distribution(parameter) for parameter in sweep.searched}
         self.storage = JournalStorage(JournalFileBackend(str(journal)))
-        self.study = self.open(make_pruner(sweep, pruner))
         self.live: dict[int, Trial] = {}
-
-    def open(self, pruner: BasePruner) -> optuna.Study:
-        """Create or load the study; a new grid is queued. Hold the sweep's lock."""
-        sweep = self.sweep
-        study = optuna.create_study(
+        self.study = study = optuna.create_study(
             storage=self.storage,
-            sampler=self.sampler(0),
-            pruner=pruner,
+            pruner=make_pruner(sweep, pruner),
             study_name="sweep",
             direction="maximize" if sweep.maximize else "minimize",
             load_if_exists=True,
@@ -99,7 +97,7 @@ class Search:
         meaning = repr((sweep.parameters, sweep.metric, sweep.maximize, sweep.method, sweep.command, sweep.program))
         if study.user_attrs.get("meaning", meaning) != meaning:
             raise InputError(
-                f"{self.journal} holds trials of other parameters, metric, method or command than {sweep.path} has. "
+                f"{journal} holds trials of other parameters, metric, method or command than {sweep.path} has. "
                 "Give the sweep another name, or another --storage."
             )
         study.set_user_attr("meaning", meaning)
@@ -107,7 +105,6 @@ class Search:
             points = list(product(*(range(len(parameter.values)) for parameter in sweep.searched)))
             for point in points[len(study.trials) :]:
                 study.enqueue_trial(dict(zip(self.distributions, point, strict=True)))
-        return study
 
     @property
     def trials(self) -> list[FrozenTrial]:
@@ -125,7 +122,7 @@ class Search:
         trial = self.study.ask(self.distributions)
         trial.set_user_attr("worker", worker)
         self.live[trial.number] = trial
-        return self.row(self.frozen(trial.number))
+        return self.row(self.trials[trial.number])
 
     def report(self, number: int, epoch: int, figure: float) -> bool:
         """Record the metric of an epoch; return whether the trial is to end early."""
@@ -142,13 +139,13 @@ class Search:
         """Record how a trial ended: done, pruned or failed."""
         with suppress(UpdateFinishedTrialError):
             for name, note in notes.items():
-                self.storage.set_trial_user_attr(self.frozen(number)._trial_id, name, note)
+                self.storage.set_trial_user_attr(self.trials[number]._trial_id, name, note)
         self.study.tell(number, figure if state == "done" else None, state=STATES[state], skip_if_finished=True)
         self.live.pop(number, None)
 
     def retry(self, number: int, reason: str) -> None:
         """Give up a running trial and queue its point again. Hold the sweep's lock."""
-        trial = self.frozen(number)
+        trial = self.trials[number]
         if trial.state != TrialState.RUNNING:
             return
         queued = any(other.user_attrs.get("retry_of") == number for other in self.trials)
@@ -157,18 +154,15 @@ class Search:
             self.study.enqueue_trial(point, user_attrs={"retry_of": number})
         self.end(number, "failed", lost=True, reason=reason)
 
-    def frozen(self, number: int) -> FrozenTrial:
-        """Return a trial by its number."""
-        return self.trials[number]
-
     def rows(self) -> list[Row]:
         """Return all trials, in order."""
         return [self.row(trial) for trial in self.trials]
 
     def row(self, trial: FrozenTrial) -> Row:
         """Return a trial as a row."""
-        figures, point, values = trial.intermediate_values, point_of(trial), {}
-        best = (max if self.sweep.maximize else min)(figures, key=figures.__getitem__, default=None)
+        best, figures = max if self.sweep.maximize else min, trial.intermediate_values.items()
+        step, figure = best(figures, key=itemgetter(1), default=(None, None))
+        point, values = point_of(trial), {}
         for parameter in self.sweep.parameters:
             if parameter.constant or parameter.name in point:
                 place = point.get(parameter.name, 0)
@@ -176,9 +170,8 @@ class Search:
         return Row(
             number=trial.number,
             state="lost" if trial.user_attrs.get("lost") else NAMES[trial.state],
-            figure=trial.value if trial.state == TrialState.COMPLETE else figures.get(best or 0),
-            epoch=None if best is None else best - 1,
-            last=None if trial.last_step is None else trial.last_step - 1,
+            figure=trial.value if trial.state == TrialState.COMPLETE else figure,
+            epoch=None if step is None else step - 1,
             values=values,
             notes=dict(trial.user_attrs),
         )
