@@ -28,76 +28,68 @@ ADVICE = {
 }
 
 
-class Kind(NamedTuple):
-    """A family of formats: its name, the suffixes of its files, and the first bytes of their content."""
-
-    name: str
-    suffixes: frozenset[str]
-    magic: re.Pattern[bytes]
-
-
-def family(name: str, suffixes: str, *magic: bytes) -> Kind:
-    """Return a kind from its suffixes, and regular expressions of the first bytes (a dot matches any byte)."""
-    return Kind(name, frozenset(f".{suffix}" for suffix in suffixes.split()), re.compile(b"|".join(magic), re.DOTALL))
-
-
-KINDS = (
-    family(
-        "video",
+KINDS = {
+    "video": (
         "avi mp4 m4v mov qt mkv webm mpg mpeg m2v wmv asf flv ogv 3gp mj2 mjpeg mjpg h264 h265 hevc y4m gif",
-        rb"RIFF.{4}AVI ",
-        # MP4 and QuickTime: a size below 150 MB, then a box
-        rb"[\x00-\x08].{3}(ftyp|moov|mdat|wide|free|skip)",
-        # Matroska and WebM
-        rb"\x1aE\xdf\xa3",
-        # MPEG
-        rb"\x00\x00\x01[\xb3\xba]",
-        # Windows Media
-        rb"0&\xb2u\x8ef\xcf\x11",
-        rb"FLV\x01",
-        rb"OggS\x00",
-        rb"YUV4MPEG2 ",
-        rb"GIF8[79]a",
+        [
+            rb"RIFF.{4}AVI ",
+            # MP4 and QuickTime: a size below 150 MB, then a box
+            rb"[\x00-\x08].{3}(ftyp|moov|mdat|wide|free|skip)",
+            # Matroska and WebM
+            rb"\x1aE\xdf\xa3",
+            # MPEG
+            rb"\x00\x00\x01[\xb3\xba]",
+            # Windows Media
+            rb"0&\xb2u\x8ef\xcf\x11",
+            rb"FLV\x01",
+            rb"OggS\x00",
+            rb"YUV4MPEG2 ",
+            rb"GIF8[79]a",
+        ],
     ),
-    family(
-        "medical image",
+    "medical image": (
         "dcm dicom ima nii hdr img mhd mha nrrd",
-        rb".{128}DICM",
-        # DICOM without a preamble, with and without file meta information
-        rb"\x02\x00[\x00\x01]\x00(UL|OB)",
-        rb"\x08\x00[\x00\x05\x08]\x00",
-        # NIfTI-1 and NIfTI-2
-        rb".{344}n(i1|\+1)\x00",
-        rb".{4}n(i2|\+2)\x00",
-        rb"NRRD000",
-        # MetaImage
-        rb"ObjectType\s*=\s*Image",
+        [
+            rb".{128}DICM",
+            # DICOM without a preamble, with and without file meta information
+            rb"\x02\x00[\x00\x01]\x00(UL|OB)",
+            rb"\x08\x00[\x00\x05\x08]\x00",
+            # NIfTI-1 and NIfTI-2
+            rb".{344}n(i1|\+1)\x00",
+            rb".{4}n(i2|\+2)\x00",
+            rb"NRRD000",
+            # MetaImage
+            rb"ObjectType\s*=\s*Image",
+        ],
     ),
-    family(
-        "checkpoint or array",
+    "checkpoint or array": (
         "ckpt pt pth pt2 safetensors onnx pkl pickle joblib npy npz h5 hdf5 mat bin raw",
-        # pickle
-        rb"\x80[\x02-\x05]",
-        rb"\x93NUMPY",
-        rb"\x89HDF\r\n",
-        # safetensors: a 64-bit length, then JSON
-        rb".{6}\x00\x00\{",
+        [
+            # pickle
+            rb"\x80[\x02-\x05]",
+            rb"\x93NUMPY",
+            rb"\x89HDF\r\n",
+            # safetensors: a 64-bit length, then JSON
+            rb".{6}\x00\x00\{",
+        ],
     ),
-    family(
-        "archive",
+    "archive": (
         "zip tar gz tgz bz2 xz zst 7z rar whl egg",
-        # zip, including checkpoints of torch
-        rb"PK(\x03\x04|\x05\x06)",
-        rb"\x1f\x8b",
-        rb"BZh[1-9]1AY&SY",
-        rb"\xfd7zXZ\x00",
-        # zstandard
-        rb"\(\xb5/\xfd",
-        rb"7z\xbc\xaf'\x1c",
-        rb"Rar!\x1a\x07",
-        rb".{257}ustar",
+        [
+            # zip, including checkpoints of torch
+            rb"PK(\x03\x04|\x05\x06)",
+            rb"\x1f\x8b",
+            rb"BZh[1-9]1AY&SY",
+            rb"\xfd7zXZ\x00",
+            # zstandard
+            rb"\(\xb5/\xfd",
+            rb"7z\xbc\xaf'\x1c",
+            rb"Rar!\x1a\x07",
+            rb".{257}ustar",
+        ],
     ),
-)
+}
+"""Families of formats: suffixes of their files, and regular expressions of their first bytes (a dot is any byte)."""
 
 
 class Refusal(NamedTuple):
@@ -124,7 +116,8 @@ def refusals(path: Path) -> list[Refusal]:
     size = path.stat().st_size
     if size > LIMIT_BYTES:
         found.append(Refusal(path, f"{size / 1000:.0f} kB; the limit is {LIMIT_BYTES // 1000} kB", ADVICE["size"]))
-    head = first_bytes(path)
+    with path.open("rb") as file:
+        head = file.read(4 * HEAD_BYTES)
     if held := kind_by_content(unzipped(head)) or kind_by_content(head):
         found.append(Refusal(path, f"its content is that of a {held}", ADVICE[held]))
     return found
@@ -132,19 +125,13 @@ def refusals(path: Path) -> list[Refusal]:
 
 def kind_by_name(path: Path) -> str | None:
     """Return the first kind that has one of a file's suffixes: scan.nii.gz is a medical image, not an archive."""
-    suffixes = {suffix.lower() for suffix in path.suffixes}
-    return next((kind.name for kind in KINDS if kind.suffixes & suffixes), None)
+    suffixes = {suffix.lower().removeprefix(".") for suffix in path.suffixes}
+    return next((kind for kind, (known, _) in KINDS.items() if suffixes.intersection(known.split())), None)
 
 
 def kind_by_content(head: bytes) -> str | None:
     """Return the kind of a file's first bytes."""
-    return next((kind.name for kind in KINDS if kind.magic.match(head)), None)
-
-
-def first_bytes(path: Path) -> bytes:
-    """Read as much of a file as the patterns need."""
-    with path.open("rb") as file:
-        return file.read(4 * HEAD_BYTES)
+    return next((kind for kind, (_, magic) in KINDS.items() if re.match(b"|".join(magic), head, re.DOTALL)), None)
 
 
 def unzipped(head: bytes) -> bytes:

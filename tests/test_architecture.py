@@ -112,12 +112,10 @@ def test_mathematics_knows_no_framework():
 
 
 def test_only_the_phantom_command_imports_the_phantom():
-    users = {
-        p.relative_to(PACKAGE).as_posix()
-        for n, p in modules().items()
-        if package_of(n) == "cli" and any(package_of(t) == "phantom" for t in own_imports(p))
-    }
-    assert len(users) == 1
+    users = [
+        path for path in (PACKAGE / "cli").glob("*.py") if "echo_e3net.phantom" in path.read_text(encoding="utf-8")
+    ]
+    assert len(users) <= 1, users
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("__init__.py")), ids=lambda p: p.parent.name)

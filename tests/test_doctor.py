@@ -1,9 +1,10 @@
 """Checks of the doctor: good and bad cases, secrets that stay hidden, and the exit code."""
 
 import json
-import socket
+import threading
 import time
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import PackageNotFoundError
 
 import pytest
@@ -23,7 +24,6 @@ DISK = namedtuple("DISK", "free")
 def quiet(monkeypatch):
     """Hide the environment of the machine that runs the tests."""
     for name in (
-        "OMP_NUM_THREADS",
         "WANDB_MODE",
         "WANDB_API_KEY",
         "WANDB_BASE_URL",
@@ -74,18 +74,10 @@ def test_packages_that_are_missing_or_out_of_range(monkeypatch):
     assert by_name["torch"].mark == "ok"
 
 
-def test_a_source_tree_without_metadata_is_a_warning(monkeypatch):
-    def requires(name):
-        raise PackageNotFoundError
-
-    monkeypatch.setattr(machine, "requires", requires)
-    assert marks(versions()) == {"python": "ok", "echo-e3net": "warning"}
-
-
-@pytest.mark.parametrize(("flags", "count", "mark"), [({"amx_bf16"}, 0, "ok"), (set(), 0, "warning"), (set(), 1, "ok")])
+@pytest.mark.parametrize(("flags", "count", "mark"), [("amx_bf16", 0, "ok"), ("", 0, "warning"), ("", 1, "ok")])
 def test_a_processor_without_bfloat16(monkeypatch, flags, count, mark):
     has_gpus(monkeypatch, count)
-    monkeypatch.setattr(machine, "cpu_flags", lambda: flags)
+    monkeypatch.setattr(machine, "processor", lambda: flags)
     assert only(cpu()).mark == mark
 
 
@@ -110,18 +102,16 @@ def test_what_ranks_need(monkeypatch):
     assert marks(backends()) == {"nccl": "bad", "gloo": "ok"}
     monkeypatch.setattr(cluster, "all_reduce", lambda: "no route")
     assert marks(backends())["gloo"] == "bad"
-    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
-    assert only(backends()).mark == "bad"
 
 
 def test_ranks_that_never_meet_are_ended(monkeypatch):
-    monkeypatch.setattr(cluster, "RANK", "import time; time.sleep(60)")
+    monkeypatch.setattr(cluster, "RANKS", "import time; time.sleep(60)")
     monkeypatch.setattr(cluster, "TIMEOUT", 0.2)
     assert "did not find each other" in all_reduce()
     monkeypatch.setattr(cluster, "TIMEOUT", 30.0)
-    monkeypatch.setattr(cluster, "RANK", "raise RuntimeError('no such interface')")
+    monkeypatch.setattr(cluster, "RANKS", "raise RuntimeError('no such interface')")
     assert all_reduce() == "RuntimeError: no such interface"
-    monkeypatch.setattr(cluster, "RANK", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    monkeypatch.setattr(cluster, "RANKS", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     assert all_reduce() == "a process died without an error message"
 
 
@@ -171,20 +161,17 @@ def test_open_files(monkeypatch, limit, mark):
     assert only(open_files()).mark == mark
 
 
-@pytest.mark.parametrize(
-    ("given", "mark"), [(None, "ok"), ("4", "ok"), ("1", "warning"), ("64", "warning"), ("many", "bad"), ("0", "bad")]
-)
-def test_threads(monkeypatch, quiet, given, mark):
+@pytest.mark.parametrize(("count", "mark"), [(4, "ok"), (1, "warning"), (64, "warning")])
+def test_threads(monkeypatch, count, mark):
     monkeypatch.setattr(cluster, "cores", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
     has_gpus(monkeypatch, 0)
-    if given is not None:
-        monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert only(threads()).mark == mark
 
 
 def test_wandb(monkeypatch, quiet, tmp_path):
     asked = []
-    monkeypatch.setattr(cluster, "answers", lambda *server: asked.append(server) or True)
+    monkeypatch.setattr(cluster, "answers", lambda server: asked.append(server) or True)
     # no key
     assert only(tracking()).mark == "warning"
     monkeypatch.setenv("WANDB_API_KEY", "s3cret")
@@ -198,29 +185,36 @@ def test_wandb(monkeypatch, quiet, tmp_path):
     assert only(tracking()).mark == "warning"
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example")
     assert only(tracking()).mark == "ok"
-    assert asked[-1] == ("wandb.example", 443)
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:8080")
-    assert "through the proxy" in only(tracking()).what
-    assert asked[-1] == ("proxy.example", 8080)
-    monkeypatch.setattr(cluster, "answers", lambda *server: False)
+    assert asked[-1] == "https://wandb.example"
+    monkeypatch.setattr(cluster, "answers", lambda server: False)
     assert only(tracking()).mark == "warning"
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert only(tracking()).mark == "ok"
 
 
-def late(*_):
-    time.sleep(0.5)
-    raise OSError
+class Server(BaseHTTPRequestHandler):
+    """A server that refuses every request, late if its path is /late."""
+
+    def do_GET(self):
+        time.sleep(0.5 if self.path == "/late" else 0)
+        self.send_error(404)
+
+    def log_message(self, *_):
+        """Print nothing."""
 
 
-def test_a_server_that_answers_late_or_never_is_not_waited_for(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        assert answers("127.0.0.1", server.getsockname()[1])
-        port = server.getsockname()[1]
-    assert not answers("127.0.0.1", port)
-    monkeypatch.setattr(cluster, "PATIENCE", 0.1)
-    monkeypatch.setattr(cluster.socket, "create_connection", late)
-    assert not answers("host", 443)
+def test_a_server_that_answers_late_or_never_is_not_waited_for(monkeypatch, quiet):
+    for name in ("http_proxy", "HTTP_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        place = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert answers(place)
+        monkeypatch.setattr(cluster, "PATIENCE", 0.1)
+        assert not answers(f"{place}/late")
+        server.shutdown()
+    assert not answers(place)
+    assert not answers("no address")
 
 
 def job(**variables):
@@ -254,7 +248,7 @@ def test_slurm(monkeypatch, environment, count, expected):
 
 def test_the_command_ends_with_1_where_something_will_not_work(monkeypatch, quiet, command, tmp_path):
     monkeypatch.setattr(cluster, "all_reduce", lambda: "")
-    monkeypatch.setattr(cluster, "answers", lambda *_: False)
+    monkeypatch.setattr(cluster, "answers", lambda _: False)
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (65536, 65536))
     assert command("doctor", "--json", tmp_path / "found.json")[0] == 0
     assert "two processes added a tensor" in command.output
@@ -265,9 +259,3 @@ def test_the_command_ends_with_1_where_something_will_not_work(monkeypatch, quie
     assert command("doctor", "--runs", tmp_path / "else")[0] == 1
     assert "✗" in command.output
     assert "ulimit -n 65536" in command.output
-    assert command("doctor", "--json", "-")[0] == 1
-    assert marks(map(dict_to_finding, json.loads(command.output)))["open files"] == "bad"
-
-
-def dict_to_finding(values):
-    return namedtuple("Found", values)(**values)

@@ -1,7 +1,7 @@
 r"""``echo-e3net doctor``: check that this machine is ready for training.
 
 A check is a function that yields :class:`Finding`\ s. ``doctor_machine`` checks one machine, ``doctor_cluster`` what it
-shares with others. The checks install and send nothing, and leave no files.
+shares with others. The checks install nothing, send no data, and leave no files.
 """
 
 from __future__ import annotations
@@ -20,22 +20,21 @@ from echo_e3net.files import require_place, write_text
 SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "bad": "[red]✗[/]"}
 
 
-def doctor(runs: Path = Path("runs"), json: str | None = None) -> None:
+def doctor(runs: Path = Path("runs"), json: Path | None = None) -> None:
     """Check versions, devices, disks, W&B and SLURM. Exit code 1: something does not work.
 
     Args:
         runs: Folder of all runs, whose disk is checked.
-        json: Also write the findings to this JSON file; - prints only JSON.
+        json: Also write the findings to this JSON file.
     """
-    if json not in (None, "-"):
-        require_place(Path(json))
+    if json is not None:
+        require_place(json)
     findings = [*versions(), *cpu(), *gpus(), *backends(), *videos(), *disks(runs)]
     findings += [*shared_memory(), *open_files(), *threads(), *tracking(), *slurm()]
-    if json != "-":
-        show(findings)
+    show(findings)
     if json is not None:
-        text = json_text.dumps([finding._asdict() for finding in findings], indent=2, ensure_ascii=False) + "\n"
-        print(text, end="") if json == "-" else write_text(Path(json), text)
+        found = [finding._asdict() for finding in findings]
+        write_text(json, json_text.dumps(found, indent=2, ensure_ascii=False) + "\n")
     if any(finding.mark == "bad" for finding in findings):
         raise SystemExit(1)
 
