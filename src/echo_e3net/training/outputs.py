@@ -27,11 +27,10 @@ from torch import Tensor
 
 from echo_e3net import __version__, geometry, metrics
 from echo_e3net.data.records import VideoRecord
-from echo_e3net.files import write_text
+from echo_e3net.files import code_hash, write_text
 from echo_e3net.metrics import shorten
 from echo_e3net.tables import write_csv
 from echo_e3net.training import run_folder
-from echo_e3net.training.code_hash import code_hash
 from echo_e3net.training.system import E3System
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 
