@@ -1,7 +1,4 @@
-"""Write files whole or not at all, and hash files and code.
-
-A file that cannot be written is an InputError with path, reason and remedy.
-"""
+"""Write files whole or not at all, report errors with path, reason and remedy, and hash files and code."""
 
 from __future__ import annotations
 
@@ -65,10 +62,7 @@ def file_hash(path: Path) -> str:
 
 @cache
 def code_hash(package: Path = PACKAGE) -> str:
-    """Return a short hash of the code that trains and tests; it needs no git and is the same wherever it is installed.
-
-    Names and bytes of all files of whole packages are hashed.
-    """
+    """Return a short hash of the code that trains and tests: file names and bytes of whole packages."""
     digest = hashlib.sha256()
     paths = [*package.glob("*.py"), *(path for name in DECIDES for path in (package / name).rglob("*.py"))]
     for path in sorted(path.relative_to(package) for path in paths):
