@@ -25,8 +25,8 @@ ALLOWED = {
     "cli": {ROOT, "nn", "data", "checks", "clinic", "phantom", "training", "reporting", "search"},
 }
 """Packages that each package may import, besides itself."""
-LIGHT = {"echo_e3net.training.run_folder", "echo_e3net.training.code_hash"}
-"""The only modules of training that search may import: they load neither torch nor Lightning."""
+LIGHT = {"echo_e3net.training.run_folder"}
+"""The only module of training that search may import: it loads neither torch nor Lightning."""
 DOORS = {
     "decord": "data/",
     "nibabel": "data/",

@@ -14,8 +14,11 @@ def test_a_tube_has_a_cylinders_volume():
 
 
 def test_discs_of_a_cone_by_hand():
-    diameters = torch.tensor([1.0, 2.0, 3.0])
-    assert geometry.simpson_volume(torch.tensor(6.0), diameters).item() == pytest.approx(math.pi / 4 * 2 * 14)
+    # diameters 1 to 20, whose squares sum to 2870, along an axis of 40
+    half, down = torch.arange(1, 21) / 2, torch.arange(1, 40, 2)
+    left, right = torch.stack([-half, down], -1), torch.stack([half, down], -1)
+    cone = torch.cat([torch.tensor([[0.0, 0], [0, 40]]), left, right])
+    assert geometry.contour_volume(cone).item() == pytest.approx(math.pi / 4 * 2 * 2870)
 
 
 def test_ef_of_tubes_by_hand():

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from echo_e3net.training.code_hash import DECIDES, PACKAGE, code_hash
+from echo_e3net.files import DECIDES, PACKAGE, code_hash
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Write files whole or not at all. A file that cannot be written is an InputError with path, reason and remedy."""
+"""Write files whole or not at all, report errors with path, reason and remedy, and hash files and code."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from echo_e3net.errors import InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
+PACKAGE = Path(__file__).parent
+# Packages that decide results, beside the modules at the root.
+DECIDES = ("checks", "data", "nn", "training")
 
 
 @contextmanager
@@ -49,11 +53,21 @@ def write_private(path: Path, text: str) -> None:
 
 def file_hash(path: Path) -> str:
     """Return a hash of the content of a file (BLAKE2b, 128 bits, hexadecimal)."""
+    digest = hashlib.blake2b(digest_size=16)
     with path.open("rb") as file:
-        digest = hashlib.blake2b(digest_size=16)
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@cache
+def code_hash(package: Path = PACKAGE) -> str:
+    """Return a short hash of the code that trains and tests: file names and bytes of whole packages."""
+    digest = hashlib.sha256()
+    paths = [*package.glob("*.py"), *(path for name in DECIDES for path in (package / name).rglob("*.py"))]
+    for path in sorted(path.relative_to(package) for path in paths):
+        digest.update(path.as_posix().encode() + b"\0" + (package / path).read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def require_place(path: Path) -> None:

@@ -41,19 +41,14 @@ def disc_diameters(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B N"]:
     return _length(landmarks[..., RIGHT, :] - landmarks[..., LEFT, :])
 
 
-def simpson_volume(length: Float[Tensor, "*B"], diameters: Float[Tensor, "*B N"]) -> Float[Tensor, "*B"]:
-    """Return the volume of N discs of equal height along the long axis, in the cubed unit of the arguments.
+def contour_volume(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
+    """Return the volume inside a contour by Simpson's method, in the cubed unit of the landmarks.
 
     References:
         Lang et al., Recommendations for cardiac chamber quantification, J Am Soc Echocardiogr 2015; method of discs,
         single plane.
     """
-    return math.pi / 4 * length / diameters.shape[-1] * diameters.square().sum(-1)
-
-
-def contour_volume(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B"]:
-    """Return the volume inside a contour by Simpson's method, in the cubed unit of the landmarks."""
-    return simpson_volume(long_axis(landmarks), disc_diameters(landmarks))
+    return math.pi / 4 * long_axis(landmarks) / DISCS * disc_diameters(landmarks).square().sum(-1)
 
 
 def volume_ml(landmarks: Float[Tensor, "*B K 2"], pixel_mm: tuple[float, float]) -> Float[Tensor, "*B"]:
@@ -87,9 +82,12 @@ def ejection_fraction(ed: Float[Tensor, "*B K 2"], es: Float[Tensor, "*B K 2"]) 
 
 
 def border_polygon(landmarks: Float[Tensor, "*B K 2"]) -> Float[Tensor, "*B M 2"]:
-    """Return the closed border as M = 1 + 2N points: apex, down the right side, up the left side."""
+    """Return the border as M = 1 + 2N points: up the left side, apex, down the right side.
+
+    The mitral plane closes the polygon, from its last point to its first.
+    """
     apex = landmarks[..., APEX : APEX + 1, :]
-    return torch.cat([apex, landmarks[..., RIGHT, :], landmarks[..., LEFT, :].flip(-2)], dim=-2)
+    return torch.cat([landmarks[..., LEFT, :].flip(-2), apex, landmarks[..., RIGHT, :]], dim=-2)
 
 
 def polygon_area(points: Float[Tensor, "*B M 2"]) -> Float[Tensor, "*B"]:
@@ -104,9 +102,7 @@ def border_distance(points: Float[Tensor, "*B N 2"], landmarks: Float[Tensor, "*
 
     The border is the line through the landmarks without the mitral plane.
     """
-    line = torch.cat(
-        [landmarks[..., LEFT, :].flip(-2), landmarks[..., APEX : APEX + 1, :], landmarks[..., RIGHT, :]], dim=-2
-    )
+    line = border_polygon(landmarks)
     start, along = line[..., None, :-1, :], line.diff(dim=-2)[..., None, :, :]
     apart = points[..., :, None, :] - start
     share = ((apart * along).sum(-1) / along.square().sum(-1).clamp(min=_TINY)).clamp(0, 1)

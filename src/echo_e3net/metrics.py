@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.functional import mean_absolute_error, mean_squared_error, r2_score
+from torchmetrics.utilities import dim_zero_cat
 
 from echo_e3net import geometry
 from echo_e3net.losses import in_traced_beat
@@ -91,12 +92,11 @@ def average_clips(
     index: Int[Tensor, " C"], clip: Int[Tensor, " C"], values: Float[Tensor, "C F"]
 ) -> tuple[Int[Tensor, " V"], Float[Tensor, "V F"]]:
     """Return the numbers of the videos in order, and for each video the mean over its distinct clips."""
-    order = torch.argsort(index * (clip.max() + 1) + clip, stable=True)
-    index, clip, values = index[order], clip[order], values[order]
-    first = torch.ones_like(index, dtype=torch.bool)
-    first[1:] = (index[1:] != index[:-1]) | (clip[1:] != clip[:-1])
-    videos, place = torch.unique(index[first], return_inverse=True)
-    sums = values.new_zeros(len(videos), values.shape[1]).index_add_(0, place, values[first])
+    clips, place = torch.unique(torch.stack([index, clip], 1), dim=0, return_inverse=True)
+    distinct = values.new_empty(len(clips), values.shape[1])
+    distinct[place] = values
+    videos, place = torch.unique(clips[:, 0], return_inverse=True)
+    sums = torch.zeros_like(distinct[: len(videos)]).index_add_(0, place, distinct)
     return videos, sums / place.bincount(minlength=len(videos))[:, None]
 
 
@@ -125,8 +125,7 @@ class VideoTable(Metric):
 
     def compute(self) -> tuple[Int[Tensor, " V"], Float[Tensor, "V 3"]]:
         """Return the numbers of the videos in order, and their rows."""
-        index, clip, values = (torch.cat(s) if isinstance(s, list) else s for s in (self.index, self.clip, self.values))
-        return average_clips(index, clip, values)
+        return average_clips(*map(dim_zero_cat, (self.index, self.clip, self.values)))
 
 
 class SplitScores(nn.Module):
@@ -199,9 +198,16 @@ def clip_figures(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
     simpson, traced_beat = geometry_ef(output), in_traced_beat(clip)
     figures = []
     for i in range(len(clip.ef)):
-        found: dict[str, Any] = {"video": int(clip.video_number[i]), "clip": int(clip.clip_number[i])}
-        found |= {"ef_percent": 100 * output.ef[i].item(), "geometry_ef_percent": 100 * simpson[i].item()}
-        found |= {"frames": (None, None), "beat": (None, None), "points": None, "errors": {}}
+        found: dict[str, Any] = {
+            "video": int(clip.video_number[i]),
+            "clip": int(clip.clip_number[i]),
+            "ef_percent": 100 * output.ef[i].item(),
+            "geometry_ef_percent": 100 * simpson[i].item(),
+            "frames": (None, None),
+            "beat": (None, None),
+            "points": None,
+            "errors": {},
+        }
         if output.landmarks is not None and output.phase_logits is not None:
             logits, frame_index = output.phase_logits[i], clip.frame_index[i]
             found["frames"] = frame_index[logits.argmax(-1)].tolist()
@@ -254,7 +260,7 @@ def ef_figures(values: Float[Tensor, "V 3"], training_mean: float) -> dict[str, 
 
 def row_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return figures over the rows of test_videos.csv: low EF, mean border errors and median timing errors."""
-    scored = [row for row in rows if row["label_ef_percent"] is not None and row["ef_percent"] is not None]
+    scored = [row for row in rows if None not in (row["label_ef_percent"], row["ef_percent"])]
     low = [row for row in scored if row["label_ef_percent"] <= LOW_EF_PERCENT]
     error = torch.tensor([row["ef_percent"] - row["label_ef_percent"] for row in low])
     figures: dict[str, Any] = {"low_ef_n": len(low)}

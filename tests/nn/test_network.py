@@ -161,9 +161,8 @@ def test_one_query_set_serves_both_phases():
         ("aggregator", {"heads": -4}, "aggregator.heads", "-4"),
         ("backbone", {"stem_channels": 0}, "backbone.stem_channels", "0"),
         ("backbone", {"stem_channels": -4}, "backbone.stem_channels", "-4"),
-        ("backbone", {"inputs": 3}, "backbone.inputs", "3"),
-        ("backbone", {"cnn_channels": [0, 8]}, "backbone.cnn_channels[0]", "0"),
-        ("backbone", {"hybrid_channels": [8, -8, 8]}, "backbone.hybrid_channels[1]", "-8"),
+        ("backbone", {"cnn_channels": [0, 8]}, "backbone.cnn_channels", "0"),
+        ("backbone", {"hybrid_channels": [8, -8, 8]}, "backbone.hybrid_channels", "-8"),
         (
             "backbone",
             {"cnn_channels": [], "hybrid_channels": [], "temporal_strides": []},
@@ -174,7 +173,7 @@ def test_one_query_set_serves_both_phases():
         (
             "backbone",
             {"spatial_attention": functools.partial(SpatialAttention, grid=(4, 0, 4))},
-            "SpatialAttention.grid[1]",
+            "SpatialAttention.grid",
             "0",
         ),
         (

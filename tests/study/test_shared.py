@@ -11,9 +11,9 @@ import pytest
 
 from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
+from echo_e3net.files import code_hash
 from echo_e3net.search import processes
 from echo_e3net.search.processes import held, locked
-from echo_e3net.training.code_hash import code_hash
 
 
 def test_a_lock_is_held_by_one_process(tmp_path):

@@ -73,9 +73,8 @@ class MeanPooling(MapStatistics):
     count = 1
 
     def forward(self, feature: Float[Tensor, "B C U H W"], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B F"]:
-        """Return the mean of each channel."""
-        mask = frame_weights(frame_mask, feature)
-        return (feature.mean((3, 4)) * mask).sum(-1) / mask.sum(-1)
+        """Return the mean of each channel, the first of all statistics."""
+        return super().forward(feature, frame_mask)[:, : feature.shape[1]]
 
 
 class FeatureAggregator(nn.Module):

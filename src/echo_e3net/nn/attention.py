@@ -19,7 +19,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from echo_e3net.nn.layers import ResidualBlock, group_norm, require_heads, require_positive
+from echo_e3net.errors import require_at_least
+from echo_e3net.nn.layers import ResidualBlock, group_norm, require_heads
 
 
 class LargeKernelAttention(nn.Module):
@@ -84,7 +85,7 @@ class SpatialAttention(nn.Module):
     def __init__(self, channels: int, heads: int = 4, grid: tuple[int, int, int] = (4, 4, 4)) -> None:
         super().__init__()
         require_heads(type(self).__name__, "channels", channels, heads)
-        require_positive(type(self).__name__, grid=grid)
+        require_at_least(1, **{"the smallest of SpatialAttention.grid": min(grid)})
         self.heads = heads
         self.grid = grid
         self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
@@ -96,7 +97,6 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the mixed cells as a feature map of the same size."""
-        size = x.shape[2:]
         x = x + self.position(x)
         coarse = F.adaptive_avg_pool3d(x, self.grid)
         tokens, memory = (self.norm(rearrange(m, "b c t h w -> b (t h w) c")) for m in (x, coarse))
@@ -104,8 +104,7 @@ class SpatialAttention(nn.Module):
         key, value = rearrange(self.key_value(memory), "b p (two m d) -> two b m p d", two=2, m=self.heads)
         query = F.normalize(query, dim=-1) * self.temperature
         mixed = F.scaled_dot_product_attention(query, key, value.to(query.dtype), scale=1.0)
-        mixed = self.out(rearrange(mixed, "b m n d -> b n (m d)"))
-        return unflatten_cells(mixed, size)
+        return self.out(rearrange(mixed, "b m n d -> b n (m d)")).mT.unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
 
 class ChannelAttention(nn.Module):
@@ -136,20 +135,13 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the mixed channels as a feature map of the same size."""
-        size = x.shape[2:]
         tokens = self.norm(rearrange(x + self.position(x), "b c t h w -> b (t h w) c"))
         query, key, value = rearrange(
             self.query_key_value(tokens), "b n (three m d) -> three b m d n", three=3, m=self.heads
         )
         weights = (F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT * self.temperature).softmax(-1)
-        mixed = self.out(rearrange(weights.to(value.dtype) @ value, "b m d n -> b n (m d)"))
-        return unflatten_cells(mixed, size)
-
-
-def unflatten_cells(tokens: Float[Tensor, "B N C"], size: torch.Size) -> Float[Tensor, "B C T H W"]:
-    """Reshape tokens to a feature map of the given (T, H, W)."""
-    feature: Tensor = rearrange(tokens, "b (t h w) c -> b c t h w", t=size[0], h=size[1], w=size[2])
-    return feature
+        mixed = rearrange(weights.to(value.dtype) @ value, "b m d n -> b n (m d)")
+        return self.out(mixed).mT.unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
 
 class HybridAttention(nn.Module):

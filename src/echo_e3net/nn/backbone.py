@@ -25,8 +25,10 @@ from torch import Tensor, nn
 
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
-from echo_e3net.nn.layers import ResidualBlock, group_norm, require_positive
+from echo_e3net.nn.layers import ResidualBlock, group_norm
 
+INPUTS = 2
+"""Channels of the input: the frame, and its difference from the mean frame."""
 SPATIAL_STAGES = 2
 """Number of hybrid stages with spatial attention. Later maps are small enough for channel attention."""
 
@@ -37,7 +39,6 @@ class LHUNetEncoder(nn.Module):
     The encoder of LHU-Net, arXiv 2404.05102. Departs from the paper: see the module.
 
     Args:
-        inputs: channels of the input.
         stem_channels: channels of the stem.
         cnn_channels: channels of each CNN stage.
         hybrid_channels: channels of each hybrid stage. The first two use spatial attention, later ones channel
@@ -54,7 +55,6 @@ class LHUNetEncoder(nn.Module):
 
     def __init__(
         self,
-        inputs: int = 2,
         stem_channels: int = 4,
         cnn_channels: Sequence[int] = (12, 16),
         hybrid_channels: Sequence[int] = (32, 64, 160),
@@ -64,18 +64,17 @@ class LHUNetEncoder(nn.Module):
         channel_attention: Callable[[int], nn.Module] | None = ChannelAttention,
     ) -> None:
         super().__init__()
-        require_at_least(1, backbone__inputs=inputs, backbone__stem_channels=stem_channels)
-        require_positive("backbone", cnn_channels=cnn_channels, hybrid_channels=hybrid_channels)
-        self.inputs = inputs
         self.channels = (*cnn_channels, *hybrid_channels)
         if not self.channels:
             raise InputError("backbone.cnn_channels and backbone.hybrid_channels are []; expected at least one stage.")
+        smallest = {"the smallest of backbone.cnn_channels and backbone.hybrid_channels": min(self.channels)}
+        require_at_least(1, backbone__stem_channels=stem_channels, **smallest)
         if len(temporal_strides) != len(self.channels) or not set(temporal_strides) <= {1, 2}:
             raise InputError(
                 f"backbone.temporal_strides is {list(temporal_strides)}; "
                 f"expected 1 or 2 for each of the {len(self.channels)} stages."
             )
-        self.stem = nn.Sequential(nn.Conv3d(inputs, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
+        self.stem = nn.Sequential(nn.Conv3d(INPUTS, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
         self.stages = nn.ModuleList()
         before = (stem_channels, *self.channels)
         for i, (channels, stride) in enumerate(zip(self.channels, temporal_strides, strict=True)):

@@ -124,24 +124,16 @@ class BorderDetector(nn.Module):
             phase_logits = self.timing(maps[-len(self.timing.laterals) :], frame_mask)
             phase_map = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
             centres = cell_centres(phase_map[..., 0])
-            embeddings, attention = self.decode(phase_map + self.position(centres))
-            place = attention.flatten(3) @ centres.flatten(0, 1)
-            logit = place.logit(eps=1e-3) + self.offset(embeddings) + self.resting_shape
+            tokens = (phase_map + self.position(centres)).flatten(2, 3)
+            queries = self.queries.expand(len(tokens), len(PHASES), -1, -1)
+            for layer in self.layers:
+                queries, attention = layer(queries, tokens)
+            place = attention @ centres.flatten(0, 1)
+            logit = place.logit(eps=1e-3) + self.offset(queries) + self.resting_shape
         positions, embeddings, attention = (
-            rearrange(x, "b p (s k) ... -> b p s k ...", k=LANDMARKS) for x in (logit.sigmoid(), embeddings, attention)
+            rearrange(x, "b p (s k) d -> b p s k d", k=LANDMARKS) for x in (logit.sigmoid(), queries, attention)
         )
-        return LandmarkCues(positions, embeddings, phase_logits, attention)
-
-    def decode(
-        self, phase_map: Float[Tensor, "B P H W D"]
-    ) -> tuple[Float[Tensor, "B P Q D"], Float[Tensor, "B P Q H W"]]:
-        """Pass the queries through all layers and return their embeddings and their last attention."""
-        tokens = phase_map.flatten(2, 3)
-        queries = self.queries.expand(len(phase_map), len(PHASES), -1, -1)
-        attention = queries.new_zeros(())
-        for layer in self.layers:
-            queries, attention = layer(queries, tokens)
-        return queries, rearrange(attention, "b p q (h w) -> b p q h w", h=phase_map.shape[2])
+        return LandmarkCues(positions, embeddings, phase_logits, attention.unflatten(-1, centres.shape[:2]))
 
 
 def resting_shape(borders: int) -> Float[Tensor, "P Q 2"]:

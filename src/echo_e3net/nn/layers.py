@@ -16,20 +16,6 @@ from torch.nn import functional as F
 from echo_e3net.errors import InputError, require_at_least
 
 
-def require_positive(part: str, **sizes: Sequence[int]) -> None:
-    """Check that every element of every argument is at least 1.
-
-    Args:
-        part: name of the part, shown in the message.
-        sizes: the arguments by name.
-
-    Raises:
-        InputError: an element is below 1.
-    """
-    for name, values in sizes.items():
-        require_at_least(1, **{f"{part}.{name}[{i}]": value for i, value in enumerate(values)})
-
-
 def require_heads(part: str, name: str, width: int, heads: int) -> None:
     """Check that a width can be divided among attention heads.
 

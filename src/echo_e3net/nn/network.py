@@ -12,7 +12,6 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
-from echo_e3net.errors import InputError
 from echo_e3net.nn.aggregator import FeatureAggregator
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
@@ -30,9 +29,6 @@ class E3Net(nn.Module):
             timing.
         aggregator: makes the aggregator from the channels of the backbone and the width of the embeddings of the
             detector (None without detector).
-
-    Raises:
-        InputError: ``inputs`` of the backbone is not 2.
     """
 
     def __init__(
@@ -42,10 +38,6 @@ class E3Net(nn.Module):
         aggregator: Callable[[Sequence[int], int | None], FeatureAggregator] = FeatureAggregator,
     ) -> None:
         super().__init__()
-        if backbone.inputs != GreyNormalisation.channels:
-            raise InputError(
-                f"backbone.inputs is {backbone.inputs}; expected {GreyNormalisation.channels}. Remove the argument."
-            )
         self.normalise = GreyNormalisation()
         self.backbone = backbone
         self.detector = None if detector is None else detector(backbone.channels)
@@ -89,7 +81,6 @@ class GreyNormalisation(nn.Module):
     Departs from the paper: the difference channel is our choice; without it, the network learns motion far more slowly.
     """
 
-    channels = 2
     mean: Tensor
     sd: Tensor
 

@@ -133,13 +133,9 @@ def draw_sweep(
     line = [axis.heights[best] for axis in columns]
     lines.plot(line, color="#dc267f", lw=2.4, label=f"best: {figures[best]:.4g}")
     lines.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=8)
-    if importances:
-        names = list(importances)[::-1]
-        bars.barh(names, [importances[name] for name in names], color=COLOURS["epi"])
-        bars.set(xlim=(0, 1), xlabel="importance (PED-ANOVA)")
-    else:
-        bars.text(0.5, 0.5, "too few trials\nfor importance", ha="center", va="center", color="0.4")
-        bars.axis("off")
+    bars.barh(list(importances), list(importances.values()), color=COLOURS["epi"])
+    bars.set(xlim=(0, 1), xlabel="importance (PED-ANOVA)" if importances else "too few trials for importance")
+    bars.invert_yaxis()
     save(figure, path)
 
 

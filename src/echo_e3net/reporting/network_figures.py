@@ -133,12 +133,8 @@ def draw_architecture(
 
 def draw_box(axes: Axes, box: Box, x: int, y: float) -> None:
     """Draw one part at a place; ``x`` is the number of its column."""
-    corner, style, face, edge = (
-        (x - BOX_WIDTH / 2, y - 0.3),
-        "round,pad=0,rounding_size=0.04",
-        FACES[x % 3],
-        EDGES[x % 3],
-    )
+    corner, style = (x - BOX_WIDTH / 2, y - 0.3), "round,pad=0,rounding_size=0.04"
+    face, edge = FACES[x % 3], EDGES[x % 3]
     patch = FancyBboxPatch(corner, BOX_WIDTH, 0.6, style, mutation_aspect=2, facecolor=face, edgecolor=edge, zorder=3)
     axes.add_patch(patch)
     parameters = f", {box.parameters:,} parameters" if box.parameters else ""

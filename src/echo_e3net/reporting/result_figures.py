@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
 from torch import Tensor
@@ -102,19 +101,12 @@ def draw_borders(axes: Axes, picture: BorderPicture) -> None:
     axes.imshow(picture.frame, cmap="gray", vmin=0, vmax=255)
     axes.set_title(picture.title, fontsize=8, color="white")
     for landmarks in picture.labelled.values():
-        axes.plot(*outline(landmarks), color=COLOURS["label"], lw=0.9, ls=":")
+        axes.plot(*geometry.border_polygon(landmarks).T.numpy(), color=COLOURS["label"], lw=0.9, ls=":")
     for border, landmarks in picture.predicted.items():
-        axes.plot(*outline(landmarks), color=COLOURS[border], lw=1.3)
+        axes.plot(*geometry.border_polygon(landmarks).T.numpy(), color=COLOURS[border], lw=1.3)
         if border == "endo":
             axes.plot(*landmarks[: geometry.BASE + 1].T.numpy(), color=COLOURS[border], lw=0.7)
     axes.set(xlim=(-0.5, picture.frame.shape[1] - 0.5), ylim=(picture.frame.shape[0] - 0.5, -0.5))
-
-
-def outline(landmarks: Float[Tensor, "K 2"]) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of the border, from one end of the mitral plane over the apex to the other."""
-    left, right = landmarks[geometry.LEFT].flip(0), landmarks[geometry.RIGHT]
-    points = torch.cat([left, landmarks[None, geometry.APEX], right]).numpy()
-    return points[:, 0], points[:, 1]
 
 
 def draw_curves(

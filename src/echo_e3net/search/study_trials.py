@@ -24,7 +24,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from echo_e3net.errors import InputError
-from echo_e3net.files import require_place, write_text
+from echo_e3net.files import code_hash, require_place, write_text
 from echo_e3net.search.processes import Preempted, Processes, held, last_line, locked
 from echo_e3net.search.study_plan import FINGERPRINT, LOG, PROFILE, TIMES, Place, Study, Trial, refuse_changed
 from echo_e3net.search.study_results import (
@@ -37,7 +37,6 @@ from echo_e3net.search.study_results import (
     trial_rows,
 )
 from echo_e3net.search.study_tables import Row
-from echo_e3net.training.code_hash import code_hash
 from echo_e3net.training.run_folder import CHECKPOINTS, METRICS, STOPPED
 
 LOCK, TRIAL_LOCK, RESULTS_LOCK = "study.lock", "trial.lock", "results.lock"

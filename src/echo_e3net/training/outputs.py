@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,11 +28,10 @@ from torch import Tensor
 
 from echo_e3net import __version__, geometry, metrics
 from echo_e3net.data.records import VideoRecord
-from echo_e3net.files import write_text
+from echo_e3net.files import code_hash, write_text
 from echo_e3net.metrics import shorten
 from echo_e3net.tables import write_csv
 from echo_e3net.training import run_folder
-from echo_e3net.training.code_hash import code_hash
 from echo_e3net.training.system import E3System
 from echo_e3net.types import BORDERS, PHASES, E3Output, EchoClip
 
@@ -61,13 +61,13 @@ class RunRecord(SaveConfigCallback):
                 logger.log_hyperparams({"config": self.config.as_dict()})
         path = folder / run_folder.ENVIRONMENT
         starts = json.loads(path.read_text()) if path.exists() else []
-        write_text(path, json.dumps([*starts, environment(stage, str(trainer.precision))], indent=2) + "\n")
+        write_text(path, json.dumps([*starts, environment(stage)], indent=2) + "\n")
         if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
             rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
             write_csv(folder / run_folder.EXCLUDED, rows)
 
 
-def environment(stage: str, precision: str) -> dict[str, Any]:
+def environment(stage: str) -> dict[str, Any]:
     """Return versions, device, code revision and command line of this start; null for what is unknown."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
@@ -78,10 +78,8 @@ def environment(stage: str, precision: str) -> dict[str, Any]:
         "command": sys.argv,
         "packages": {"echo-e3net": __version__, **versions},
         "python": platform.python_version(),
-        "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
         "threads": torch.get_num_threads(),
-        "precision": precision,
         "revision": revision or None,
         "code": code_hash(),
     }
@@ -90,9 +88,8 @@ def environment(stage: str, precision: str) -> dict[str, Any]:
 def cpu_name() -> str:
     """Return the name of the CPU and the number of its cores."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{[*names, platform.processor() or platform.machine()][0]}, {os.cpu_count()} cores"
+    model = re.search(r"model name\s*: (.+)", info.read_text()) if info.is_file() else None
+    return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores"
 
 
 class ResultWriter(Callback):
@@ -107,20 +104,20 @@ class ResultWriter(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: EchoClip, *_: object, **__: object
     ) -> None:
         """Keep what the tables need of a batch; fillers are skipped."""
-        found = E3Output(**cast(Mapping[str, Any], outputs)), batch._replace(video=batch.video[:, :, :0])
+        found = E3Output(**outputs), batch._replace(video=batch.video[:, :, :0])  # type: ignore[arg-type]
         output, clip = move_data_to_device(found, torch.device("cpu"))
         self.clips += [figures for figures in metrics.clip_figures(output, clip) if figures["clip"] >= 0]
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ANN401
         """Write tables and scores."""
-        system, data = cast(E3System, pl_module), trainer.datamodule  # type: ignore[attr-defined]
-        values, records = system.scores.table.compute()[1].cpu(), data.records["test"]
-        rows = self.write_tables(system, records, (run_folder.TEST_VIDEOS, run_folder.TEST_TRACINGS), TEST_COLUMNS)
+        data, values = trainer.datamodule, pl_module.scores.table.compute()[1].cpu()  # type: ignore[attr-defined]
+        names, records = (run_folder.TEST_VIDEOS, run_folder.TEST_TRACINGS), data.records["test"]
+        rows = self.write_tables(pl_module, records, names, TEST_COLUMNS)
         if not rows:
             return
         labels = [row for r in records for row in tracing_rows(r, r.landmarks, r.landmark_mask, r.traced)]
         write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
-        scores = metrics.ef_figures(values, 100 * system.network.ef_mean.item()) | metrics.row_figures(rows)
+        scores = metrics.ef_figures(values, 100 * pl_module.network.ef_mean.item()) | metrics.row_figures(rows)
         scores |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **data.span._asdict()}
         write_text(self.folder / run_folder.METRICS, json.dumps({**scores, "size": data.clip.size}, indent=2) + "\n")
 
