@@ -26,9 +26,14 @@ ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
 SEEK_FRAMES = 20
 
 
+def is_nifti(path: Path) -> bool:
+    """Return whether the name of a file is that of a NIfTI file."""
+    return path.name.lower().endswith((".nii", ".nii.gz"))
+
+
 def count_frames(path: Path) -> int:
     """Return the number of frames in the index of the file."""
-    return nifti.read_grid(path).frames if nifti.is_nifti(path) else len(open_video(path))
+    return nifti.read_grid(path).frames if is_nifti(path) else len(open_video(path))
 
 
 def read_frames(
@@ -44,7 +49,7 @@ def read_frames(
     Raises:
         InputError: the file is absent, cannot be decoded, or holds fewer frames than listed or asked for.
     """
-    if nifti.is_nifti(path):
+    if is_nifti(path):
         frames = nifti.read_frames(path)
         return np.asarray(frames[requested(path, len(frames), index, listed)])
     reader = open_video(path)

@@ -53,11 +53,6 @@ class Grid(NamedTuple):
         return np.asarray((points + 0.5) * scale - 0.5)
 
 
-def is_nifti(path: Path) -> bool:
-    """Return whether the name of a file is that of a NIfTI file."""
-    return path.name.lower().endswith((".nii", ".nii.gz"))
-
-
 def read_grid(path: Path) -> Grid:
     """Read the header only.
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from echo_e3net.data import nifti, raster
-from echo_e3net.data.frames import decoding, open_video
+from echo_e3net.data import raster
+from echo_e3net.data.frames import decoding, is_nifti, open_video
 from echo_e3net.errors import InputError
 
 
@@ -42,4 +42,4 @@ def read_colour(path: Path, look: Callable[[int, int, int], None]) -> tuple[UInt
 
 def claimed_frames(path: Path) -> int:
     """Return the number of frames in the header of a video; 0 if it has none, is unreadable, or is not a video."""
-    return 0 if nifti.is_nifti(path) else raster.claimed_frames(path)
+    return 0 if is_nifti(path) else raster.claimed_frames(path)
