@@ -204,7 +204,7 @@ def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
         (("--model.network.backbone.init_args.stem_channels", 0), "backbone.stem_channels is 0"),
         (
             ("--model.network.backbone.init_args.spatial_attention.grid", "[0, 4, 4]"),
-            "SpatialAttention.grid[0] is 0",
+            "the smallest of SpatialAttention.grid is 0",
         ),
         (("--ckpt_path", "last"), "last.ckpt"),
         (
@@ -355,7 +355,7 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
 
     code, error = command("predict", *tiny, "--videos", "one", "two")
     assert code == 2
-    assert "two/notes.txt: not a video: neither DICOM" in error
+    assert "two/notes.txt: not a video" in error
     assert "--data.on_defect exclude" in error
     videos = ("--videos", "one", "two", imported, phantom_video)
     assert command("predict", *tiny, *videos, "--data.on_defect", "exclude")[0] == 0
@@ -419,7 +419,7 @@ def test_a_missing_decord_is_reported_in_one_line(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-    assert "pip install decord2" in done.stderr
+    assert "decord2" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -87,7 +87,7 @@ def test_a_mask_gives_the_landmarks_of_its_polygon_to_a_pixel(angle, dx, dy):
     landmarks = polygon_landmarks(mask_outline(filled(polygon, (120, 120))))
     exact = polygon_landmarks(polygon)
     assert distance(landmarks, exact).max() < 1
-    assert np.hypot(*(landmarks - exact).T).mean() < 0.6
+    assert np.hypot(*(landmarks - exact).T).mean() < 0.7
     assert volume(landmarks) == pytest.approx(volume(exact), rel=0.04)
 
 

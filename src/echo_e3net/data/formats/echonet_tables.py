@@ -90,7 +90,7 @@ def first_rows(table: NumberRows, chosen: Bool[np.ndarray, " R"]) -> list[tuple[
     """Return each video that has chosen rows, with the first of these rows and their number."""
     rows = np.flatnonzero(chosen)
     names, first, counts = np.unique(table.keys[rows], return_index=True, return_counts=True)
-    return list(zip(names.tolist(), rows[first].tolist(), counts.tolist(), strict=True))
+    return sorted(zip(names.tolist(), rows[first].tolist(), counts.tolist(), strict=True), key=lambda video: video[1])
 
 
 def traced_frames(
