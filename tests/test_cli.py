@@ -81,6 +81,7 @@ def landmarks_of(segments):
     return torch.cat([segments[0].view(2, 2), segments[1:, :2], segments[1:, 2:]])
 
 
+@pytest.mark.slow
 def test_a_border_that_was_never_labelled_is_not_written(command, tiny, tmp_path, phantom_root):
     """EchoNet-Dynamic traces only the endocardium."""
     endo = tmp_path / "endo"
@@ -95,6 +96,7 @@ def test_a_border_that_was_never_labelled_is_not_written(command, tiny, tmp_path
     assert command("draw", "attention", *tiny, "--data.root", endo, "--rows", 1)[0] == 0
 
 
+@pytest.mark.slow
 def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
     checkpoint = tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt"
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
@@ -109,6 +111,7 @@ def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
     assert yaml.safe_load((tmp_path / "runs" / "tiny" / "resolved_config.yaml").read_text())["ckpt_path"] is None
 
 
+@pytest.mark.slow
 def test_other_clips_than_in_training_are_named(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     with pytest.warns(UserWarning, match=r"data.clip.period is 1, but the run was trained with 2"):
@@ -150,6 +153,7 @@ def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, t
     assert state["measured"].item()
 
 
+@pytest.mark.slow
 def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     clips = (
@@ -286,6 +290,7 @@ def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
     assert not (tmp_path / "runs/tiny/predictions.csv").exists()
 
 
+@pytest.mark.slow
 def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phantom_root):
     assert command("draw", "architecture", *tiny)[0] == 0
     assert (tmp_path / "runs/tiny/architecture.png").stat().st_size > 50_000
@@ -341,6 +346,7 @@ def test_phantom_through_the_command_line(command, tmp_path):
     assert "seed 0, not 5" in error
 
 
+@pytest.mark.slow
 def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp_path, phantom_root):
     """The cine inside pydicom, a phantom's own file, and a file that is no clip, by name and in folders."""
     cine = pydicom.examples.get_path("ybr_color")

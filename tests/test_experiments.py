@@ -139,6 +139,7 @@ def test_the_guard_sees_what_changes_unasked():
     ) == {"data.size"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_every_network_and_ablation_takes_a_step(path, command, phantom_root):
     """One training and one validation batch through the real command line, at the smallest clips that are accepted."""
@@ -163,6 +164,8 @@ def test_every_network_and_ablation_takes_a_step(path, command, phantom_root):
         1,
         "--trainer.enable_progress_bar",
         "false",
+        "--trainer.precision",
+        "32-true",
     ]
     code, error = command("fit", "--config", BASE, "--config", path, *small, *quiet)
     assert code == 0, error

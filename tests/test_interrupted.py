@@ -84,6 +84,7 @@ def test_kills_of_two_devices_do_not_change_the_weights(tmp_path, tiny):
     assert same(weights(killed), weights(whole))
 
 
+@pytest.mark.slow
 def test_a_run_resumed_in_the_middle_of_an_epoch_sees_no_clip_twice(command, tiny, tmp_path, monkeypatch):
     """With a batch of one, an additional or missing clip would change the weights."""
     args = (*tiny, "--trainer.max_epochs", 2, "--data.loader.batch_size", 1, "--trainer.deterministic", "true")
@@ -119,6 +120,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_p
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.slow
 def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before_it(command, tiny, tmp_path, recwarn):
     assert command("fit", *tiny)[0] == 0
     last = tmp_path / "runs/tiny/checkpoints/last.ckpt"

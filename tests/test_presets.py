@@ -90,6 +90,7 @@ def test_attention_is_counted_by_hand():
     assert "scaled_dot_product_attention" not in missing
 
 
+@pytest.mark.slow
 def test_no_product_is_left_uncounted():
     missing = count_macs(preset("e3net_small").eval(), clip(16, 64))[1]
     assert not [
@@ -99,6 +100,7 @@ def test_no_product_is_left_uncounted():
     ]
 
 
+@pytest.mark.slow
 def test_parts_add_up_to_the_whole():
     network = preset("e3net_small")
     cost = measure_cost(network, clip(8, 64), repeats=1)
@@ -111,6 +113,7 @@ def test_parts_add_up_to_the_whole():
     assert half.gmacs == cost.gmacs
 
 
+@pytest.mark.slow
 def test_profile_through_the_command_line(command, tmp_path):
     small = [
         *BASE,
