@@ -61,13 +61,13 @@ class RunRecord(SaveConfigCallback):
                 logger.log_hyperparams({"config": self.config.as_dict()})
         path = folder / run_folder.ENVIRONMENT
         starts = json.loads(path.read_text()) if path.exists() else []
-        write_text(path, json.dumps([*starts, environment(stage)], indent=2) + "\n")
+        write_text(path, json.dumps([*starts, environment(stage, str(trainer.precision))], indent=2) + "\n")
         if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
             rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
             write_csv(folder / run_folder.EXCLUDED, rows)
 
 
-def environment(stage: str) -> dict[str, Any]:
+def environment(stage: str, precision: str) -> dict[str, Any]:
     """Return versions, device, code revision and command line of this start; null for what is unknown."""
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
@@ -78,8 +78,10 @@ def environment(stage: str) -> dict[str, Any]:
         "command": sys.argv,
         "packages": {"echo-e3net": __version__, **versions},
         "python": platform.python_version(),
+        "platform": platform.platform(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
         "threads": torch.get_num_threads(),
+        "precision": precision,
         "revision": revision or None,
         "code": code_hash(),
     }
