@@ -81,7 +81,7 @@ types: $(INSTALLED) ## check types with mypy, strict on src
 
 smoke: $(INSTALLED) ## run a short fit and test with the real command line in a temporary folder
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && set -ex && \
-	config="$(QUICKSTART) --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs" && \
+	config="$(QUICKSTART) --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs --trainer.precision 32-true" && \
 	$(BIN)/echo-e3net data phantom --out "$$tmp/phantom" --n 12 --seed 0 && \
 	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
 	$(BIN)/echo-e3net test $$config
