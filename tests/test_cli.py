@@ -348,7 +348,7 @@ def test_phantom_through_the_command_line(command, tmp_path):
 
 @pytest.mark.slow
 def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp_path, phantom_root):
-    """The cine inside pydicom, a phantom's own file, and a file that is no clip, by name and in folders."""
+    """The cine inside pydicom, a phantom's own file, and a file that is not a clip, by name and in folders."""
     cine = pydicom.examples.get_path("ybr_color")
     phantom_video = min((phantom_root / "Videos").glob("*.avi"))
     for place in ("one/IM1.dcm", "two/IM1.dcm"):

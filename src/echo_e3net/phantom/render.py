@@ -152,7 +152,7 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
 def _painted(
     rng: np.random.Generator, plan: Plan, chambers: Chambers, sector: Sector, scanner: Scanner
 ) -> Float32[np.ndarray, "R A 4"]:
-    """Return what moves with the tissue, painted at rest.
+    """Return the picture of the tissue at rest, which the motion deforms.
 
     The four channels are the complex field of the scatterers (2), the strength of the wandering texture, and the change
     of log amplitude through the plane.
