@@ -1,20 +1,11 @@
 """Shared fixtures: a small phantom data set per session, and the command line with its output."""
 
 import logging
+import shutil
 import signal
 import sys
 
 import pytest
-import torch
-
-# Imported before output is captured, because Lightning keeps the stream that it finds at import.
-import echo_e3net.cli.training_cli  # noqa: F401
-from echo_e3net.cli.main import main
-from echo_e3net.phantom import phantom
-from tests.foreign import phantom_plans, write_camus, write_pediatric
-
-# The networks here are tiny, so threads only slow them down.
-torch.set_num_threads(1)
 
 TINY = """
 seed_everything: 1
@@ -45,6 +36,23 @@ model:
 """
 
 
+def pytest_collectstart():
+    """Import libraries before a module of the package does.
+
+    The hook that checks shapes makes Python compile anew every library that is imported by a checked module. Lightning
+    keeps the output stream that it finds at import, so it is imported before a test captures output. The process of
+    pytest-xdist that only distributes tests does not collect, and imports nothing.
+    """
+    import lightning.pytorch.cli  # noqa: F401
+    import matplotlib.pyplot  # noqa: F401
+    import torch._dynamo
+
+    import echo_e3net.cli.training_cli  # noqa: F401
+
+    # The networks here are tiny, so threads only slow them down.
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def heed_interrupts():
     """Let SIGINT raise KeyboardInterrupt also in background jobs of a shell, which ignore it."""
@@ -54,6 +62,8 @@ def heed_interrupts():
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
     """Return a data set of twelve short phantom videos in every split, EchoNet-Dynamic's format; read-only."""
+    from echo_e3net.phantom import phantom
+
     root = tmp_path_factory.mktemp("data") / "phantom"
     phantom(root, n=12, seed=1, jobs=1, max_frames=40, val_fraction=0.25, test_fraction=0.3)
     return root
@@ -62,6 +72,8 @@ def phantom_root(tmp_path_factory):
 @pytest.fixture(scope="session")
 def pediatric_root(tmp_path_factory, phantom_root):
     """Return the same videos in EchoNet-Pediatric's format; read-only."""
+    from tests.foreign import phantom_plans, write_pediatric
+
     root = tmp_path_factory.mktemp("pediatric")
     write_pediatric(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
     return root
@@ -70,6 +82,8 @@ def pediatric_root(tmp_path_factory, phantom_root):
 @pytest.fixture(scope="session")
 def camus_root(tmp_path_factory, phantom_root):
     """Return the traced systoles of the same videos in CAMUS' format, pixels twice as wide as high; read-only."""
+    from tests.foreign import phantom_plans, write_camus
+
     root = tmp_path_factory.mktemp("camus")
     write_camus(root, phantom_root, *phantom_plans(phantom_root, seed=1, max_frames=40))
     return root
@@ -81,6 +95,8 @@ def command(capsys, monkeypatch, tmp_path):
 
     Standard output is in ``command.output``.
     """
+    from echo_e3net.cli.main import main
+
     monkeypatch.chdir(tmp_path)
     # Lightning warns if both args and a command line are given.
     monkeypatch.setattr(sys, "argv", ["echo-e3net"])
@@ -102,3 +118,25 @@ def tiny(tmp_path, phantom_root):
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return ("--config", path, "--data.root", phantom_root, "--name", "tiny")
+
+
+@pytest.fixture(scope="session")
+def trained_folder(tmp_path_factory, phantom_root):
+    """Train the tiny network for one epoch and return the folder that holds ``runs``; read-only."""
+    from echo_e3net.cli.main import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.yaml").write_text(TINY)
+    data = ["--data.root", str(phantom_root), "--name", "tiny", "--trainer.max_epochs", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["echo-e3net"])
+        assert main(["fit", "--config", "tiny.yaml", *data]) == 0
+    return folder
+
+
+@pytest.fixture
+def trained(trained_folder, tmp_path):
+    """Return the folder of a run with one epoch of the tiny network: a copy in the test's own folder."""
+    shutil.copytree(trained_folder / "runs", tmp_path / "runs")
+    return tmp_path / "runs/tiny"

@@ -97,33 +97,30 @@ def test_a_border_that_was_never_labelled_is_not_written(command, tiny, tmp_path
 
 
 @pytest.mark.slow
-def test_resume_goes_on_where_it_stopped(command, tiny, tmp_path):
-    checkpoint = tmp_path / "runs" / "tiny" / "checkpoints" / "last.ckpt"
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_resume_goes_on_where_it_stopped(command, tiny, trained):
+    checkpoint = trained / "checkpoints" / "last.ckpt"
     code, error = command("fit", *tiny)
     assert code == 2
     assert "--ckpt_path last" in error
     assert command("fit", *tiny, "--ckpt_path", "last", "--trainer.max_epochs", 3)[0] == 0
     state = torch.load(checkpoint, weights_only=True)
     assert state["epoch"] == 2
-    assert len(list((tmp_path / "runs" / "tiny" / "logs").glob("version_*"))) == 2
-    assert len(json.loads((tmp_path / "runs" / "tiny" / "environment.json").read_text())) == 2
-    assert yaml.safe_load((tmp_path / "runs" / "tiny" / "resolved_config.yaml").read_text())["ckpt_path"] is None
+    assert len(list((trained / "logs").glob("version_*"))) == 2
+    assert len(json.loads((trained / "environment.json").read_text())) == 2
+    assert yaml.safe_load((trained / "resolved_config.yaml").read_text())["ckpt_path"] is None
 
 
 @pytest.mark.slow
-def test_other_clips_than_in_training_are_named(command, tiny, tmp_path):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_other_clips_than_in_training_are_named(command, tiny, trained):
     with pytest.warns(UserWarning, match=r"data.clip.period is 1, but the run was trained with 2"):
         assert command("test", *tiny, "--data.clip.period", 1)[0] == 0
-    metrics = json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
+    metrics = json.loads((trained / "metrics.json").read_text())
     assert (metrics["frames"], metrics["period"], metrics["size"]) == (8, 1, 64)
 
 
-def test_report_without_low_ef(command, tiny, tmp_path):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_report_without_low_ef(command, tiny, trained):
     assert command("test", *tiny)[0] == 0
-    path = tmp_path / "runs/tiny/metrics.json"
+    path = trained / "metrics.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"low_ef_n": 0, "low_ef_mae": None, "low_ef_bias": None}))
     assert command("report", path.parent)[0] == 0
     assert "no video with an EF of 40 % or below" in command.output
@@ -135,6 +132,7 @@ def test_report_without_low_ef(command, tiny, tmp_path):
     assert "scores.png cannot be written: it is a folder" in error
 
 
+@pytest.mark.slow
 def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(command, tiny, tmp_path):
     assert command("fit", *tiny, "--trainer.max_epochs", 3, "--model.optimizer.init_args.lr", "0.0")[0] == 0
     folder = tmp_path / "runs" / "tiny" / "checkpoints"
@@ -143,9 +141,8 @@ def test_the_last_checkpoint_is_of_the_last_epoch_also_when_nothing_improves(com
     assert {path.name for path in folder.glob("[!e]*")} == {"last.ckpt", "before_last.ckpt"}
 
 
-def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, tmp_path, phantom_root):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
-    state = torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["state_dict"]
+def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, phantom_root, trained):
+    state = torch.load(trained / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
     training = [r.ef for r in EchoNetDynamic().read(phantom_root).records if r.split == "train"]
     assert state["network.ef_mean"].item() == pytest.approx(sum(training) / len(training), abs=1e-6)
     assert 15 < state["network.normalise.mean"].item() < 60
@@ -154,8 +151,7 @@ def test_statistics_of_the_training_split_are_in_the_checkpoint(command, tiny, t
 
 
 @pytest.mark.slow
-def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_several_clips_a_video_are_averaged(command, tiny, trained):
     clips = (
         "--data.clip.evaluation",
         "echo_e3net.data.evaluation_policies.EvenClips",
@@ -163,13 +159,12 @@ def test_several_clips_a_video_are_averaged(command, tiny, tmp_path):
         3,
     )
     assert command("test", *tiny, *clips)[0] == 0
-    table = pd.read_csv(tmp_path / "runs/tiny/test_videos.csv")
+    table = pd.read_csv(trained / "test_videos.csv")
     assert table["clips"].max() == 3
     assert not table["name"].duplicated().any()
 
 
-def test_the_python_example_of_the_readme(command, tiny, phantom_root):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_the_python_example_of_the_readme(command, tiny, phantom_root, trained):
     text = (Path(__file__).parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]
     video = next((phantom_root / "Videos").glob("*.avi"))
     for old, new in {
@@ -185,8 +180,7 @@ def test_the_python_example_of_the_readme(command, tiny, phantom_root):
     assert names["output"].landmarks.shape == (1, 2, 2, 42, 2)
 
 
-def test_an_explicit_argument_beats_the_checkpoint(command, tiny):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_an_explicit_argument_beats_the_checkpoint(command, tiny, trained):
     code, error = command("test", *tiny, "--model.network.backbone.cnn_channels", "[8, 8]")
     assert code == 2
     assert "the checkpoint is of another network" in error
@@ -271,11 +265,10 @@ def test_errors_of_the_operating_system_are_reported_in_one_line(command, monkey
         refuse(BrokenPipeError(errno.EPIPE, "Broken pipe"))
 
 
-def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path, trained):
     (tmp_path / "text.avi").write_text("no video")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "cut.ckpt").write_bytes((tmp_path / "runs/tiny/checkpoints/last.ckpt").read_bytes()[:5000])
+    (tmp_path / "cut.ckpt").write_bytes((trained / "checkpoints/last.ckpt").read_bytes()[:5000])
     for arguments, message in {
         ("--videos", "text.avi"): "text.avi: not a video",
         ("--videos", "gone.avi"): "gone.avi: no such file or folder",
@@ -287,7 +280,7 @@ def test_predict_refuses_what_it_cannot_read(command, tiny, tmp_path):
         assert code == 2
         assert message in error
         assert "Traceback" not in error
-    assert not (tmp_path / "runs/tiny/predictions.csv").exists()
+    assert not (trained / "predictions.csv").exists()
 
 
 @pytest.mark.slow
@@ -347,7 +340,7 @@ def test_phantom_through_the_command_line(command, tmp_path):
 
 
 @pytest.mark.slow
-def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp_path, phantom_root):
+def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp_path, phantom_root, trained):
     """The cine inside pydicom, a phantom's own file, and a file that is not a clip, by name and in folders."""
     cine = pydicom.examples.get_path("ybr_color")
     phantom_video = min((phantom_root / "Videos").glob("*.avi"))
@@ -355,7 +348,6 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
         (tmp_path / place).parent.mkdir()
         (tmp_path / place).write_bytes(cine.read_bytes())
     (tmp_path / "two/notes.txt").write_text("nothing")
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
     assert command("data", "import", cine, "--out", "mine")[0] == 0
     imported = next((tmp_path / "mine/Videos").iterdir())
 
@@ -365,8 +357,7 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
     assert "--data.on_defect exclude" in error
     videos = ("--videos", "one", "two", imported, phantom_video)
     assert command("predict", *tiny, *videos, "--data.on_defect", "exclude")[0] == 0
-    run = tmp_path / "runs/tiny"
-    rows = pd.read_csv(run / "predictions.csv").set_index("name")
+    rows = pd.read_csv(trained / "predictions.csv").set_index("name")
     assert list(rows.index) == ["one/IM1.dcm", "two/IM1.dcm", imported.stem, phantom_video.stem]
     assert list(rows["path"]) == ["one/IM1.dcm", "two/IM1.dcm", str(imported), str(phantom_video)]
     assert 0 < rows["ef_percent"].iloc[0] < 100
@@ -375,17 +366,17 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
     # They differ by JPEG compression.
     assert rows["ef_percent"].iloc[0] == pytest.approx(rows["ef_percent"][imported.stem], abs=0.05)
     assert rows["cropped"].tolist() == [True, True, False, False]
-    assert command("report", run)[0] == 0
-    assert (run / "borders.png").is_file()
-    assert pd.read_csv(run / "excluded.csv")["where"].tolist() == ["two/notes.txt"]
-    assert set(pd.read_csv(run / "predictions_tracings.csv")["FileName"]) == set(rows.index)
+    assert command("report", trained)[0] == 0
+    assert (trained / "borders.png").is_file()
+    assert pd.read_csv(trained / "excluded.csv")["where"].tolist() == ["two/notes.txt"]
+    assert set(pd.read_csv(trained / "predictions_tracings.csv")["FileName"]) == set(rows.index)
 
     # A video of a data set gives the same EF when it is named.
     assert command("test", *tiny)[0] == 0
-    listed = pd.read_csv(run / "test_videos.csv").set_index("name")["ef_percent"]
+    listed = pd.read_csv(trained / "test_videos.csv").set_index("name")["ef_percent"]
     one = listed.index[0]
     assert command("predict", *tiny, "--videos", phantom_root / "Videos" / f"{one}.avi", "--overwrite", "true")[0] == 0
-    assert pd.read_csv(run / "predictions.csv")["ef_percent"][0] == listed[one]
+    assert pd.read_csv(trained / "predictions.csv")["ef_percent"][0] == listed[one]
 
 
 @pytest.mark.parametrize(
@@ -419,6 +410,7 @@ def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_a_missing_decord_is_reported_in_one_line(tmp_path):
     (tmp_path / "decord.py").write_text("raise ImportError('no wheel')")
     code = "import sys; from echo_e3net.cli.main import main; sys.exit(main(['fit', '--help']))"
@@ -435,10 +427,9 @@ def test_traceback_is_shown_when_asked_for(command, tiny, monkeypatch):
         command("fit", *tiny, "--data.root", "nowhere")
 
 
-def test_baseline_r2_is_near_zero_and_never_nan(command, tiny, tmp_path):
-    assert command("fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_baseline_r2_is_near_zero_and_never_nan(command, tiny, trained):
     assert command("test", *tiny)[0] == 0
-    metrics = json.loads((tmp_path / "runs/tiny/metrics.json").read_text())
+    metrics = json.loads((trained / "metrics.json").read_text())
     assert all(
         math.isfinite(metrics[f"{prefix}ef_{name}"])
         for prefix in ("", "training_mean_", "geometry_")

@@ -151,6 +151,7 @@ def test_damage_is_found_anywhere_in_the_file(tmp_path):
         assert damage_of(path)
 
 
+@pytest.mark.slow
 def test_auto_resume_starts_without_checkpoints(command, tiny, tmp_path):
     assert command("fit", *tiny, "--auto_resume", "true", "--trainer.max_epochs", 1)[0] == 0
     assert command("fit", *tiny, "--auto_resume", "true", "--trainer.max_epochs", 2)[0] == 0

@@ -38,6 +38,7 @@ def test_a_renamed_file_is_other_code(copy):
     assert code_hash(copy) != code_hash()
 
 
+@pytest.mark.slow
 def test_training_needs_only_packages_that_count():
     names = ["checkpoints", "datamodule", "outputs", "predictions", "system"]
     imports = ", ".join(f"echo_e3net.training.{name}" for name in names)

@@ -24,11 +24,12 @@ scratch="${SLURM_TMPDIR:-${TMPDIR:-/tmp}}/echo-e3net-${USER:-$UID}"
 # The ranks of this node and later jobs share this cache.
 cache="$scratch/FrameCache"
 
-# fill_scratch: copy CACHE to every node of the job, without files that exist there.
+# fill_scratch: copy CACHE to every node of the job, without files that exist there. Jobs of the same node take turns.
 fill_scratch() {
     if [[ -n ${CACHE:-} ]]; then
         srun --ntasks="${SLURM_NNODES:-1}" --ntasks-per-node=1 mkdir -p "$cache"
-        srun --ntasks="${SLURM_NNODES:-1}" --ntasks-per-node=1 cp -Rnp "$CACHE/." "$cache/"
+        srun --ntasks="${SLURM_NNODES:-1}" --ntasks-per-node=1 \
+            flock "$scratch/copy.lock" cp -Rnp "$CACHE/." "$cache/"
     fi
 }
 

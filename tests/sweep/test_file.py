@@ -2,7 +2,6 @@
 
 import pytest
 import yaml
-from wandb.sdk.launch.sweeps import utils
 
 from echo_e3net.errors import InputError
 from echo_e3net.search.sweep_engine import trial_command
@@ -146,6 +145,9 @@ def test_distributions_are_inferred_as_by_wandb(sweep, settings, expected):
 
 def test_the_command_is_that_of_wandb_with_the_trial_s_folder(sweep, tmp_path):
     values = {"flag": True, "kind": "a b", "model.lr": 0.001, "channels": [8, 16], "backbone": {"dim": 64}}
+    # This import takes seconds.
+    from wandb.sdk.launch.sweeps import utils
+
     theirs = utils.create_sweep_command_args({"args": {name: {"value": value} for name, value in values.items()}})
     found = sweep({"command": [*COMMAND, "last", 3]})
     built = trial_command(found, values, tmp_path / "runs/s/trial0007")

@@ -73,6 +73,8 @@ class E3CLI(LightningCLI):
         self, args: Sequence[str] | None = None, run: bool = True, parser_kwargs: dict[str, Any] | None = None
     ) -> None:
         hide_noise()
+        self.chosen = args[0] if run and args else None
+        texts = {name: {"description": DESCRIPTIONS[name]} for name in self.subcommands()}
         super().__init__(
             E3System,
             EchoDataModule,
@@ -81,9 +83,13 @@ class E3CLI(LightningCLI):
             args=None if args is None else list(args),
             run=run,
             auto_configure_optimizers=False,
-            parser_kwargs=parser_kwargs
-            or {"prog": "echo-e3net", **{name: {"description": text} for name, text in DESCRIPTIONS.items()}},
+            parser_kwargs=parser_kwargs or {"prog": "echo-e3net", **texts},
         )
+
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning
+        """Return only the chosen command, because building a parser takes time."""
+        commands = LightningCLI.subcommands()
+        return commands if self.chosen is None else {self.chosen: commands[self.chosen]}
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         """Return a parser that takes configurations."""
