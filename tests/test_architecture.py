@@ -1,6 +1,7 @@
 """The layout of the package: sizes, names, and the direction of imports."""
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -40,6 +41,7 @@ DOORS = {
 """Third-party libraries and where their one module (for matplotlib: package) lies."""
 
 
+@functools.cache
 def modules():
     return {".".join(("echo_e3net", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in PACKAGE.rglob("*.py")}
 
@@ -49,6 +51,7 @@ def package_of(module):
     return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else ROOT
 
 
+@functools.cache
 def imported(path):
     """Return the absolute names of everything that a file imports, late imports included."""
     found = set()

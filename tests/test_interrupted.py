@@ -108,7 +108,7 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_sees_no_clip_twice(command, tin
     assert same(weights(tmp_path), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_path, monkeypatch, number):
     from echo_e3net.training.checkpoints import LastCheckpoint
 
@@ -167,6 +167,7 @@ def test_impossible_intervals_are_refused(command, tiny, flag, value):
     assert str(value) in error
 
 
+@pytest.mark.slow
 def test_a_checkpoint_every_few_minutes(command, tiny, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(
@@ -203,6 +204,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(small_disk):
     assert [file.name for file in small_disk.iterdir()] == ["last.ckpt"]
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_an_input_error(command, tiny, small_disk):
     """The disk holds two checkpoints of 0.86 MB and the logs: the best and the last of the first epoch."""
     code, error = command("fit", *tiny, "--runs", small_disk)

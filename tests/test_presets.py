@@ -65,7 +65,7 @@ GOLDEN = {
 """EF, mean of all landmarks, x of an endocardial one at ES, ED's logit of the fourth frame."""
 
 
-@pytest.mark.parametrize("name", OVERLAYS)
+@pytest.mark.parametrize("name", EACH)
 def test_the_same_weights_give_the_same_figures(name):
     """The weights are a fixed saw-tooth. If these numbers change, old checkpoints give other results."""
     network = preset(name).eval()
