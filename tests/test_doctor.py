@@ -254,6 +254,8 @@ def test_the_command_ends_with_1_where_something_will_not_work(monkeypatch, quie
     assert "two processes added a tensor" in command.output
     found = json.loads((tmp_path / "found.json").read_text())
     assert {"name", "mark", "what", "remedy"} == found[0].keys()
+    assert command("doctor", "--json", "-")[0] == 0
+    assert [finding["name"] for finding in json.loads(command.output)] == [finding["name"] for finding in found]
     assert not (tmp_path / "runs").exists()
     monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (64, 64))
     assert command("doctor", "--runs", tmp_path / "else")[0] == 1

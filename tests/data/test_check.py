@@ -250,6 +250,7 @@ def test_all_findings_are_in_the_json_and_the_table_shows_the_first(command, roo
     assert "effect" in command.output
     code, _ = command("data", "check", root, "--json", "-")
     assert json.loads(command.output) == found
+    assert "found.json/x cannot be written" in command("data", "check", root, "--json", "found.json/x")[1]
 
 
 def test_unreadable_data_sets_are_errors(command, tmp_path):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json as json_format
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,10 +14,10 @@ from echo_e3net.checks.advice import advise
 from echo_e3net.checks.decoding import decode as decode_videos
 from echo_e3net.checks.findings import Finding
 from echo_e3net.checks.rules import by_kind, inspect
+from echo_e3net.cli.json_option import require_json_place, show
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.records import DataFormat
 from echo_e3net.errors import require_at_least
-from echo_e3net.files import write_text
 
 EFFECTS = (
     "refused: training stops; with --data.on_defect exclude it continues without the video. "
@@ -44,26 +44,22 @@ def check(
         rows: Number of findings of each kind in the table.
     """
     require_at_least(1, rows=rows, jobs=jobs)
+    require_json_place(json)
     dataset = (format or EchoNetDynamic()).read(root)
     reading = inspect(dataset)
     findings = reading.findings + advise(dataset)
     if decode:
         findings += decode_videos(reading.records, jobs or os.cpu_count() or 1)
-    if json is not None:
-        text = as_json(root, len(reading.records), findings, decode)
-        if json == "-":
-            print(text, end="")
-        else:
-            write_text(Path(json), text)
-    if json != "-":
-        show(root, len(reading.records), findings, decode, rows)
+    usable = len(reading.records)
+    content = as_json(root, usable, findings, decode)
+    show(json, content, lambda: print_findings(root, usable, findings, decode, rows))
     if findings:
         raise SystemExit(1)
 
 
-def as_json(root: Path, usable: int, findings: Sequence[Finding], decoded: bool) -> str:
-    """Return all findings as JSON."""
-    content = {
+def as_json(root: Path, usable: int, findings: Sequence[Finding], decoded: bool) -> dict[str, Any]:
+    """Return all findings as a value of JSON."""
+    return {
         "root": str(root),
         "usable_videos": usable,
         "decoded": decoded,
@@ -73,10 +69,9 @@ def as_json(root: Path, usable: int, findings: Sequence[Finding], decoded: bool)
             for finding in findings
         ],
     }
-    return json_format.dumps(content, indent=2) + "\n"
 
 
-def show(root: Path, usable: int, findings: Sequence[Finding], decoded: bool, rows: int) -> None:
+def print_findings(root: Path, usable: int, findings: Sequence[Finding], decoded: bool, rows: int) -> None:
     """Print the findings by kind with the first ``rows`` of each, and a summary."""
     console = Console()
     if findings:

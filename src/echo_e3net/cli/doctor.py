@@ -6,7 +6,6 @@ shares with others. The checks install nothing, send no data, and leave no files
 
 from __future__ import annotations
 
-import json as json_text
 from pathlib import Path
 
 from rich.console import Console
@@ -15,31 +14,27 @@ from rich.table import Table
 
 from echo_e3net.cli.doctor_cluster import backends, slurm, threads, tracking
 from echo_e3net.cli.doctor_machine import Finding, cpu, disks, gpus, open_files, shared_memory, versions, videos
-from echo_e3net.files import require_place, write_text
+from echo_e3net.cli.json_option import require_json_place, show
 
 SIGNS = {"ok": "[green]✓[/]", "warning": "[yellow]![/]", "bad": "[red]✗[/]"}
 
 
-def doctor(runs: Path = Path("runs"), json: Path | None = None) -> None:
+def doctor(runs: Path = Path("runs"), json: str | None = None) -> None:
     """Check versions, devices, disks, W&B and SLURM. Exit code 1: something does not work.
 
     Args:
         runs: Folder of all runs, whose disk is checked.
-        json: Also write the findings to this JSON file.
+        json: Also write the findings to this JSON file; - writes them to standard output instead of the table.
     """
-    if json is not None:
-        require_place(json)
+    require_json_place(json)
     findings = [*versions(), *cpu(), *gpus(), *backends(), *videos(), *disks(runs)]
     findings += [*shared_memory(), *open_files(), *threads(), *tracking(), *slurm()]
-    show(findings)
-    if json is not None:
-        found = [finding._asdict() for finding in findings]
-        write_text(json, json_text.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    show(json, [finding._asdict() for finding in findings], lambda: print_findings(findings))
     if any(finding.mark == "bad" for finding in findings):
         raise SystemExit(1)
 
 
-def show(findings: list[Finding]) -> None:
+def print_findings(findings: list[Finding]) -> None:
     """Print one line per finding, with the remedy below those that are not ok."""
     table = Table(box=None, show_header=False, pad_edge=False)
     for finding in findings:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -13,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from echo_e3net.cli.cost import Cost, Part, measure_cost
+from echo_e3net.cli.json_option import require_json_place, show
 from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.errors import InputError, require_at_least
-from echo_e3net.files import require_place, write_text
 
 DESCRIPTION = "Measure a network: parameters, multiply-accumulates (fvcore, one clip), activation memory and latency."
 
@@ -47,8 +45,7 @@ def profile(args: Sequence[str]) -> None:
     require_at_least(1, repeats=config.repeats, threads=config.threads)
     if config.device != "cpu" and not (config.device.startswith("cuda") and torch.cuda.is_available()):
         raise InputError(f"--device {config.device}: torch finds no such device. Use cpu, or cuda if there is a GPU.")
-    if config.json not in (None, "-"):
-        require_place(Path(config.json))
+    require_json_place(config.json)
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     shape = (1, 1, clip.frames, clip.size, clip.size)
@@ -61,18 +58,13 @@ def profile(args: Sequence[str]) -> None:
         "dtype": config.dtype,
         "repeats": config.repeats,
     }
-    if config.json != "-":
-        Console().print(cost_table(cost, conditions))
-    if config.json == "-":
-        print(as_json(cost, conditions), end="")
-    elif config.json is not None:
-        write_text(Path(config.json), as_json(cost, conditions))
+    show(config.json, as_json(cost, conditions), lambda: Console().print(cost_table(cost, conditions)))
 
 
-def as_json(cost: Cost, conditions: Mapping[str, Any]) -> str:
-    """Return the cost as JSON; the share of a part refers to the multiply-accumulates."""
+def as_json(cost: Cost, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the cost as a value of JSON; the share of a part refers to the multiply-accumulates."""
     parts = [{**part._asdict(), "share": part.gmacs / cost.gmacs} for part in cost.parts]
-    return json.dumps({**cost._asdict(), "parts": parts, **conditions}, indent=2, ensure_ascii=False) + "\n"
+    return {**cost._asdict(), "parts": parts, **conditions}
 
 
 def cost_table(cost: Cost, conditions: Mapping[str, Any]) -> Table:
