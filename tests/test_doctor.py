@@ -73,6 +73,12 @@ def test_packages_that_are_missing_or_out_of_range(monkeypatch):
     assert "2.7.0, outside" in by_name["lightning"].what
     assert by_name["torch"].mark == "ok"
 
+    def requires(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(machine, "requires", requires)
+    assert marks(versions()) == {"python": "ok", "echo-e3net": "warning"}
+
 
 @pytest.mark.parametrize(("flags", "count", "mark"), [("amx_bf16", 0, "ok"), ("", 0, "warning"), ("", 1, "ok")])
 def test_a_processor_without_bfloat16(monkeypatch, flags, count, mark):

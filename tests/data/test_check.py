@@ -285,6 +285,7 @@ def test_a_leak_keeps_the_video_of_the_test_split(root):
         (Probe("", 10, 10, (112, 100), 255, 2.0), 10, (112, 112), {Defect.SIZE}),
         (Probe("", 10, 10, (112, 100), 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
         (Probe("", 10, 300, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 10, (112, 112), 255, 2.0, 99), 10, None, {Defect.HEADER}),
         (Probe("", 10, 10, (112, 112), 2, 0.0), 10, None, {Defect.BLANK}),
         (Probe("", 10, 10, (112, 112), 200, 0.0), 10, None, {Defect.STILL}),
     ],

@@ -32,6 +32,7 @@ class Probe(NamedTuple):
         size: height and width of the frames, pixels.
         spread: largest minus smallest grey value of the whole video.
         change: mean absolute change from frame to frame, grey values.
+        missing: bytes that the header promises and the file lacks.
     """
 
     error: str = ""
@@ -40,6 +41,7 @@ class Probe(NamedTuple):
     size: tuple[int, int] = (0, 0)
     spread: int = 0
     change: float = 0.0
+    missing: int = 0
 
 
 def decode(records: Sequence[VideoRecord], jobs: int) -> list[Finding]:
@@ -67,7 +69,16 @@ def probe(path: Path) -> Probe:
         size=(frames.shape[1], frames.shape[2]),
         spread=int(frames.max()) - int(frames.min()),
         change=float(np.mean(changes)) if changes else 0.0,
+        missing=missing_bytes(path),
     )
+
+
+def missing_bytes(path: Path) -> int:
+    """Return the number of bytes that the header of a RIFF file (AVI) promises and the file lacks; else 0."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    promised = 8 + int.from_bytes(head[4:], "little") if head.startswith(b"RIFF") else 0
+    return max(0, promised - path.stat().st_size)
 
 
 def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | None) -> Iterator[tuple[Defect, str]]:
@@ -88,6 +99,9 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | No
         yield Defect.LONG, f"{decoded}, but {listed} are listed; the rest is not used. Correct NumberOfFrames."
     if found.claimed not in (0, found.frames):
         yield Defect.HEADER, f"{decoded}, but the header claims {found.claimed}. Other programs may fail."
+    elif found.missing:
+        cut = f"the file is {found.missing} bytes shorter than its header says"
+        yield Defect.HEADER, f"{cut}, but all frames decode. Copy the file again."
     size, listed_size, usual_size = ("×".join(map(str, s or ())) for s in (found.size, record.size, usual))
     if record.size not in (None, found.size):
         yield Defect.SIZE, f"frames are {size}, but {listed_size} is listed (height × width); tracings would not fit."
