@@ -27,7 +27,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $@
 
-quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real cine, report (minutes on a CPU)
+quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real video, report (minutes on a CPU)
 	# 300 synthetic videos with known EF and borders; existing videos are kept
 	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 100
 	# rename an earlier run
@@ -36,14 +36,14 @@ quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real cine
 	$(BIN)/echo-e3net fit $(QUICKSTART)
 	# MAE, RMSE and R² of the test split, compared with predicting the training mean
 	$(BIN)/echo-e3net test $(QUICKSTART)
-	# predict EF of a real apical-four-chamber cine without a label: a DICOM file of the pydicom package
+	# predict EF of a real apical-four-chamber video without a label: a DICOM file of the pydicom package
 	$(BIN)/echo-e3net predict $(QUICKSTART) --videos "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
 	# all results as table and figures
 	$(BIN)/echo-e3net report $(RUN)
 
 study: $(INSTALLED) ## run or continue the ablation study on the phantom (many hours; results in runs/study-phantom)
 	$(BIN)/echo-e3net data phantom --out data/study/adult_cart --n 900 --seed 1
-	# another scanner, only for testing
+	# the handheld look, only for testing
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
 	# OUT=docs/study continues from the committed results
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
@@ -54,8 +54,8 @@ test: $(INSTALLED) ## run the default tests (no network, no GPU, shapes checked)
 test-all: $(INSTALLED) ## run the default and the slow tests
 	$(BIN)/python -m pytest -n auto -m 'not gpu'
 
-# torch is the exception: the pinned version is used, because old CPU builds are not available everywhere.
-test-oldest: $(INSTALLED) ## run the default tests with the oldest allowed version of every dependency but torch
+# torch keeps its pinned version, because old CPU builds are not available everywhere.
+test-oldest: $(INSTALLED) ## run the default tests with the oldest allowed version of every dependency except torch
 	mkdir -p build
 	grep '^torch==' constraints.txt > build/torch.txt
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --override build/torch.txt --python $(BIN)/python \
@@ -89,7 +89,7 @@ smoke: $(INSTALLED) ## run a short fit and test with the real command line in a 
 bench: $(INSTALLED) ## measure the speed of decoded and cached clips on this machine
 	$(BIN)/python experiments/bench_data.py
 
-# Sequential also with -j. The tests are last, so that the output ends with their result.
+# Run one after another even with `make -j`. The tests are last, so that the output ends with their result.
 ci: ## run what CI runs: lint, types, smoke, all tests without a GPU
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types

@@ -39,9 +39,9 @@ model:
 def pytest_collectstart():
     """Import libraries before a module of the package does.
 
-    The hook that checks shapes makes Python compile anew every library that is imported by a checked module. Lightning
-    keeps the output stream that it finds at import, so it is imported before a test captures output. The process of
-    pytest-xdist that only distributes tests does not collect, and imports nothing.
+    The import hook that checks shapes recompiles every library that a checked module imports first. Lightning keeps the
+    output stream that exists when it is imported, so it is imported before a test captures output. The controller of
+    pytest-xdist collects no tests and skips these imports.
     """
     import lightning.pytorch.cli  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
@@ -54,14 +54,14 @@ def pytest_collectstart():
 
 
 @pytest.fixture(scope="session", autouse=True)
-def heed_interrupts():
-    """Let SIGINT raise KeyboardInterrupt also in background jobs of a shell, which ignore it."""
+def raise_keyboard_interrupt():
+    """Raise KeyboardInterrupt on SIGINT also in background jobs of a shell, which ignore SIGINT by default."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
 def phantom_root(tmp_path_factory):
-    """Return a data set of twelve short phantom videos in every split, EchoNet-Dynamic's format; read-only."""
+    """Return a data set of twelve short phantom videos in three splits and in EchoNet-Dynamic's format; read-only."""
     from echo_e3net.phantom import phantom
 
     root = tmp_path_factory.mktemp("data") / "phantom"
@@ -115,6 +115,7 @@ def command(capsys, monkeypatch, tmp_path):
 
 @pytest.fixture
 def tiny(tmp_path, phantom_root):
+    """Return the arguments of a run of a tiny network on the phantom."""
     path = tmp_path / "tiny.yaml"
     path.write_text(TINY)
     return ("--config", path, "--data.root", phantom_root, "--name", "tiny")

@@ -188,7 +188,7 @@ def border_errors(
     return errors
 
 
-def clip_figures(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
+def clip_values(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
     """Return the results of each clip of a batch as plain numbers, in pixels and frame numbers of the video.
 
     video and clip: numbers. ef_percent, geometry_ef_percent. frames: predicted ED and ES. beat: the same within the
@@ -196,7 +196,7 @@ def clip_figures(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
     last four are empty.
     """
     simpson, traced_beat = geometry_ef(output), in_traced_beat(clip)
-    figures = []
+    values = []
     for i in range(len(clip.ef)):
         found: dict[str, Any] = {
             "video": int(clip.video_number[i]),
@@ -217,17 +217,17 @@ def clip_figures(output: E3Output, clip: EchoClip) -> list[dict[str, Any]]:
             found["points"] = framing.to_video(output.landmarks[i].float())
             labelled = framing.to_video(clip.landmarks[i])
             found["errors"] = border_errors(found["points"], labelled, clip.landmark_mask[i])
-        figures.append(found)
-    return figures
+        values.append(found)
+    return values
 
 
-def video_figures(
+def video_values(
     clips: Sequence[Mapping[str, Any]], ef: float, traced: tuple[int, int] | None
 ) -> dict[str, float | int | None]:
-    """Return the figures of a video from those of its clips: mean EF; frames and errors of the middle clip.
+    """Return the values of a video from those of its clips: mean EF; frames and errors of the middle clip.
 
     Args:
-        clips: results of :func:`clip_figures`, in order.
+        clips: results of :func:`clip_values`, in order.
         ef: labelled EF, fraction.
         traced: the traced ED and ES frame.
     """
@@ -238,40 +238,40 @@ def video_figures(
     means = {name: sum(clip[name] for clip in clips) / len(clips) for name in ("ef_percent", "geometry_ef_percent")}
     errors = {name: middle["errors"].get(name, math.nan) for name in BORDER_ERRORS}
     numbers = {**means, "label_ef_percent": 100 * ef, **errors}
-    figures = {name: shorten(value) for name, value in numbers.items()}
-    return figures | dict(zip(names, (*middle["frames"], *frames, *off), strict=True))
+    values = {name: shorten(value) for name, value in numbers.items()}
+    return values | dict(zip(names, (*middle["frames"], *frames, *off), strict=True))
 
 
-def ef_figures(values: Float[Tensor, "V 3"], training_mean: float) -> dict[str, Any]:
+def ef_values(values: Float[Tensor, "V 3"], training_mean: float) -> dict[str, Any]:
     """Return the EF scores of metrics.json from the rows of :class:`VideoTable`.
 
     Prefixes: none for the network, ``training_mean_`` for a constant prediction, ``geometry_`` for Simpson's EF.
     """
     constant = torch.full_like(values[:, 1], training_mean)
     named = {"": values[:, 0], "training_mean_": constant, "geometry_": values[:, 2]}
-    figures: dict[str, Any] = {"n": ef_scores(values[:, 0], values[:, 1]).n}
-    figures["training_mean_ef_percent"] = shorten(training_mean)
+    results: dict[str, Any] = {"n": ef_scores(values[:, 0], values[:, 1]).n}
+    results["training_mean_ef_percent"] = shorten(training_mean)
     for prefix, prediction in named.items():
         scores = ef_scores(prediction, values[:, 1])
-        figures |= {f"{prefix}ef_{name}": shorten(getattr(scores, name), 4) for name in ("mae", "rmse", "r2")}
+        results |= {f"{prefix}ef_{name}": shorten(getattr(scores, name), 4) for name in ("mae", "rmse", "r2")}
     intervals = score_intervals(values[:, 0], values[:, 1])
-    return figures | {f"ef_{name}_95": [shorten(low, 4), shorten(high, 4)] for name, (low, high) in intervals.items()}
+    return results | {f"ef_{name}_95": [shorten(low, 4), shorten(high, 4)] for name, (low, high) in intervals.items()}
 
 
-def row_figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return figures over the rows of test_videos.csv: low EF, mean border errors and median timing errors."""
+def row_values(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return values over the rows of test_videos.csv: low EF, mean border errors and median timing errors."""
     scored = [row for row in rows if None not in (row["label_ef_percent"], row["ef_percent"])]
     low = [row for row in scored if row["label_ef_percent"] <= LOW_EF_PERCENT]
     error = torch.tensor([row["ef_percent"] - row["label_ef_percent"] for row in low])
-    figures: dict[str, Any] = {"low_ef_n": len(low)}
-    figures |= {"low_ef_mae": shorten(error.abs().mean().item(), 4), "low_ef_bias": shorten(error.mean().item(), 4)}
+    values: dict[str, Any] = {"low_ef_n": len(low)}
+    values |= {"low_ef_mae": shorten(error.abs().mean().item(), 4), "low_ef_bias": shorten(error.mean().item(), 4)}
     for names, middle in ((BORDER_ERRORS, torch.mean), (TIMING_ERRORS, partial(torch.quantile, q=0.5))):
         for name in names:
             known = torch.tensor([float(row[name]) for row in rows if row[name] is not None])
-            figures[name] = shorten(middle(known).item(), 4) if len(known) else None
+            values[name] = shorten(middle(known).item(), 4) if len(known) else None
     for name, column in (("endo_n", "endo_px"), ("epi_n", "epi_px"), ("timing_n", TIMING_ERRORS[0])):
-        figures[name] = sum(row[column] is not None for row in rows)
-    return figures
+        values[name] = sum(row[column] is not None for row in rows)
+    return values
 
 
 def shorten(value: float, digits: int = 3) -> float | None:

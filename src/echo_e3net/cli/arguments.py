@@ -19,11 +19,11 @@ from echo_e3net.errors import InputError
 
 UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.]+)|option '([\w.]+)'", re.IGNORECASE)
 REPEATED = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
-"""Lines of a report that repeat what its other lines contain."""
+"""Beginnings of lines that repeat other lines of an error message."""
 
 
 class PlainParser(ArgumentParser):
-    """Raise errors as :class:`InputError`, and never complete the beginning of an argument's name."""
+    """Raise errors as :class:`InputError`, and do not accept abbreviated names of arguments."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         kwargs.setdefault("allow_abbrev", False)
@@ -41,7 +41,7 @@ class PlainParser(ArgumentParser):
         raise InputError(f"{one_line(message)} `{command} --help` lists all arguments.") from ex
 
     def name_unknown(self, message: str) -> str:
-        """Add the file that holds an unknown argument and the most similar known argument to a message."""
+        """Add to a message about an unknown argument the file that contains it and the most similar argument."""
         found = UNKNOWN.search(message)
         if found is None:
             return message
@@ -93,7 +93,7 @@ def holds(values: Any, keys: Sequence[str]) -> bool:  # noqa: ANN401
 
 
 def one_line(message: str) -> str:
-    """Join a report, without the lines that repeat others."""
+    """Join the lines of an error message, without repetitions."""
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     text = "; ".join(line for line in lines if line and not line.startswith(REPEATED)).replace(":;", ":")
     return text if text.endswith(".") else f"{text}."

@@ -1,7 +1,7 @@
 r"""``echo-e3net doctor``: check that this machine is ready for training.
 
-A check is a function that yields :class:`Finding`\ s. ``doctor_machine`` checks one machine, ``doctor_cluster`` what it
-shares with others. The checks install nothing, send no data, and leave no files.
+A check is a function that yields :class:`Finding`\ s. ``doctor_machine`` checks one machine, ``doctor_cluster`` checks
+what it shares with others. The checks install nothing, send no data, and leave no files.
 """
 
 from __future__ import annotations

@@ -38,17 +38,17 @@ if child:
 
 
 def backends() -> Iterator[Finding]:
-    """Check that processes of this machine can add a tensor, as the ranks of a distributed training do."""
+    """Check that two processes of this machine can run an all-reduce with gloo."""
     nccl = torch.distributed.is_nccl_available()
     what = "available" if nccl else "missing in this build of torch"
     yield judged("nccl", nccl or not torch.cuda.is_available(), what, "Install a CUDA build of torch.")
     trouble = all_reduce()
     remedy = "Set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to the network interface; on one node, to lo."
-    yield judged("gloo", not trouble, trouble or "two processes added a tensor", remedy)
+    yield judged("gloo", not trouble, trouble or "an all-reduce between two processes works", remedy)
 
 
 def all_reduce() -> str:
-    """Let two processes add 1 and 2. Return the error, or nothing."""
+    """Let two processes add 1 and 2. Return the error message; it is empty if the sum is right."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-c", RANKS, folder]
         try:
@@ -64,7 +64,7 @@ def threads() -> Iterator[Finding]:
     count, here = torch.get_num_threads(), cores()
     slow = count > here or (count == 1 < here and not torch.cuda.is_available())
     remedy = f"Set OMP_NUM_THREADS to the cores per process, at most {here}. torchrun sets 1 by default."
-    yield judged("threads", not slow, f"torch uses {count}, of {here} cores", remedy, "warning")
+    yield judged("threads", not slow, f"torch uses {count} threads on {here} cores", remedy, "warning")
 
 
 def tracking() -> Iterator[Finding]:

@@ -82,7 +82,7 @@ def cpu() -> Iterator[Finding]:
 
 
 def processor() -> str:
-    """Return the description of the processor by Linux; nothing on other systems."""
+    """Return what Linux says about the processor; an empty text on other systems."""
     info = Path("/proc/cpuinfo")
     return info.read_text() if info.is_file() else ""
 
@@ -96,7 +96,7 @@ def gpus() -> Iterator[Finding]:
         yield judged(f"gpu {i}", properties.major >= 8, what, remedy, "warning")
     if torch.cuda.is_available():
         return
-    none = f"torch {torch.__version__} finds none"
+    none = f"torch {torch.__version__} finds no GPU"
     if shutil.which("nvidia-smi"):
         remedy = "Install a CUDA build of torch for this driver, and check CUDA_VISIBLE_DEVICES."
         yield Finding("gpu", "bad", f"{none}, but there is a driver (nvidia-smi)", remedy)
@@ -133,18 +133,20 @@ def disks(runs: Path) -> Iterator[Finding]:
             continue
         existing = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
         free = shutil.disk_usage(existing).free / GB
-        remedy = "Make room, or choose another disk (--runs, or TMPDIR)."
+        remedy = "Free disk space, or choose another disk (--runs, or TMPDIR)."
         yield graded(f"disk: {name}", free, ROOM_GB, LITTLE_GB, f"{free:.0f} GB free at {folder}", remedy)
 
 
 def shared_memory(folder: Path = Path("/dev/shm")) -> Iterator[Finding]:
-    """Check the room in which workers pass batches to the training process."""
+    """Check the free shared memory, which workers use to pass batches to the training process."""
     if not folder.is_dir():
         remedy = "If workers fail, decode in the main process: --data.loader.workers 0."
         yield Finding("shared memory", "warning", f"{folder} does not exist", remedy)
         return
     free = shutil.disk_usage(folder).free / 1e6
-    remedy = "Give the container more (docker: --shm-size=8g, or --ipc=host), or lower --data.loader.workers."
+    remedy = (
+        "Give the container more shared memory (docker: --shm-size=8g, or --ipc=host), or lower --data.loader.workers."
+    )
     yield graded("shared memory", free, SHARED_MB, LITTLE_SHARED_MB, f"{free:,.0f} MB free", remedy)
 
 

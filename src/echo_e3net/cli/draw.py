@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from echo_e3net.cli.cost import count_parameters
 from echo_e3net.cli.network_cli import NetworkCLI
-from echo_e3net.cli.training_cli import add_videos, own_videos
+from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.nn.backbone import Stage

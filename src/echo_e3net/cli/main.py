@@ -25,7 +25,7 @@ COMMANDS = {
     "data": "import, check and cache data sets, or make a synthetic one",
     "profile": "measure parameters, multiply-accumulates, memory and latency of a network",
     "study": "train and test every arm of an ablation study with every seed",
-    "sweep": "search hyper-parameters by a W&B sweep file, without a server",
+    "sweep": "search hyperparameters as a W&B sweep file describes, without a server",
     "draw": "draw the network with its tensor shapes, or its attention in videos",
     "doctor": "check that this machine is ready: versions, devices, disks, W&B, SLURM",
     "report": "show the results of a run as tables and pictures",
@@ -38,7 +38,7 @@ DATA = {
 }
 DRAWINGS = {
     "architecture": "draw the parts of a configuration's network, with the shape of every tensor for one clip",
-    "attention": "draw where a trained border detector looks, in --videos or in videos of the test split",
+    "attention": "draw the attention of a trained border detector in --videos or in videos of the test split",
 }
 
 
@@ -121,7 +121,7 @@ def plain(error: InputError) -> str:
 def of_system(error: OSError) -> str | None:
     """Return a message for an error of the operating system; None if the error names no file."""
     if error.errno in FULL:
-        return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Make room, then run again."
+        return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Free disk space, then run again."
     return f"{error.filename}: {error.strerror}. Check the path and your permissions." if error.filename else None
 
 

@@ -28,7 +28,7 @@ class NetworkCLI(E3CLI):
     network: E3Net
     data: EchoDataModule
 
-    def __init__(self, command: str, description: str, args: Sequence[str] | None = None) -> None:
+    def __init__(self, command: str = "network", description: str = "", args: Sequence[str] | None = None) -> None:
         super().__init__(args, run=False, parser_kwargs={"description": description, "prog": f"echo-e3net {command}"})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

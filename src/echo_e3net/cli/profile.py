@@ -30,7 +30,7 @@ class ProfileCLI(NetworkCLI):
             "--dtype",
             type=Literal["float32", "bfloat16", "float16"],
             default="float32",
-            help="type of the activations; autocast is used for others than float32",
+            help="type of the activations; autocast is used for types other than float32",
         )
         parser.add_argument("--device", type=str, default="cpu", help="cpu or cuda")
         parser.add_argument(

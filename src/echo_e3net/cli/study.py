@@ -33,8 +33,8 @@ def study(
         out: folder of the results; null: the study's folder.
         jobs: number of trials at a time; they share the cores equally, unless OMP_NUM_THREADS is set.
         train: whether to run missing trials; false only writes the results.
-        shard: I/N runs only every N-th trial, from the I-th on (1/N to N/N); 1/1 runs all that no other process works
-            on.
+        shard: part of the trials that this command runs. I/N runs trials I, I+N, I+2N, …; the default 1/1 runs all.
+            Trials that another process runs are skipped.
         any_code: whether to allow results of different code in one table.
         arguments: arguments of the trials by dotted name; they replace those of the study file.
     """

@@ -21,7 +21,7 @@ def sweep(
     seed: int = 0,
     runs: Path = Path("runs"),
 ) -> None:
-    """Search hyper-parameters as a W&B sweep file describes, without a server.
+    """Search hyperparameters as a W&B sweep file describes, without a server.
 
     Run the same command again to continue after a stop. Run it on several machines with a shared folder to share the
     trials.
@@ -31,15 +31,17 @@ def sweep(
         storage: the journal that all workers share; null: journal.log in the sweep's folder.
         workers: number of trials that this command runs at a time.
         trials: target number of finished trials, over all workers; null: as many as run_cap or the grid allows.
-        pruner: when trials end early: file, as early_terminate in the file; median, if worse than the median of the
-            others; none, never.
+        pruner: rule that ends trials early. file: early_terminate of the sweep file. median: trials that are worse
+            than the median of the others. none: no trial ends early.
         seed: seed of the methods random and bayes.
         runs: folder of all runs; the sweep's folder in it has the sweep's name.
     """
     require_at_least(1, workers=workers, trials=trials)
     plan = read_sweep(file)
     if trials is None and plan.run_cap is None and plan.method != "grid":
-        raise InputError(f"{file}: method {plan.method} has no end. Add --trials N, or run_cap to the file.")
+        raise InputError(
+            f"{file}: method {plan.method} does not end by itself. Add --trials N, or run_cap in the file."
+        )
     folder = runs / plan.name
     run_sweep(plan, folder, storage or folder / JOURNAL, workers, trials, seed, pruner)
     Console().print(f"Results: {folder}/trials.csv, best.yaml, sweep.md, sweep.png", highlight=False, soft_wrap=True)

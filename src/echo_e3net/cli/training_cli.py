@@ -7,7 +7,7 @@ Differences from LightningCLI:
 * A run that a W&B agent starts is named ``<name>/<run of the agent>`` and logs to W&B.
 * ``fit`` refuses a folder with checkpoints unless it resumes. ``--auto_resume`` resumes if there is a checkpoint.
 * validate, test and predict run on one device by default.
-* Hyper-parameters are never read from a checkpoint, because they would override explicit arguments.
+* Hyperparameters are never read from a checkpoint, because they would override explicit arguments.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_warn
 
 from echo_e3net.cli.arguments import ConfigurationFile, PlainParser
+from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.training.checkpoints import (
@@ -45,8 +46,8 @@ from echo_e3net.training.system import E3System
 DESCRIPTIONS = {
     "fit": "Train a network. --config experiments/e3net.yaml --data.root FOLDER is enough.",
     "validate": "Score a checkpoint on the validation split.",
-    "test": "Score a checkpoint on the test split. Writes metrics.json and test_videos.csv into the run's folder.",
-    "predict": "Predict EF for video files (--videos) or the test split. Writes predictions.csv into the run's folder.",
+    "test": "Score a checkpoint on the test split, and write metrics.json and test_videos.csv into the run's folder.",
+    "predict": "Predict EF for video files (--videos) or the test split, and write predictions.csv.",
 }
 HIDDEN_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",
@@ -86,7 +87,7 @@ class E3CLI(LightningCLI):
             parser_kwargs=parser_kwargs or {"prog": "echo-e3net", **texts},
         )
 
-    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # static in Lightning
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Return only the chosen command, because building a parser takes time."""
         commands = LightningCLI.subcommands()
         return commands if self.chosen is None else {self.chosen: commands[self.chosen]}
@@ -223,29 +224,6 @@ class E3CLI(LightningCLI):
         if wanted != "last" and (damage := damage_of(found)):
             raise InputError(f"{found}: the checkpoint is damaged ({damage}). Use another, or --ckpt_path last.")
         return str(found)
-
-
-def add_videos(parser: LightningArgumentParser) -> None:
-    """Add ``--videos``."""
-    parser.add_argument(
-        "--videos",
-        type=Path,
-        nargs="+",
-        metavar="FILE",
-        help="video files (DICOM, MP4, AVI, GIF) or folders of them; default: the test split of --data.root",
-    )
-
-
-def own_videos(files: Sequence[Path] | None, data: EchoDataModule) -> Any:  # noqa: ANN401
-    """Return the source of the videos in ``files``; None without ``files``."""
-    if not files:
-        return None
-    from echo_e3net.clinic.user_videos import OwnVideos
-
-    videos = OwnVideos(files, data.loader.workers)
-    if not videos.records() and not videos.refused():
-        raise InputError(f"{', '.join(map(str, files))}: no file found. Name video files, or folders of them.")
-    return videos
 
 
 def as_list(value: Any) -> list[Any]:  # noqa: ANN401

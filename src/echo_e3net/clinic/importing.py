@@ -1,7 +1,7 @@
 """``echo-e3net data import``: convert clips of any kind to a data set in EchoNet-Dynamic's format, de-identified.
 
-    <out>/FileList.csv, VolumeTracings.csv, Videos/<random>.avi     may be shared
-    <out>.private.csv                                               must not: it links files to videos (private.py)
+    <out>/FileList.csv, VolumeTracings.csv, Videos/<random>.avi     can be shared
+    <out>.private.csv                                               do not share: links files to videos (private.py)
 
 The private file receives a name for every source before the first video is made, and every file is written atomically.
 So an interrupted import can be resumed, and a repeated import adds only new sources.
@@ -72,7 +72,7 @@ def import_videos(
         require_place(preview)
     files = find_files(sources)
     if not files:
-        raise InputError(f"{', '.join(map(str, sources))}: no files. Name videos, or folders that contain them.")
+        raise InputError(f"{', '.join(map(str, sources))}: no files. Give video files or folders with them.")
     videos = [file for file in files if kind_of(file)]
     wanted = None if labels is None else read_labels(labels, videos, Fractions(val_fraction, test_fraction))
     target = Target(out, private_path(out, private), size)
@@ -118,7 +118,8 @@ class Target:
         for row in self.rows.values():
             if row["FrameHeight"] != str(size):
                 raise InputError(
-                    f"{out} has videos of {row['FrameHeight']} pixels, not {size}. Use that --size, or another --out."
+                    f"{out} has videos of {row['FrameHeight']} pixels, not {size}. "
+                    f"Use --size {row['FrameHeight']}, or another --out."
                 )
         with writing(table):
             (out / VIDEOS).mkdir(parents=True, exist_ok=True)
@@ -207,7 +208,7 @@ class Target:
 
 
 def make_video(entry: Entry, folder: Path, size: int) -> tuple[Entry, dict[str, str]]:
-    """Convert one source. Return its new entry, and the fields of its row in FileList.csv, none if it is refused."""
+    """Convert one source. Return its new entry and its row of FileList.csv, which is empty if the source is refused."""
     try:
         clip = prepare(Path(entry.source), size)
     except RefusedError as error:

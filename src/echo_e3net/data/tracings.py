@@ -23,9 +23,9 @@ from echo_e3net.types import BORDERS, PHASES
 
 SEGMENTS = 1 + geometry.DISCS
 QUARTER = geometry.DISCS // 4
-"""Number of discs at either end that tell apex from base by their mean length. The last disc may be a stub."""
+"""Number of discs at each end that are compared; the apex has the shorter ones. The last disc can be very short."""
 SMALLEST_AREA = 1.0
-"""Smallest area that a border may enclose, square pixels."""
+"""Smallest area that a contour may enclose, square pixels."""
 
 
 def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42 2"]:
@@ -48,7 +48,7 @@ def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42
     turned = (lengths[:, :QUARTER].sum(1) > lengths[:, -QUARTER:].sum(1))[:, None, None]
     axis, chords = torch.where(turned, axis.flip(1), axis), torch.where(turned[..., None], chords.flip(1), chords)
     (x, y), from_apex = (axis[:, 1] - axis[:, 0]).T[..., None, None], chords - axis[:, None, :1]
-    # y points down: larger on the viewer's left of an axis that points down.
+    # y points down, so `side` is larger for the end on the viewer's left when the apex points up.
     side = x * from_apex[..., 1] - y * from_apex[..., 0]
     chords = torch.where((side[..., :1] < side[..., 1:])[..., None], chords.flip(2), chords)
     landmarks = torch.cat([axis, chords[:, :, 0], chords[:, :, 1]], dim=1)
@@ -56,7 +56,7 @@ def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42
 
 
 def label_videos(videos: Sequence[ListedVideo]) -> list[ListedVideo]:
-    """Return the videos with the faults of their contours marked and ED and ES labelled."""
+    """Mark faulty contours, and return the videos with landmarks at ED and ES."""
     found = [frame for video in videos for frame in video.traced if frame.landmarks is not None]
     checked = iter(check_frames(found))
     return [
@@ -66,16 +66,16 @@ def label_videos(videos: Sequence[ListedVideo]) -> list[ListedVideo]:
 
 
 def check_frames(frames: Sequence[TracedFrame]) -> Iterator[TracedFrame]:
-    """Yield traced frames, which have landmarks, with their volumes and faults."""
+    """Yield each traced frame with its volume and the fault of its contour. Every frame must have landmarks."""
     contours = torch.stack([NO_LANDMARKS[0, 0], *(frame.landmarks for frame in frames if frame.landmarks is not None)])
     borders = geometry.border_polygon(contours[1:])
     areas, volumes = geometry.polygon_area(borders).tolist(), geometry.contour_volume(contours[1:]).tolist()
     for frame, area, volume, crosses in zip(frames, areas, volumes, polygon_crosses(borders.numpy()), strict=True):
         checked = frame._replace(volume=volume)
         if not area >= SMALLEST_AREA:
-            yield checked._replace(fault="degenerate", detail=f"the border encloses {area:.2g} square pixels")
+            yield checked._replace(fault="degenerate", detail=f"the contour encloses {area:.2g} square pixels")
         else:
-            yield checked._replace(fault="crossing", detail="the border crosses itself") if crosses else checked
+            yield checked._replace(fault="crossing", detail="the contour crosses itself") if crosses else checked
 
 
 def label_video(video: ListedVideo, traced: tuple[TracedFrame, ...]) -> ListedVideo:

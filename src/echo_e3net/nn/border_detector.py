@@ -7,12 +7,13 @@ which gives one map per phase:
 
 Each landmark of each border and phase has a learned query. The queries of a phase attend to the cells of its map:
 
-.. math:: a_{q,(y,x)} = \mathrm{softmax}\left(q \cdot k(m_{y,x}) / \sqrt{d}\right).
+.. math:: a_{q,(y,x)} = \mathrm{softmax}\left(q \cdot k(m_{y,x}) / \sqrt{d}\right),
 
-A landmark is the mean position under the last attention, plus a learned offset from its embedding and from a resting
-shape. All are added as logits of frame fractions, so landmarks never leave the frame:
+with the key projection k and the width d of a head. A landmark is the mean position under the last attention, plus an
+offset that is predicted from its embedding e, plus a learned resting shape r. The three are added as logits of frame
+fractions, so landmarks never leave the frame:
 
-.. math:: p_q = \sigma\left(\mathrm{logit}\Big(\sum a_{q,(y,x)} \, (x, y)\Big) + \mathrm{offset}(e_q)\right).
+.. math:: p_q = \sigma\left(\mathrm{logit}\Big(\sum a_{q,(y,x)} \, (x, y)\Big) + \mathrm{offset}(e_q) + r_q\right).
 
 References:
     Echo-E³Net, arXiv 2503.17543: one cross-attention for ED and one for ES, phase-aware landmark embeddings.
@@ -68,7 +69,7 @@ class BorderDetector(nn.Module):
     ED and ES have one cross-attention each. The computation is in float32 also under autocast, because bfloat16 is too
     coarse for positions.
 
-    E²CBD of arXiv 2503.17543. Departs from the paper: see the module.
+    Implements E²CBD of arXiv 2503.17543. The docstring of the module lists where it departs from the paper.
 
     Args:
         channels: channels of the maps of the backbone, finest first.
@@ -224,7 +225,7 @@ class BorderLayer(nn.Module):
     Args:
         dim: width of the embeddings.
         heads: attention heads.
-        query_sets: 2 for one cross-attention per phase, 1 for one for both phases.
+        query_sets: 2: one cross-attention per phase; 1: both phases share one.
     """
 
     def __init__(self, dim: int, heads: int, query_sets: int) -> None:
@@ -251,7 +252,7 @@ class BorderLayer(nn.Module):
 class PhaseAttention(nn.Module):
     """Cross-attention for one phase that also returns its weights.
 
-    The cross-attention for ED, or for ES, of arXiv 2503.17543.
+    Implements the cross-attention of one phase (ED or ES) of arXiv 2503.17543.
 
     Args:
         dim: width of queries and tokens.

@@ -1,11 +1,12 @@
 r"""The volume of the ventricle over time, and the traced beat.
 
-One beat falls from its end-diastolic to its end-systolic volume and rises to the next beat's end-diastolic volume:
+In each beat, the volume falls from EDV to ESV and then rises to the EDV of the next beat:
 
 .. math:: V(t) = ESV + (EDV - ESV) \, a(t)
 
-with a = 1 at ED, 0 at ES, then early filling (70…75 %), a plateau, and the atrial kick (20…25 %). Beats differ a little
-in length and volume. Irregular rhythms differ a lot and have no atrial kick. The labels are the extrema of V *at the
+where a is 1 at ED and 0 at ES. It then rises in three parts: early filling (70…75 %), a plateau, and the atrial
+contraction (20…25 %). Beats differ a little in length and volume. Beats of irregular rhythms differ a lot and have no
+atrial contraction. The labels are the extrema of V *at the
 frames* of one beat, ES after ED.
 """
 
@@ -159,5 +160,5 @@ def _extrema(volume_ml: Series, time_s: Series, start_s: float, systole_s: float
 
 
 def _bump(x: Series) -> Series:
-    """Return a smooth hill: 0 at 0 and 1, 1 in between."""
+    """Return a smooth pulse: 0 at x = 0, 1 at x = 0.5, 0 at x = 1."""
     return np.asarray(np.sin(np.pi * np.clip(x, 0, 1)) ** 0.7)

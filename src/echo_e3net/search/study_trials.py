@@ -7,9 +7,10 @@
     runs/<study>/<arm>/seed0/study.log, trial.json output and duration of the processes
     runs/<study>/results.csv, videos.csv, …        written after each trial (:mod:`echo_e3net.search.study_results`)
 
-A stopped study continues where it stopped, also in the middle of a training. Trials in results.csv need no folder, so
-the study can continue on another machine with this file only. Several processes may work on one study in a shared
-folder; each takes trials that no other works on.
+A stopped study continues where it stopped, also in the middle of a training. Trials recorded in results.csv are not
+trained again, so results.csv is enough to continue on another machine; copy videos.csv too, because the bootstrap
+intervals need it. Several processes may work on one study in a shared folder; a trial that one of them runs is skipped
+by the others.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ from echo_e3net.search.study_tables import Row
 from echo_e3net.training.run_folder import CHECKPOINTS, METRICS, STOPPED
 
 LOCK, TRIAL_LOCK, RESULTS_LOCK = "study.lock", "trial.lock", "results.lock"
-"""Locks of a process in its folder, of the command that runs a trial, and of the tables."""
+"""Lock files, held by: a process that trains or tests; the command that runs a trial; the writer of the tables."""
 Outcome = int | None
-"""Exit code of the first process of a trial that failed, or 0; None if another command runs the trial."""
+"""Exit code of the first failed process of a trial; 0 if all succeeded; None if another command runs the trial."""
 
 
 def run_study(
     plan: Study, trials: Sequence[Trial], chosen: Sequence[Trial], out: Path, jobs: int, train: bool, any_code: bool
 ) -> bool:
-    """Run the missing trials of a study, write its results after each, and show them; return whether there are results.
+    """Run the missing trials of a study, write its results after each, and show them.
 
     Args:
         plan: the study.
@@ -58,6 +59,9 @@ def run_study(
         jobs: trials at a time.
         train: whether to run trials; otherwise only the results are written.
         any_code: whether to allow results of different code.
+
+    Returns:
+        False if there are no results and no trial had to run.
 
     Raises:
         InputError: existing results do not match, or a trial failed.
@@ -95,7 +99,7 @@ def refuse_other_code(trials: Sequence[Trial], recorded: Mapping[Trial, Sequence
         running: whether the installed code will run trials too.
 
     Raises:
-        InputError: they are not.
+        InputError: the results are of different code.
     """
     found = {code_hash(): "the installed code"} if running else {}
     for trial in trials:
@@ -107,7 +111,7 @@ def refuse_other_code(trials: Sequence[Trial], recorded: Mapping[Trial, Sequence
         sides = " and ".join(f"{who} ({code})" for code, who in found.items())
         raise InputError(
             f"{trials[0].folder.parents[1]}: results of different code cannot be compared: {sides}. "
-            "Move the old ones away, or add --any_code true."
+            "Move the folders of the old trials, or add --any_code true."
         )
 
 
@@ -118,12 +122,12 @@ def run_trials(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -
 
     Raises:
         InputError: the network of an arm cannot be built, or a trial failed.
-        SystemExit: stopped, with exit code 75 if a cluster asked for it.
+        SystemExit: the study was stopped; the exit code is 75 if a cluster stopped it.
     """
 
     def message() -> str:
         done = sum(trial.done for trial in trials)
-        return f"stopped: {done} of {len(trials)} missing trials are done. Run the same command to continue."
+        return f"stopped: {done} of {len(trials)} trials finished in this call. Run the same command to continue."
 
     workers, failed, left = Workers(jobs, LOG, LOCK), [], list(trials)
     with workers.pool(message) as pool, Progress() as progress:
@@ -167,7 +171,7 @@ def profile_arms(trials: Sequence[Trial], workers: Workers, pool: ThreadPoolExec
 def verdict(trial: Trial, code: Outcome) -> str:
     """Return the outcome of a trial as text."""
     if code is None:
-        return "another command works on it"
+        return "skipped, because another command runs it"
     if code:
         return f"failed: {last_line(trial.folder / LOG)}"
     score = trial_rows(trial)[0]["ef_mae"]

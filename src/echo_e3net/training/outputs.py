@@ -44,10 +44,10 @@ TRACING_COLUMNS = ["FileName", "Phase", "Border", "X1", "Y1", "X2", "Y2", "Frame
 
 
 class RunRecord(SaveConfigCallback):
-    """Writes at each start: the resolved configuration (fit), an entry in environment.json, and excluded.csv."""
+    """Write at each start: the resolved configuration (fit), an entry in environment.json, and excluded.csv."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the record, on one device."""
+        """Write the record on rank 0."""
         if self.already_saved or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         self.already_saved = True
@@ -95,20 +95,23 @@ def cpu_name() -> str:
 
 
 class ResultWriter(Callback):
-    """Writes the tables and scores of test."""
+    """Write the tables and scores of test."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Start without clips."""
+        """Reset the collected clips."""
         self.clips: list[Row] = []
         self.folder = Path(trainer.default_root_dir)
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: EchoClip, *_: object, **__: object
     ) -> None:
-        """Keep what the tables need of a batch; fillers are skipped."""
+        """Collect the values that the tables need.
+
+        Clips with number -1 are skipped: they give every rank the same number of clips.
+        """
         found = E3Output(**outputs), batch._replace(video=batch.video[:, :, :0])  # type: ignore[arg-type]
         output, clip = move_data_to_device(found, torch.device("cpu"))
-        self.clips += [figures for figures in metrics.clip_figures(output, clip) if figures["clip"] >= 0]
+        self.clips += [values for values in metrics.clip_values(output, clip) if values["clip"] >= 0]
 
     def on_test_end(self, trainer: Trainer, pl_module: Any) -> None:  # noqa: ANN401
         """Write tables and scores."""
@@ -119,14 +122,14 @@ class ResultWriter(Callback):
             return
         labels = [row for r in records for row in tracing_rows(r, r.landmarks, r.landmark_mask, r.traced)]
         write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
-        scores = metrics.ef_figures(values, 100 * pl_module.network.ef_mean.item()) | metrics.row_figures(rows)
+        scores = metrics.ef_values(values, 100 * pl_module.network.ef_mean.item()) | metrics.row_values(rows)
         scores |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **data.span._asdict()}
         write_text(self.folder / run_folder.METRICS, json.dumps({**scores, "size": data.clip.size}, indent=2) + "\n")
 
     def write_tables(
         self, system: E3System, records: Sequence[VideoRecord], names: tuple[str, str], columns: list[str]
     ) -> list[Row]:
-        """Write the tables of videos and tracings on one device; return the rows of videos there, otherwise none."""
+        """Write both tables on rank 0 and return the rows of the videos; return an empty list on other ranks."""
         parts: list[list[Row]] = [self.clips] * system.trainer.world_size
         if len(parts) > 1:
             dist.all_gather_object(parts, self.clips)
@@ -135,12 +138,12 @@ class ResultWriter(Callback):
         by_video: dict[int, list[Row]] = {}
         for clip in sorted((clip for part in parts for clip in part), key=lambda clip: (clip["video"], clip["clip"])):
             by_video.setdefault(clip["video"], []).append(clip)
-        # Borders that training did not label were not learned.
+        # Only borders that the training data labelled: the network did not learn the others.
         learned = system.network.borders_labelled.cpu().expand(len(PHASES), -1)
         rows, tracings = [], []
         for record, clips in ((records[number], clips) for number, clips in by_video.items()):
             known = {"name": record.name, "clips": len(clips), "path": str(record.path), "cropped": record.cropped}
-            rows.append(known | metrics.video_figures(clips, record.ef, record.traced))
+            rows.append(known | metrics.video_values(clips, record.ef, record.traced))
             middle = clips[len(clips) // 2]
             if middle["points"] is not None:
                 borders = middle["points"].shape[1]
