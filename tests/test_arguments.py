@@ -17,6 +17,8 @@ OVERLAYS = {
     "text.yaml": "just text",
     "list.yaml": "- data",
     "syntax.yaml": "data: {frames: 8\ntrainer: ]",
+    "moved.yaml": "data: {frames: 16}",
+    "callback.yaml": "checkpoint: {montor: val/mae}",
     "binary.yaml": "\x00",
     "class.yaml": "model: {network: {init_args: {backbone: {class_path: echo_e3net.nn.backbone.Nope}}}}",
     "swap.yaml": "model: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1, betas: [0.9, 0.99]}}}",
@@ -28,11 +30,17 @@ FIT_ERRORS = [
     (("--data.frame", 3), ["--data.frame", "did you mean --data.clip.frames?", "echo-e3net fit --help"]),
     (("--auto_resum",), ["--auto_resum", "did you mean --auto_resume?"]),
     (("--videos", "a.avi"), ["--videos"]),
-    (("--config", "misspelt.yaml"), ["misspelt.yaml: ", "trainer.max_epoch'", "did you mean trainer.max_epochs?"]),
+    (
+        ("--config", "misspelt.yaml"),
+        ["misspelt.yaml: ", "'max_epoch'", "did you mean trainer.max_epochs?", "echo-e3net fit --help"],
+    ),
     (("--config", "value.yaml"), ["value.yaml: ", "data.loader.batch_size", "abc"]),
 ]
 """Errors whose report differs with subcommands."""
 NETWORK_ERRORS = [
+    (("--config", "misspelt.yaml"), ["misspelt.yaml: ", "'max_epoch'", "did you mean trainer.max_epochs?"]),
+    (("--config", "moved.yaml"), ["moved.yaml: ", "'frames'", "did you mean data.clip.frames?"]),
+    (("--config", "callback.yaml"), ["callback.yaml: ", "'montor'", "did you mean checkpoint.monitor?"]),
     (("--max_epochs", 3), ["--max_epochs", "did you mean --trainer.max_epochs?"]),
     (("stray",), ["stray"]),
     (("--data.loader.batch_size", "abc"), ["data.loader.batch_size", "int", "abc"]),
@@ -78,6 +86,13 @@ def test_a_file_is_named_only_for_its_own_errors(command, tmp_path):
     error = command("profile", "--config", BASE, "--config", "good.yaml", "--data.loader.batch_size", "abc")[1]
     assert "abc" in error
     assert ".yaml" not in error
+
+
+@pytest.mark.parametrize("name", ["--data.fill_cache", "--data.eval_clips", "--data.videos", "--model.lr", "--epochs"])
+def test_an_argument_without_a_similar_one_gets_no_suggestion(command, name):
+    error = command("profile", "--config", BASE, name, 1)[1]
+    assert name in error
+    assert "did you mean" not in error
 
 
 def test_a_missing_argument_gets_no_suggestion(command):

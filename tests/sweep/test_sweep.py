@@ -2,6 +2,7 @@
 
 import collections
 import csv
+import errno
 import os
 import signal
 import subprocess
@@ -74,6 +75,22 @@ def test_a_sweep_writes_its_best_trial_as_an_overlay(write, capsys):
     assert "Importance (PED-ANOVA): " in text
     assert f"{best['trial']}: done, val/rmse {best['val/rmse']:.4g} (epoch 1)" in capsys.readouterr().out
     assert not list(Path("runs/s/workers").iterdir())
+
+
+def test_an_error_of_a_thread_ends_the_sweep(write, monkeypatch):
+    """As when the disk is full. The other thread must not wait for the trial of the failed one."""
+
+    end, calls = Search.end, []
+
+    def fail_once(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device", "journal.log")
+        end(*args, **kwargs)
+
+    monkeypatch.setattr(Search, "end", fail_once)
+    with pytest.raises(OSError, match=r"journal\.log"):
+        sweep(write(), trials=4, workers=2)
 
 
 def test_a_picture(write, monkeypatch):

@@ -17,7 +17,9 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-d
 
 from echo_e3net.errors import InputError
 
-UNKNOWN = re.compile(r"unrecognized arguments: (--[\w.]+)|option '([\w.]+)'", re.IGNORECASE)
+UNKNOWN = re.compile(r"unrecognized arguments: (--)([\w.]+)|(?:Group '([\w.]+)' does not accept o|O)ption '([\w.]+)'")
+TYPO, MOVED = 0.7, 0.85
+"""Least similarity (difflib) of a suggested name in the same group, and of one elsewhere."""
 REPEATED = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
 """Beginnings of lines that repeat other lines of an error message."""
 
@@ -32,7 +34,8 @@ class PlainParser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise an error; jsonargparse also calls this for the arguments of each nested class."""
-        parser = getattr(ex, "subcommand_parser", None) or self
+        parsers = [p for action in self._actions for p in getattr(action, "_name_parser_map", {}).values()]
+        parser = getattr(ex, "subcommand_parser", None) or next(iter(parsers), self)
         if ex is None or isinstance(ex, KeyError):
             message = parser.name_unknown(message)
         if not self.exit_on_error:
@@ -45,11 +48,12 @@ class PlainParser(ArgumentParser):
         found = UNKNOWN.search(message)
         if found is None:
             return message
-        given, key = found.groups()
-        known = [action.dest for action in self._actions]
-        near = get_close_matches(key or given.lstrip("-"), known, 1)
-        hint = f" (did you mean {'--' if given else ''}{near[0]}?)" if near else ""
-        holding = [path for path in self.configurations if key and holds(read_configuration(path), key.split("."))]
+        dashes, argument, group, key = found.groups()
+        name = argument or f"{group or ''}.{key}".lstrip(".")
+        near = most_similar(name, [action.dest for action in self._actions])
+        hint = f" (did you mean {dashes or ''}{near}?)" if near else ""
+        files = [] if argument else self.configurations
+        holding = [path for path in files if holds(read_configuration(path), name.split("."))]
         return f"{holding[-1]}: {message}{hint}" if holding else message + hint
 
 
@@ -90,6 +94,18 @@ def read_configuration(path: Path) -> dict[str, Any]:
 def holds(values: Any, keys: Sequence[str]) -> bool:  # noqa: ANN401
     """Return whether nested mappings hold a path of keys."""
     return not keys or (isinstance(values, dict) and keys[0] in values and holds(values[keys[0]], keys[1:]))
+
+
+def most_similar(name: str, known: Sequence[str]) -> str:
+    """Return the known argument that the user probably meant; empty if none is similar, or several are."""
+    group, _, last = name.rpartition(".")
+    siblings = [other for other in known if other.rpartition(".")[0] == group]
+    for names, least in ((siblings, TYPO), (known, MOVED)):
+        near = get_close_matches(last, {other.rpartition(".")[2] for other in names}, 1, least)
+        found = [other for other in names if other.rpartition(".")[2] in near]
+        if found:
+            return found[0] if len(found) == 1 else ""
+    return ""
 
 
 def one_line(message: str) -> str:

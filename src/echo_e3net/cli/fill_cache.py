@@ -38,7 +38,8 @@ def cache(
     records = read_data(format or EchoNetDynamic(), root).records
     store = FrameCache(folder or root / FRAME_CACHE)
     console = Console(highlight=False, markup=False, soft_wrap=True)
-    missing = [record for record in records if not (store.verify if verify else store.lookup)(record.path)]
+    look = store.find if verify else store.lookup
+    missing = [record for record in records if look(record.path) is None]
     console.print(
         f"{store.folder}: {len(records) - len(missing)} of {len(records)} videos are cached; "
         f"the others take {require_room(records, store) / 1e9:.2f} GB."

@@ -31,6 +31,8 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash, whole
 
 Frames = UInt8[np.ndarray, "T H W"]
+CHECKSUM = 4
+"""Length of a checksum, bytes."""
 USUAL_SIZE = (112, 112)
 """Height and width of a video whose size no table lists, pixels."""
 
@@ -62,16 +64,23 @@ class FrameCache:
         return np.asarray(frames[requested(path, len(frames), index, listed)])
 
     def find(self, path: Path) -> Frames | None:
-        """Return the cached frames of a video, mapped; None if they are missing or, with a warning, damaged."""
+        """Return the cached frames of a video, mapped; None if they are missing or, with a warning, damaged.
+
+        The checksum is compared when this process first uses the video.
+        """
         file = None if path in self._maps else self.lookup(path)
         if file is not None:
             try:
                 header = np.lib.format.open_memmap(file, mode="r")
                 # NumPy keeps one file descriptor open per map, torch does not: 10,000 videos would exhaust them.
-                data = torch.from_file(str(file), shared=False, size=header.offset + header.size, dtype=torch.uint8)
-                self._maps[path] = data.numpy()[header.offset :].reshape(header.shape)
+                end = header.offset + header.size
+                data = torch.from_file(str(file), shared=False, size=end + CHECKSUM, dtype=torch.uint8).numpy()
+                if data[end:].tobytes() != checksum(data[:end].data):
+                    raise ValueError("wrong checksum")
+                self._maps[path] = data[header.offset : end].reshape(header.shape)
             except (OSError, ValueError, RuntimeError) as error:
-                warn_damaged(file, path, str(error))
+                what = f"the frames of {path} are damaged ({error})"
+                warnings.warn(f"{file}: {what}. The video is decoded again.", stacklevel=2)
         return self._maps.get(path)
 
     def lookup(self, path: Path) -> Path | None:
@@ -87,17 +96,6 @@ class FrameCache:
         with suppress(OSError):
             link.symlink_to(file.name)
         return file
-
-    def verify(self, path: Path) -> bool:
-        """Return whether the frames of a video are cached and match their checksum; warn if they do not."""
-        file = self.lookup(path)
-        if file is None:
-            return False
-        data = file.read_bytes()
-        intact = data[-4:] == checksum(data[:-4])
-        if not intact:
-            warn_damaged(file, path, "wrong checksum")
-        return intact
 
     def add(self, path: Path, listed: int | None = None) -> Frames | None:
         """Decode a whole video and write its frames. If that fails, warn, stop filling and return None.
@@ -125,14 +123,9 @@ class FrameCache:
         return self.folder / f"{file_hash(path)}.npy"
 
 
-def checksum(data: bytes | memoryview) -> bytes:
-    """Return the CRC-32 of data, four bytes."""
-    return zlib.crc32(data).to_bytes(4, "big")
-
-
-def warn_damaged(file: Path, path: Path, what: str) -> None:
-    """Warn that the cached frames of a video cannot be used."""
-    warnings.warn(f"{file}: the frames of {path} are damaged ({what}). The video is decoded again.", stacklevel=3)
+def checksum(data: memoryview) -> bytes:
+    """Return the CRC-32 of data."""
+    return zlib.crc32(data).to_bytes(CHECKSUM, "big")
 
 
 def require_room(records: Sequence[VideoRecord], cache: FrameCache) -> int:

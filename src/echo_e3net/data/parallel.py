@@ -28,14 +28,14 @@ def each(
     Args:
         task: a function at the top level of a module, so that other processes can import it.
         items: its arguments.
-        jobs: number of processes; None for one per core. With 1, the task runs in this process.
+        jobs: number of processes; None for one per core. With 0 or 1, the task runs in this process.
         title: title of the progress bar on standard error.
     """
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     shown = time.monotonic()
     with Progress(*columns, console=console, transient=True) as progress:
-        results = _results(task, items, min(jobs or os.cpu_count() or 1, len(items)))
+        results = _results(task, items, min((os.cpu_count() or 1) if jobs is None else jobs, len(items)))
         for done, pair in enumerate(progress.track(results, total=len(items), description=title), 1):
             if not console.is_terminal and time.monotonic() - shown > SECONDS_PER_LINE:
                 console.print(f"{title}: {done} of {len(items)}", highlight=False)

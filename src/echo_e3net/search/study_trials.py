@@ -127,7 +127,7 @@ def run_trials(trials: Sequence[Trial], jobs: int, save: Callable[[], object]) -
 
     def message() -> str:
         done = sum(trial.done for trial in trials)
-        return f"stopped: {done} of {len(trials)} trials finished in this call. Run the same command to continue."
+        return f"stopped: {done} of {len(trials)} trials are done. Run the same command to continue."
 
     workers, failed, left = Workers(jobs, LOG, LOCK), [], list(trials)
     with workers.pool(message) as pool, Progress() as progress:

@@ -163,10 +163,11 @@ def run_sweep(
             futures = [pool.submit(engine.work) for _ in range(workers)]
             states, running = None, set(futures)
             while running:
-                running = wait(futures, engine.interval).not_done
+                ended, running = wait(running, engine.interval)
+                for future in ended:
+                    # A failed thread ends the command; otherwise the other threads would wait for its trial.
+                    future.result()
                 states = show_changes(sweep, search.rows(), states)
-            for future in futures:
-                future.result()
     finally:
         engine.mine.unlink(missing_ok=True)
         with locked(folder / LOCK, wait=True):

@@ -86,9 +86,7 @@ class Camus(DataFormat):
         images = root / IMAGES if (root / IMAGES).is_dir() else root
         patients = sorted(path.name for path in images.glob("patient*") if path.is_dir())
         if not patients:
-            raise InputError(
-                f"{images}: no folder of a patient (patient0001, …). Set --data.root to the folder with {IMAGES}."
-            )
+            raise InputError(f"{images}: no folder of a patient (patient0001, …). Give the folder with {IMAGES}.")
         lists = next((folder for folder in (root / SPLIT_FOLDER, root.parent / SPLIT_FOLDER) if folder.is_dir()), None)
         repetitions: list[Repetition] = []
         splits = {patient: (split, "") for patient, split in self.shuffled(patients).items()}

@@ -32,7 +32,7 @@ def split_of(values: Mapping[str, str]) -> str:
 def read_list(root: Path, columns: Sequence[str], splits: str) -> DataSet:
     """Read FileList.csv into records with path and EF; ``splits`` is the expected text of a split, for messages."""
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder. Set --data.root to a data set; `echo-e3net data phantom` makes one.")
+        raise InputError(f"{root}: no such folder. Give the folder of a data set; `echo-e3net data phantom` makes one.")
     videos: dict[str, ListedVideo] = {}
     repetitions, bad_names = [], []
     for row, values in enumerate(read_rows(root / FILE_LIST, columns)):
