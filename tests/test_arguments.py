@@ -32,7 +32,7 @@ FIT_ERRORS = [
     (("--videos", "a.avi"), ["--videos"]),
     (
         ("--config", "misspelt.yaml"),
-        ["misspelt.yaml: ", "'max_epoch'", "did you mean trainer.max_epochs?", "echo-e3net fit --help"],
+        ["misspelt.yaml: ", "max_epoch'", "did you mean trainer.max_epochs?", "echo-e3net fit --help"],
     ),
     (("--config", "value.yaml"), ["value.yaml: ", "data.loader.batch_size", "abc"]),
 ]

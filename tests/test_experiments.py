@@ -15,9 +15,10 @@ from wandb.wandb_agent import Agent
 import echo_e3net
 from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.search.study_plan import read_study
-from echo_e3net.search.sweep_engine import read_history, trial_command
+from echo_e3net.search.sweep_engine import trial_command
 from echo_e3net.search.sweep_file import read_sweep
 from echo_e3net.search.sweep_results import unfold
+from echo_e3net.training.history import read_history
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"
@@ -247,6 +248,7 @@ def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_
         "trainer.accelerator": "cpu",
         "trainer.devices": 1,
         "trainer.enable_progress_bar": False,
+        "trainer.precision": "32-true",
     }
     given = yaml.safe_load(path.read_text())
     values = corners(read_sweep(path))[-1] | shorter

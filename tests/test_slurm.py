@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,12 @@ ROOT = Path(__file__).parents[1]
 SLURM = ROOT / "experiments" / "slurm"
 JOBS = sorted(SLURM.glob("*.sbatch"))
 SHELLCHECK = shutil.which("shellcheck", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+
+
+def free_port():
+    with socket.socket() as place:
+        place.bind(("localhost", 0))
+        return place.getsockname()[1]
 
 
 @pytest.fixture
@@ -35,6 +42,8 @@ def sbatch(tmp_path):
             "FAKE_SLURM": str(tmp_path / "spool"),
             "SLURM_TMPDIR": str(tmp_path / "scratch"),
             "PYTHONPATH": str(ROOT / "src"),
+            # Lightning computes the port from the number of the job, which all these jobs share.
+            "MASTER_PORT": str(free_port()),
         }
         # make exports VENV.
         ours = ("SLURM_", "WANDB_", "OMP_", "VENV", "CACHE", "MAX_RESTARTS")

@@ -26,7 +26,7 @@ BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "
 """Columns of :func:`border_errors`."""
 TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
 """Columns with the distance of the predicted from the traced ED and ES, in frames of the video."""
-LOW_EF_PERCENT = 40.0
+LOW_EF_PERCENT = 40
 
 
 class EFScores(NamedTuple):

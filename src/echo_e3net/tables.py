@@ -1,6 +1,6 @@
 """Read and write CSV files. The only module that uses pandas.
 
-Fields are read as text, so that messages can quote them. Row numbers count from 1 with the header as row 1.
+Fields are read as text, except numbers of long tables. Row numbers count from 1 with the header as row 1.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def read_columns(path: Path, columns: Iterable[str], text: str | None = None) ->
         InputError: the file is missing, empty or not a CSV, or a column is missing or repeated.
     """
     if not path.is_file():
-        raise InputError(f"{path}: no such file. data/README.md lists the files of each format.")
+        raise InputError(f"{path}: no such file. Check the path.")
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             header = next(csv.reader(file), [])
@@ -84,7 +84,9 @@ def read_numbers(path: Path, key: str, columns: Sequence[str], clean: Callable[[
     """
     table = read_columns(path, (key, *columns), text=key)
     keys, fields = table[key].map({text: clean(text) for text in table[key].unique()}), table[list(columns)]
-    values = fields.apply(pd.to_numeric, errors="coerce").to_numpy("float64")
+    # pandas reads a column of True and False as truth values, and would convert them to numbers.
+    text = fields.astype(dict.fromkeys(fields.select_dtypes(bool), str))
+    values = text.apply(pd.to_numeric, errors="coerce").to_numpy("float64")
     return NumberRows(keys.to_numpy(object), values, fields.to_numpy(object))
 
 

@@ -9,9 +9,10 @@ import yaml
 import echo_e3net.reporting as figures
 from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
+from echo_e3net.metrics import LOW_EF_PERCENT
 from echo_e3net.search import study_results as results
 from echo_e3net.search.study_plan import read_study
-from echo_e3net.search.study_tables import in_latex, latex
+from echo_e3net.search.study_tables import COLUMNS, in_latex, latex
 from echo_e3net.search.study_videos import Key, Read, read_predictions, save_predictions
 from tests.study.conftest import write_study
 
@@ -96,6 +97,11 @@ def test_latex_is_a_table_of_equal_rows(plan, tmp_path):
     assert {line.count("&") + 1 for line in rows} == {len(columns)}
     assert r"other & 0.00 & 0.50 & 5.50 $\pm$ 0.71 & $+0.00$ $\pm$ 0.00 & $-1.00$ to $+1.00$ &" in text
     assert all(ord(letter) < 128 for line in rows for letter in line)
+
+
+def test_the_title_names_the_limit_of_a_low_ef():
+    """The module of titles is imported without torch, so it cannot use the constant."""
+    assert COLUMNS["low_ef_mae"][0] == f"MAE, EF ≤ {LOW_EF_PERCENT}"
 
 
 def test_latex_escapes_names():

@@ -22,10 +22,10 @@ from echo_e3net.errors import InputError
 from echo_e3net.search import sweep_engine as engine
 from echo_e3net.search import sweep_results as results
 from echo_e3net.search.processes import held, locked
-from echo_e3net.search.sweep_engine import read_history
 from echo_e3net.search.sweep_file import read_sweep
 from echo_e3net.search.sweep_live import short_name, show_changes
 from echo_e3net.search.sweep_search import Search
+from echo_e3net.training.history import read_history
 
 STUB = Path(__file__).with_name("stub.py")
 RANDOM = {

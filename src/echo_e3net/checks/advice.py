@@ -37,7 +37,7 @@ The label is that of the clinical report, so several points are usual.
 """
 MARGIN = 1.0
 """Distance by which a tracing may leave the frame, pixels."""
-USUAL_ML = ((10, 700), (3, 600))
+USUAL_ML = (USUAL["EDV"][:2], USUAL["ESV"][:2])
 """Usual volumes at ED and ES, mL."""
 
 

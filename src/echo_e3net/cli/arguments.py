@@ -17,7 +17,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-d
 
 from echo_e3net.errors import InputError
 
-UNKNOWN = re.compile(r"unrecognized arguments: (--)([\w.]+)|(?:Group '([\w.]+)' does not accept o|O)ption '([\w.]+)'")
+UNKNOWN = re.compile(r"unrecognized arguments: (--)([\w.]+)|(?:Group '([\w.]+)' does not accept )?[oO]ption '([\w.]+)'")
 TYPO, MOVED = 0.7, 0.85
 """Least similarity (difflib) of a suggested name in the same group, and of one elsewhere."""
 REPEATED = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")

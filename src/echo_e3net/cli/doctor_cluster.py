@@ -7,7 +7,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from netrc import NetrcParseError, netrc
+from threading import Thread
 from urllib.error import HTTPError
 from urllib.parse import urlparse
 from urllib.request import urlopen
@@ -85,14 +87,20 @@ def tracking() -> Iterator[Finding]:
 
 
 def answers(server: str) -> bool:
-    """Return whether a server answers within ``PATIENCE``, through the proxy of the environment if there is one."""
-    try:
-        urlopen(server, timeout=PATIENCE).close()
-    except HTTPError:
-        return True
-    except (OSError, ValueError):
-        return False
-    return True
+    """Return whether a server answers soon, through the proxy of the environment if there is one."""
+    found: list[bool] = []
+
+    def ask() -> None:
+        with suppress(OSError, ValueError):
+            with suppress(HTTPError):
+                urlopen(server, timeout=PATIENCE).close()
+            found.append(True)
+
+    # The look-up of an address has no time limit of its own.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(2 * PATIENCE)
+    return bool(found)
 
 
 def has_key(host: str) -> bool:

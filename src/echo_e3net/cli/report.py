@@ -17,11 +17,12 @@ from echo_e3net.clinic.user_videos import read_cropped
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.errors import InputError, require_at_least
+from echo_e3net.metrics import LOW_EF_PERCENT
 from echo_e3net.reporting import BorderPicture, draw_border_sheet, draw_scores
 from echo_e3net.tables import read_rows
+from echo_e3net.training.history import read_history
 from echo_e3net.training.run_folder import (
     BORDERS_PICTURE,
-    LOGGED_METRICS,
     METRICS,
     PREDICTED_TRACINGS,
     PREDICTIONS,
@@ -48,6 +49,8 @@ PREDICTION_COLUMNS = {
     "es_frame": "ES frame",
 }
 SHOWN_PREDICTIONS = 10
+CURVES = ("val/rmse", "val/mae")
+"""Metrics in the learning curve."""
 
 
 def report(run: Path, videos: int = 6) -> None:
@@ -68,7 +71,8 @@ def report(run: Path, videos: int = 6) -> None:
         metrics, tested = json.loads((run / METRICS).read_text()), read_rows(run / TEST_VIDEOS)
         console.print(score_table(metrics))
         prediction, label = ([float(row[column]) for row in tested] for column in ("ef_percent", "label_ef_percent"))
-        draw_scores(run / SCORES_PICTURE, headline(run.name, metrics), prediction, label, learning_curve(run))
+        curves = {name: values for name in CURVES if (values := read_history(run, name))}
+        draw_scores(run / SCORES_PICTURE, headline(run.name, metrics), prediction, label, curves)
         pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, run / TEST_LABELS)
     if (run / PREDICTIONS).is_file():
         predictions = read_rows(run / PREDICTIONS)
@@ -101,8 +105,8 @@ def score_table(metrics: Mapping[str, Any]) -> Table:
         if not prefix and "ef_mae_95" in metrics:
             intervals = ("{:.2f} to {:.2f}".format(*metrics[f"ef_{figure}_95"]) for figure in figures)
             table.add_row("  95 % interval over videos", *intervals)
-    low = "EF of 40 % and below: MAE {low_ef_mae:.2f}, bias {low_ef_bias:+.2f} ({low_ef_n} videos)"
-    parts = [low.format(**metrics) if metrics["low_ef_n"] else "no video with an EF of 40 % or below"]
+    low = "MAE {low_ef_mae:.2f}, bias {low_ef_bias:+.2f} ({low_ef_n} videos)".format
+    parts = [f"EF of {LOW_EF_PERCENT} % and below: {low(**metrics) if metrics['low_ef_n'] else 'no video'}"]
     for border, name in (("endo", "endocardium"), ("epi", "epicardium")):
         points, lines = metrics[f"{border}_px"], metrics[f"{border}_border_px"]
         if points is not None:
@@ -120,17 +124,6 @@ def prediction_table(rows: Sequence[Row]) -> Table:
     for row in shown:
         table.add_row(*(row[column] for column in PREDICTION_COLUMNS))
     return table
-
-
-def learning_curve(run: Path) -> dict[str, tuple[list[float], list[float]]]:
-    """Return epochs and values of validation RMSE and MAE over all starts of the run."""
-    points: dict[str, dict[float, float]] = {"val/rmse": {}, "val/mae": {}}
-    for path in sorted(run.glob(LOGGED_METRICS), key=lambda path: int(path.parent.name.rsplit("_", 1)[1])):
-        for line in read_rows(path):
-            for name, values in points.items():
-                if line.get(name):
-                    values[float(line["epoch"])] = float(line[name])
-    return {name: (list(values), list(values.values())) for name, values in points.items() if values}
 
 
 def spread(rows: Sequence[Row], count: int) -> list[Row]:

@@ -1,1 +1,1 @@
-"""From files to batches: tables, tracings, clip sampling, decoding, framing, data sets and the data module."""
+"""From files to clips: tables, tracings, decoding, cache, sampling and data sets."""

@@ -64,10 +64,7 @@ class FrameCache:
         return np.asarray(frames[requested(path, len(frames), index, listed)])
 
     def find(self, path: Path) -> Frames | None:
-        """Return the cached frames of a video, mapped; None if they are missing or, with a warning, damaged.
-
-        The checksum is compared when this process first uses the video.
-        """
+        """Return the mapped frames, compared with their checksum at first; None if missing or (with a warning) damaged."""
         file = None if path in self._maps else self.lookup(path)
         if file is not None:
             try:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from echo_e3net.reporting.canvas import save
 from echo_e3net.reporting.result_figures import BorderPicture, draw_borders
+from echo_e3net.types import BORDERS, PHASES
 
 SHOWN_QUERIES = {"apex": 0, "mitral plane": 1, "left, disc 10": 11, "right, disc 10": 31}
 """Endocardial landmarks whose attention is drawn separately."""
@@ -56,8 +57,8 @@ def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture])
     figure.suptitle(title)
     grid = figure.subplots(len(pictures), 9, squeeze=False, width_ratios=[1] * 8 + [1.4])
     for row, picture in zip(grid, pictures, strict=True):
-        for p, phase in enumerate(("ED", "ES")):
-            borders = dict(zip(("endo", "epi"), picture.landmarks[p], strict=False))
+        for p, phase in enumerate(PHASES):
+            borders = dict(zip(BORDERS, picture.landmarks[p], strict=False))
             draw_borders(row[p], BorderPicture(picture.frames[p], "", borders, {}))
             row[p].set_title(f"{picture.title}\n{phase}" if not p else phase, fontsize=8, loc="left")
             draw_heat(row[2 + p], picture.frames[p], picture.attention[p, 0].mean(0), f"{phase}, all endo")
@@ -67,7 +68,7 @@ def draw_attention(path: Path, title: str, pictures: Sequence[AttentionPicture])
         for axes in row[:8]:
             axes.set(xticks=[], yticks=[])
         for curve, phase, traced, colour in zip(
-            picture.timing.numpy(), ("ED", "ES"), picture.traced, ("#785ef0", "#009e73"), strict=True
+            picture.timing.numpy(), PHASES, picture.traced, ("#785ef0", "#009e73"), strict=True
         ):
             row[8].plot(curve, label=f"{phase} at {curve.argmax()}", color=colour)
             if np.isfinite(traced):

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from torch import Tensor
 
 from echo_e3net import geometry
+from echo_e3net.metrics import LOW_EF_PERCENT
 from echo_e3net.reporting.canvas import COLOURS, save
 
-HFREF, HFPEF = 40, 50
+HFREF, HFPEF = LOW_EF_PERCENT, 50
 """Upper limit of reduced and lower limit of preserved ejection fraction, percent."""
 
 
@@ -33,7 +34,7 @@ def draw_scores(
     title: str,
     prediction: Sequence[float],
     target: Sequence[float],
-    curve: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    curves: Mapping[str, Mapping[int, float]],
 ) -> None:
     """Draw predicted against labelled EF, their difference, and the learning curve.
 
@@ -42,17 +43,17 @@ def draw_scores(
         title: headline.
         prediction: EF of each video, percent.
         target: label of each video, percent.
-        curve: epochs and values of each curve by name.
+        curves: metrics of the validation by name: value by epoch.
     """
     figure = plt.figure(figsize=(12, 4.2), layout="constrained")
     figure.suptitle(title)
     left, middle, right = figure.subplots(1, 3)
     draw_agreement(left, prediction, target)
     draw_difference(middle, prediction, target)
-    for name, (epochs, values) in curve.items():
-        right.plot(epochs, values, marker=".", label=name)
+    for name, values in curves.items():
+        right.plot(list(values), list(values.values()), marker=".", label=name)
     right.set(xlabel="epoch", ylabel="EF points", title="validation", ylim=(0, None))
-    if curve:
+    if curves:
         right.legend()
     save(figure, path)
 

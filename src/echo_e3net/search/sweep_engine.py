@@ -17,8 +17,6 @@ A running trial whose command is gone is *lost*: its process is ended and its po
 
 from __future__ import annotations
 
-import csv
-import math
 import os
 import platform
 import signal
@@ -38,7 +36,7 @@ from echo_e3net.search.processes import Processes, end, end_orphan, held, last_l
 from echo_e3net.search.sweep_file import Sweep
 from echo_e3net.search.sweep_live import show_changes
 from echo_e3net.search.sweep_search import Row, Search
-from echo_e3net.training.run_folder import LOGGED_METRICS
+from echo_e3net.training.history import read_history
 
 LOCK, LOG, WORKERS, JOURNAL = "sweep.lock", "sweep.log", "workers", "journal.log"
 FAILURES = 5
@@ -210,20 +208,3 @@ def failure(code: int, folder: Path, metric: str) -> str:
         name = signal.Signals(-code).name
         return f"killed by {name}" + (", possibly because memory ran out" if name == "SIGKILL" else "")
     return last_line(folder / LOG) if code else f"its metrics.csv has no {metric}"
-
-
-def read_history(folder: Path, metric: str) -> dict[int, float]:
-    """Return a metric by epoch, without values that are not finite.
-
-    Later starts of a run replace epochs of earlier ones. An incomplete last line is ignored, because the run may still
-    be writing it.
-    """
-    found: dict[int, float] = {}
-    for path in sorted(folder.glob(LOGGED_METRICS), key=lambda path: int(path.parent.name.removeprefix("version_"))):
-        lines = path.read_text(errors="replace").splitlines(keepends=True)
-        for row in csv.DictReader(line for line in lines if line.endswith("\n")):
-            with suppress(ValueError):
-                epoch, figure = int(row.get("epoch") or ""), float(row.get(metric) or "nan")
-                if math.isfinite(figure):
-                    found[epoch] = figure
-    return dict(sorted(found.items()))

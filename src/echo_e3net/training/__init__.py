@@ -1,1 +1,1 @@
-"""Training and evaluation: the only package that knows Lightning."""
+"""Training and evaluation with Lightning."""

@@ -105,10 +105,7 @@ class ResultWriter(Callback):
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: EchoClip, *_: object, **__: object
     ) -> None:
-        """Collect the values that the tables need.
-
-        Clips with number -1 are skipped: they give every rank the same number of clips.
-        """
+        """Collect the values that the tables need. Clips with number -1 only fill the last batch of a rank."""
         found = E3Output(**outputs), batch._replace(video=batch.video[:, :, :0])  # type: ignore[arg-type]
         output, clip = move_data_to_device(found, torch.device("cpu"))
         self.clips += [values for values in metrics.clip_values(output, clip) if values["clip"] >= 0]

@@ -26,8 +26,6 @@ def usable_videos(videos: VideoSource, span: ClipSpan, exclude: bool) -> tuple[l
         more = f" {len(findings) - 1} more cannot be used." if len(findings) > 1 else ""
         advice = " --data.on_defect exclude goes on without them." if records else ""
         raise InputError(f"{findings[0]}{more}{advice}")
-    if not records:
-        raise InputError("--videos names folders without files. Name videos, or folders that hold them.")
     for finding in findings:
         rank_zero_info(f"excluded: {finding}")
     rates = videos.rates()
