@@ -64,7 +64,7 @@ class FrameCache:
         return np.asarray(frames[requested(path, len(frames), index, listed)])
 
     def find(self, path: Path) -> Frames | None:
-        """Return the mapped frames, compared with their checksum at first; None if missing or (with a warning) damaged."""
+        """Return the mapped frames, whose checksum is compared once; None if missing or (with a warning) damaged."""
         file = None if path in self._maps else self.lookup(path)
         if file is not None:
             try:
