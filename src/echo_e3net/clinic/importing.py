@@ -20,7 +20,7 @@ from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.contact_sheet import SHOWN, write_preview
 from echo_e3net.clinic.file_kind import NO_VIDEO, find_files, kind_of
 from echo_e3net.clinic.labels import Fractions, Label, read_labels
-from echo_e3net.clinic.prepare import prepare
+from echo_e3net.clinic.prepare import USUAL_SIDE, prepare
 from echo_e3net.clinic.private import Entry, new_name, private_path, read_entries, write_entries
 from echo_e3net.data import raster
 from echo_e3net.data.formats.echonet_dynamic import TRACING_COLUMNS
@@ -42,7 +42,7 @@ def import_videos(
     sources: list[Path],
     out: Path,
     labels: Path | None = None,
-    size: int = 112,
+    size: int = USUAL_SIDE,
     private: Path | None = None,
     preview: Path | None = None,
     val_fraction: float = 0.15,

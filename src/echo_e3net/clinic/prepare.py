@@ -18,6 +18,8 @@ from echo_e3net.data import raster
 
 WITHIN = 0.97
 """Share of the moving sector inside a scaled region from which the guessed scale is trusted."""
+USUAL_SIDE = 112
+"""Side of the videos that are made for prediction, and by default for data sets, pixels."""
 
 
 class Prepared(NamedTuple):

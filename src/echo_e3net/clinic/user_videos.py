@@ -21,7 +21,7 @@ from jaxtyping import Int
 
 from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of
-from echo_e3net.clinic.prepare import prepare
+from echo_e3net.clinic.prepare import USUAL_SIDE, prepare
 from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.parallel import each
 from echo_e3net.data.probe import frame_size
@@ -31,8 +31,6 @@ from echo_e3net.errors import InputError
 
 FORM_PX = 128
 """Largest side of a square video that is not cropped. EchoNet-Dynamic and the phantom have 112."""
-SIZE = 112
-"""Side to which other videos are resized, as by ``data import``."""
 FEW = 8
 """Number of files up to which starting processes takes longer than it saves."""
 
@@ -106,7 +104,7 @@ def read_cropped(path: Path, index: Int[np.ndarray, " T"]) -> Frames:
         InputError: it cannot be read any more.
     """
     try:
-        frames = prepare(path, SIZE).frames
+        frames = prepare(path, USUAL_SIDE).frames
     except RefusedError as error:
         raise InputError(f"{path}: {error}") from error
     chosen: Frames = frames[index.clip(0, len(frames) - 1)]
@@ -119,7 +117,7 @@ def keep(video: tuple[int, Path], folder: Path) -> Kept:
     try:
         if kind_of(file) == "video" and in_form(file):
             return Kept(count_frames(file))
-        clip = prepare(file, SIZE)
+        clip = prepare(file, USUAL_SIDE)
     except RefusedError as error:
         return Kept(refused=str(error))
     array = folder / f"{number}.npy"

@@ -39,4 +39,5 @@ class PredictionWriter(ResultWriter):
         records = trainer.datamodule.records["predict"]  # type: ignore[attr-defined]
         columns = [*VIDEO_COLUMNS, "clips", "path", "cropped"]
         rows = self.write_tables(cast(E3System, pl_module), records, (PREDICTIONS, PREDICTED_TRACINGS), columns)
-        rank_zero_info(f"EF of {len(rows)} videos: {self.folder / PREDICTIONS}")
+        if rows:
+            rank_zero_info(f"EF of {len(rows)} videos: {self.folder / PREDICTIONS}")
