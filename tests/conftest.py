@@ -46,11 +46,15 @@ def pytest_collectstart():
     import lightning.pytorch.cli  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import torch._dynamo
+    from hypothesis import settings
 
     import echo_e3net.cli.training_cli  # noqa: F401
 
     # The networks here are tiny, so threads only slow them down.
     torch.set_num_threads(1)
+    # How long an example takes depends on the machine.
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

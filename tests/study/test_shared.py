@@ -95,10 +95,14 @@ def test_shards_cover_all_trials_once(plan, tmp_path):
 def test_a_trial_with_exit_code_75_stops_the_study_with_75(plan, monkeypatch, capsys):
     path, calls, pretend = plan
     run = pretend.__globals__["trials"].Workers.run
-    monkeypatch.setattr(
-        "echo_e3net.search.study_trials.Workers.run",
-        lambda self, folder, words: run(self, folder, words) or 75 * (words[0] == "fit"),
-    )
+
+    def stopped(self, folder, words):
+        code = run(self, folder, words) or 75 * (words[0] == "fit")
+        # The command must hear of the first trial before the last one starts.
+        time.sleep(0.3)
+        return code
+
+    monkeypatch.setattr("echo_e3net.search.study_trials.Workers.run", stopped)
     with pytest.raises(SystemExit) as stop:
         study(path)
     assert stop.value.code == 75
