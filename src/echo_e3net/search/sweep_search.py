@@ -13,6 +13,7 @@ lock to call :meth:`Search.ask` or :meth:`Search.retry`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from typing import Any
 import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.pruners import BasePruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
@@ -83,6 +84,8 @@ class Search:
 
     def __init__(self, sweep: Sweep, journal: Path, seed: int, pruner: str) -> None:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        # Before 5, Optuna warns that constant_liar and PED-ANOVA are experimental.
+        warnings.simplefilter("ignore", ExperimentalWarning)
         self.sweep, self.seed = sweep, seed
         self.distributions = {parameter.name: distribution(parameter) for parameter in sweep.searched}
         self.storage = JournalStorage(JournalFileBackend(str(journal)))
