@@ -307,8 +307,10 @@ def test_decoding_finds_the_damaged_videos(command, root):
     video(root, 4).write_text("text")
     write_mjpeg_avi(video(root, 5), noise[: frames[5] - 2], 50)
     code, _ = command("data", "check", root, "--decode", "--jobs", 1, "--json", "-")
-    found = {f["name"]: f["defect"] for f in json.loads(command.output)["findings"]}
+    output = json.loads(command.output)
+    found = {f["name"]: f["defect"] for f in output["findings"]}
     assert code == 1
+    assert output["usable_videos"] == 12 - sum(f["effect"] == "refused" for f in output["findings"]) < 12
     assert found == dict(
         zip(table(root)["FileName"], ["blank", "long", "still", "size", "undecodable", "short"], strict=False)
     )

@@ -13,15 +13,15 @@ from rich.table import Table
 from echo_e3net.checks.advice import advise
 from echo_e3net.checks.decoding import decode as decode_videos
 from echo_e3net.checks.findings import Finding
-from echo_e3net.checks.rules import by_kind, inspect
+from echo_e3net.checks.rules import by_kind, inspect, refused
 from echo_e3net.cli.json_option import require_json_place, show
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.records import DataFormat
 from echo_e3net.errors import require_at_least
 
 EFFECTS = (
-    "refused: training stops; with --data.on_defect exclude it continues without the video. "
-    "masked: EF is used, the tracing is not. kept: the video is used unchanged."
+    "refused: training stops. With --data.on_defect exclude it continues without the video, unless only --decode finds "
+    "the defect. masked: EF is used, the tracing is not. kept: the video is used unchanged."
 )
 
 
@@ -48,9 +48,9 @@ def check(
     dataset = (format or EchoNetDynamic()).read(root)
     reading = inspect(dataset)
     findings = reading.findings + advise(dataset)
-    if decode:
-        findings += decode_videos(reading.records, jobs or os.cpu_count() or 1)
-    usable = len(reading.records)
+    damaged = decode_videos(reading.records, jobs or os.cpu_count() or 1) if decode else []
+    findings += damaged
+    usable = len(reading.records) - len({finding.name for finding in refused(damaged)})
     content = as_json(root, usable, findings, decode)
     show(json, content, lambda: print_findings(root, usable, findings, decode, rows))
     if findings:
@@ -84,5 +84,5 @@ def print_findings(root: Path, usable: int, findings: Sequence[Finding], decoded
         console.print(table)
         console.print(EFFECTS)
     depth = "tables and all frames" if decoded else "tables only; --decode checks the videos too"
-    verdict = f"{len(findings) or 'no'} findings"
+    verdict = f"{len(findings) or 'no'} finding{'s' * (len(findings) != 1)}"
     console.print(f"{root}: {usable} usable videos, {verdict} ({depth}).", highlight=False, soft_wrap=True)
