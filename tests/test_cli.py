@@ -234,6 +234,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_work(command, tiny
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "plain", "tiny.yaml"]
 
 
+@pytest.mark.slow
 def test_a_picture_is_png_or_jpeg(command, tiny, tmp_path):
     assert command("draw", "architecture", *tiny, "--out", "x.jpg")[0] == 0
     code, error = command("draw", "architecture", *tiny, "--out", "x.gif")

@@ -38,7 +38,8 @@ def clip(frames, size, seed=0):
 EACH = ["e3net_small", *(pytest.param(name, marks=pytest.mark.slow) for name in ("e3net", "e3net_lite"))]
 
 
-@pytest.mark.parametrize("name", EACH)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OVERLAYS)
 def test_parameters_and_macs_are_those_that_the_documents_list(name):
     assert sum(p.numel() for p in preset(name).parameters()) == PARAMETERS[name]
     macs = count_macs(preset(name).eval(), torch.zeros(1, 1, 32, 112, 112, dtype=torch.uint8))[0][""]
