@@ -64,14 +64,16 @@ class Engine:
         self.processes.environment |= {"PATH": os.pathsep.join(path)}
         self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.mine = folder / WORKERS / f"{self.worker}.lock"
-        self.failures: list[str] = []
+        self.failures: list[tuple[str, str]] = []
 
     def work(self) -> None:
         """Run trials until none is left. Waits while others run trials, because their points may be queued again."""
-        while not self.processes.stopped.is_set() and len(self.failures) < FAILURES:
+        while not self.processes.stopped.is_set():
             with locked(self.folder / LOCK, wait=True):
                 self.reclaim()
                 rows = self.search.rows()
+                if self.hopeless(rows):
+                    return
                 left = trials_left(self.sweep, rows, self.wanted)
                 running = sum(row.state == "running" for row in rows)
                 row = self.search.ask(self.worker) if left > running else None
@@ -81,6 +83,14 @@ class Engine:
                 return
             else:
                 self.processes.stopped.wait(self.interval)
+
+    def hopeless(self, rows: Sequence[Row]) -> bool:
+        """Return whether further trials will fail too.
+
+        That is after several failures in a row, or after two with the same reason before any trial finished.
+        """
+        same = len(self.failures) > 1 and self.failures[-1][1] == self.failures[-2][1]
+        return len(self.failures) >= FAILURES or (same and not finished(rows))
 
     def run(self, row: Row) -> None:
         """Run one trial and record how it ended."""
@@ -106,7 +116,7 @@ class Engine:
                 self.search.retry(number, "stopped")
         else:
             reason = failure(code, folder, self.sweep.metric)
-            self.failures.append(f"{folder.name}: {reason}")
+            self.failures.append((folder.name, reason))
             self.search.end(number, "failed", seconds=seconds, reason=reason)
             return
         self.failures.clear()
@@ -173,11 +183,16 @@ def run_sweep(
             from echo_e3net.search.sweep_results import save_results
 
             save_results(folder, sweep, search.rows(), search.importances())
-    if len(engine.failures) >= FAILURES:
+    if engine.failures and (engine.hopeless(search.rows()) or not finished(search.rows())):
         raise InputError(
-            f"{folder}: {FAILURES} trials failed in a row, the last is {engine.failures[-1]}. "
+            f"{folder}: {len(engine.failures)} trials failed in a row, the last is {': '.join(engine.failures[-1])}. "
             f"Read its {LOG}, correct the cause and run the same command again."
         )
+
+
+def finished(rows: Sequence[Row]) -> bool:
+    """Return whether any trial has a result."""
+    return any(row.state in ("done", "pruned") for row in rows)
 
 
 def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list[str]:
