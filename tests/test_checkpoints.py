@@ -10,7 +10,12 @@ NAMES = ("epoch=000-rmse=9.10.ckpt", "epoch=001-rmse=8.20.ckpt", "epoch=001-r2=0
 
 @pytest.mark.parametrize(
     ("monitor", "mode", "best"),
-    [("val/rmse", "min", NAMES[1]), ("val/rmse", "max", NAMES[0]), ("val/r2", "max", NAMES[2]), ("val/mae", "min", None)],
+    [
+        ("val/rmse", "min", NAMES[1]),
+        ("val/rmse", "max", NAMES[0]),
+        ("val/r2", "max", NAMES[2]),
+        ("val/mae", "min", None),
+    ],
 )
 def test_the_best_checkpoint_follows_monitor_and_mode(tmp_path, monitor, mode, best):
     for name in ("last.ckpt", *NAMES):

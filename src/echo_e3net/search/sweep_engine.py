@@ -41,6 +41,8 @@ from echo_e3net.training.history import read_history
 LOCK, LOG, WORKERS, JOURNAL = "sweep.lock", "sweep.log", "workers", "journal.log"
 FAILURES = 5
 """Number of consecutive failures after which a command stops."""
+INPUT_ERROR = 2
+"""Exit code of a process that refused its arguments or its data."""
 INTERVAL = 1.0
 """Seconds between reads of the metrics and the journal."""
 
@@ -64,7 +66,7 @@ class Engine:
         self.processes.environment |= {"PATH": os.pathsep.join(path)}
         self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.mine = folder / WORKERS / f"{self.worker}.lock"
-        self.failures: list[tuple[str, str]] = []
+        self.failures: list[tuple[str, str, int]] = []
 
     def work(self) -> None:
         """Run trials until none is left. Waits while others run trials, because their points may be queued again."""
@@ -87,10 +89,10 @@ class Engine:
     def hopeless(self, rows: Sequence[Row]) -> bool:
         """Return whether further trials will fail too.
 
-        That is after several failures in a row, or after two with the same reason before any trial finished.
+        That is after several failures in a row, or after two equal input errors before any trial finished.
         """
-        same = len(self.failures) > 1 and self.failures[-1][1] == self.failures[-2][1]
-        return len(self.failures) >= FAILURES or (same and not finished(rows))
+        last = [reason for _, reason, code in self.failures[-2:] if code == INPUT_ERROR]
+        return len(self.failures) >= FAILURES or (len(last) == 2 and last[0] == last[1] and not finished(rows))
 
     def run(self, row: Row) -> None:
         """Run one trial and record how it ended."""
@@ -116,7 +118,7 @@ class Engine:
                 self.search.retry(number, "stopped")
         else:
             reason = failure(code, folder, self.sweep.metric)
-            self.failures.append((folder.name, reason))
+            self.failures.append((folder.name, reason, code))
             self.search.end(number, "failed", seconds=seconds, reason=reason)
             return
         self.failures.clear()
@@ -184,8 +186,9 @@ def run_sweep(
 
             save_results(folder, sweep, search.rows(), search.importances())
     if engine.failures and (engine.hopeless(search.rows()) or not finished(search.rows())):
+        last, reason, _ = engine.failures[-1]
         raise InputError(
-            f"{folder}: {len(engine.failures)} trials failed in a row, the last is {': '.join(engine.failures[-1])}. "
+            f"{folder}: {len(engine.failures)} trials failed in a row, the last is {last}: {reason}. "
             f"Read its {LOG}, correct the cause and run the same command again."
         )
 

@@ -142,8 +142,8 @@ class Section:
     def number(self, name: str) -> float:
         """Return a number."""
         value = self.given.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.refuse(name, "a number (YAML reads 1e-4 as text; write 1.0e-4)")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.refuse(name, "a finite number (YAML reads 1e-4 as text; write 1.0e-4)")
         return value
 
     def whole(self, name: str, least: int | None = None) -> int:
