@@ -28,11 +28,6 @@ OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE a
 NETWORKS = [BASE, *sorted(EXPERIMENTS.glob("e3net_*.yaml")), *sorted((EXPERIMENTS / "ablations").glob("*.yaml"))]
 
 
-def slow_after_first(paths):
-    """Parameters of a test that runs by default for one file, and for the others among the slow tests."""
-    return [paths[0], *(pytest.param(path, marks=pytest.mark.slow) for path in paths[1:])]
-
-
 def flat(config, prefix=""):
     """Leaves of a nested mapping by dotted name; what a class_path brings counts as part of its node."""
     if not isinstance(config, dict) or not config:
@@ -177,7 +172,8 @@ def test_every_network_and_ablation_takes_a_step(path, command, phantom_root):
     assert code == 0, error
 
 
-@pytest.mark.parametrize("path", slow_after_first(NETWORKS), ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NETWORKS, ids=lambda path: path.stem)
 def test_every_parameter_of_an_ablated_network_gets_a_gradient(path):
     """Distributed training refuses parameters without one, and the counts of an arm would hold dead numbers."""
     network = NetworkCLI("profile", "", ["--config", str(BASE), "--config", str(path)]).network.train()
@@ -208,7 +204,8 @@ def corners(sweep):
     return [{name: values[i % len(values)] for name, values in ends.items()} for i in range(count)]
 
 
-@pytest.mark.parametrize("path", slow_after_first(SWEEPS), ids=lambda path: path.stem)
+@pytest.mark.slow
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
 def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tmp_path):
     """The command line resolves a trial's arguments to the values of the sweep, and best.yaml gives the same values."""
     sweep = read_sweep(path)

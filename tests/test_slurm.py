@@ -142,6 +142,7 @@ def test_a_rank_that_dies_takes_the_others_down(sbatch, tmp_path):
     assert "time is up" not in output["1000"]
 
 
+@pytest.mark.slow
 def test_torchrun_starts_once_per_node_and_a_stopped_job_is_requeued(sbatch, tmp_path):
     body = """echo "node $SLURM_NODEID: $*"
 [[ -n ${SLURM_RESTART_COUNT:-} ]] && exit 0
