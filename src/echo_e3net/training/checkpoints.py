@@ -129,9 +129,8 @@ def best_checkpoint(folder: Path) -> Path | None:
     """Return the checkpoint with the best score in its name, by the monitor and mode of the run's record, or None."""
     record = folder.parent / CONFIG
     kept = yaml.safe_load(record.read_text())["checkpoint"] if record.is_file() else {"monitor": "rmse", "mode": "min"}
-    name, sign = kept["monitor"].rsplit("/", 1)[-1], -1 if kept["mode"] == "max" else 1
-    pattern = re.compile(rf"epoch=\d+-{re.escape(name)}=(-?[\d.]+?)(-v\d+)?\.ckpt")
-    named = {path: pattern.fullmatch(path.name) for path in folder.glob("epoch=*.ckpt")}
+    sign, pattern = -1 if kept["mode"] == "max" else 1, rf"epoch=\d+-{re.escape(kept['monitor'].rsplit('/', 1)[-1])}="
+    named = {path: re.fullmatch(rf"{pattern}(-?[\d.]+?)(-v\d+)?\.ckpt", path.name) for path in folder.glob("*.ckpt")}
     scores = {path: sign * float(match[1]) for path, match in named.items() if match}
     return min(scores, key=lambda path: (scores[path], path.name)) if scores else None
 
@@ -143,8 +142,7 @@ def last_checkpoint(folder: Path) -> Path | None:
         if not (damage := damage_of(path)):
             return path
         rank_zero_warn(f"{path} is damaged ({damage}); trying the checkpoint before it.")
-    if present:
-        names = " and ".join(path.name for path in present)
+    if names := " and ".join(path.name for path in present):
         raise InputError(f"{folder}: damaged: {names}. Resume from another checkpoint with --ckpt_path FILE.")
     return None
 
