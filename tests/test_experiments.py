@@ -99,6 +99,7 @@ def not_asked_for(base, both, overlay):
     return leaks | {name for name in changed if name not in stated and not f"{name}.".startswith(inside)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.stem)
 def test_an_overlay_changes_only_what_it_states(overlay, resolved):
     base, both, stated = resolved(BASE), resolved(BASE, overlay), yaml.safe_load(overlay.read_text())
