@@ -220,14 +220,40 @@ def test_a_failed_trial_does_not_stop_the_others(write, capsys):
     assert "failed: CUDA out of memory" in Path("runs/s/sweep.md").read_text()
 
 
-def test_five_failures_in_a_row_stop_the_sweep_and_a_corrected_one_continues(write, monkeypatch):
+def test_two_equal_input_errors_before_any_result_stop_the_sweep_and_a_corrected_one_continues(write):
     path = write(command=["${interpreter}", "gone.py", "${args}"])
-    with pytest.raises(InputError, match=r"5 trials failed.* trial0004: .*gone.py.* sweep.log"):
+    with pytest.raises(InputError, match=r"2 trials failed.* trial0001: .*gone.py.* sweep.log"):
         sweep(path, trials=3)
-    assert table()["state"].tolist() == ["failed"] * 5
+    assert table()["state"].tolist() == ["failed"] * 2
     Path("gone.py").write_text(STUB.read_text())
     sweep(path, trials=3)
-    assert table()["state"].tolist() == ["failed"] * 5 + ["done"] * 3
+    assert table()["state"].tolist() == ["failed"] * 2 + ["done"] * 3
+
+
+def test_five_failures_in_a_row_stop_a_sweep_that_has_results(write):
+    parameters = {"x": {"values": [0.1]}, "kind": {"value": "a"}, "fail": {"values": ["no", *(["yes"] * 8)]}}
+    with pytest.raises(InputError, match="5 trials failed"):
+        sweep(write(method="grid", parameters=parameters))
+    assert table()["state"].tolist() == ["done"] + ["failed"] * 5
+
+
+def test_a_sweep_without_a_result_is_an_error(write, capsys):
+    with pytest.raises(InputError, match=r"1 trials failed.* trial0000: .*gone.py"):
+        sweep(write(command=["${interpreter}", "gone.py", "${args}"], run_cap=1))
+    assert "best.yaml" not in capsys.readouterr().out
+
+
+def test_arguments_of_the_trials(write, command):
+    """They replace constants of the file. Those of the machine may differ between commands of one sweep."""
+    path = write()
+    assert command("sweep", path, "--trials", 1, "--epochs.x", 3, "--data.root", "here")[0] == 0
+    assert command("sweep", path, "--trials", 2, "--epochs.x", 3, "--data.root", "there")[0] == 0
+    logs = [Path(f"runs/s/trial000{i}/sweep.log").read_text() for i in range(2)]
+    assert all("--epochs.x=3" in log for log in logs)
+    assert ["--data.root=here" in logs[0], "--data.root=there" in logs[1]] == [True, True]
+    code, error = command("sweep", path, "--trials", 3, "--epochs.x", 4)
+    assert code == 2
+    assert "other parameters" in error
 
 
 @pytest.mark.parametrize(
@@ -243,7 +269,8 @@ def test_five_failures_in_a_row_stop_the_sweep_and_a_corrected_one_continues(wri
     ],
 )
 def test_why_a_trial_failed(write, command, reason):
-    sweep(write(command=command, run_cap=1))
+    with pytest.raises(InputError, match="1 trials failed"):
+        sweep(write(command=command, run_cap=1))
     assert reason in table()["reason"].tolist()[0]
 
 

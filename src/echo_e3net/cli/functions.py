@@ -29,7 +29,7 @@ FUNCTIONS = {
 def run_function(command: str, args: Sequence[str]) -> None:
     """Run the function of a command with the parsed arguments."""
     function = resolve_name(FUNCTIONS[command])
-    further, args = trial_arguments(args) if command == "study" else ({}, args)
+    further, args = trial_arguments(args) if command in ("study", "sweep") else ({}, args)
     parser = function_parser(command, function)
     values = parser.instantiate_classes(parser.parse_args(args)).as_dict()
     function(**values, **further)
@@ -56,10 +56,10 @@ def function_parser(command: str, function: Callable[..., None]) -> PlainParser:
 
 
 def trial_arguments(args: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """Split off the arguments of a study's trials, which have a dot in their names: ``--data.root FOLDER``.
+    """Split off the arguments of the trials, which have a dot in their names: ``--data.root FOLDER``.
 
     Returns:
-        the parameter ``arguments`` of the study, if there are any, and the other arguments.
+        the parameter ``arguments`` of the command, if there are any, and the other arguments.
 
     Raises:
         InputError: an argument has no value, or its value is not YAML.

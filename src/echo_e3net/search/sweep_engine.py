@@ -41,6 +41,8 @@ from echo_e3net.training.history import read_history
 LOCK, LOG, WORKERS, JOURNAL = "sweep.lock", "sweep.log", "workers", "journal.log"
 FAILURES = 5
 """Number of consecutive failures after which a command stops."""
+INPUT_ERROR = 2
+"""Exit code of a process that refused its arguments or its data."""
 INTERVAL = 1.0
 """Seconds between reads of the metrics and the journal."""
 
@@ -64,14 +66,16 @@ class Engine:
         self.processes.environment |= {"PATH": os.pathsep.join(path)}
         self.worker = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self.mine = folder / WORKERS / f"{self.worker}.lock"
-        self.failures: list[str] = []
+        self.failures: list[tuple[str, str, int]] = []
 
     def work(self) -> None:
         """Run trials until none is left. Waits while others run trials, because their points may be queued again."""
-        while not self.processes.stopped.is_set() and len(self.failures) < FAILURES:
+        while not self.processes.stopped.is_set():
             with locked(self.folder / LOCK, wait=True):
                 self.reclaim()
                 rows = self.search.rows()
+                if self.hopeless(rows):
+                    return
                 left = trials_left(self.sweep, rows, self.wanted)
                 running = sum(row.state == "running" for row in rows)
                 row = self.search.ask(self.worker) if left > running else None
@@ -81,6 +85,14 @@ class Engine:
                 return
             else:
                 self.processes.stopped.wait(self.interval)
+
+    def hopeless(self, rows: Sequence[Row]) -> bool:
+        """Return whether further trials will fail too.
+
+        That is after several failures in a row, or after two equal input errors before any trial finished.
+        """
+        last = [reason for _, reason, code in self.failures[-2:] if code == INPUT_ERROR]
+        return len(self.failures) >= FAILURES or (len(last) == 2 and last[0] == last[1] and not finished(rows))
 
     def run(self, row: Row) -> None:
         """Run one trial and record how it ended."""
@@ -106,7 +118,7 @@ class Engine:
                 self.search.retry(number, "stopped")
         else:
             reason = failure(code, folder, self.sweep.metric)
-            self.failures.append(f"{folder.name}: {reason}")
+            self.failures.append((folder.name, reason, code))
             self.search.end(number, "failed", seconds=seconds, reason=reason)
             return
         self.failures.clear()
@@ -173,11 +185,17 @@ def run_sweep(
             from echo_e3net.search.sweep_results import save_results
 
             save_results(folder, sweep, search.rows(), search.importances())
-    if len(engine.failures) >= FAILURES:
+    if engine.failures and (engine.hopeless(search.rows()) or not finished(search.rows())):
+        last, reason, _ = engine.failures[-1]
         raise InputError(
-            f"{folder}: {FAILURES} trials failed in a row, the last is {engine.failures[-1]}. "
+            f"{folder}: {len(engine.failures)} trials failed in a row, the last is {last}: {reason}. "
             f"Read its {LOG}, correct the cause and run the same command again."
         )
+
+
+def finished(rows: Sequence[Row]) -> bool:
+    """Return whether any trial has a result."""
+    return any(row.state in ("done", "pruned") for row in rows)
 
 
 def trial_command(sweep: Sweep, values: Mapping[str, Any], folder: Path) -> list[str]:

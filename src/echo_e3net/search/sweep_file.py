@@ -142,8 +142,8 @@ class Section:
     def number(self, name: str) -> float:
         """Return a number."""
         value = self.given.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            self.refuse(name, "a number (YAML reads 1e-4 as text; write 1.0e-4)")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.refuse(name, "a finite number (YAML reads 1e-4 as text; write 1.0e-4)")
         return value
 
     def whole(self, name: str, least: int | None = None) -> int:
@@ -154,8 +154,12 @@ class Section:
         return value
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Path, arguments: Mapping[str, Any] | None = None) -> Sweep:
     """Read and check a sweep file.
+
+    Args:
+        path: the file.
+        arguments: arguments of the trials by dotted name; they replace constants of the file.
 
     Raises:
         InputError: a setting is missing, wrong or not supported.
@@ -175,13 +179,18 @@ def read_sweep(path: Path) -> Sweep:
     rule.choice("type", ("hyperband",), "hyperband")
     rule.require_known(("type", "min_iter", "eta"))
     method = file.choice("method", ("grid", "random", "bayes"))
+    found = {name: read_parameter(parameters.section(name), name, method) for name in parameters.given}
+    for name, value in (arguments or {}).items():
+        if name in found and not found[name].constant:
+            raise InputError(f"--{name} {value}: {path} searches this parameter. Leave one of them out.")
+        found[name] = Parameter(name, ("null" if value is None else value,))
     return Sweep(
         path,
         re.sub(r"[^\w.-]+", "-", file.text("name", path.stem)).strip("-."),
         method,
         metric.text("name"),
         metric.choice("goal", ("minimize", "maximize"), "minimize") == "maximize",
-        tuple(read_parameter(parameters.section(name), name, method) for name in sorted(parameters.given)),
+        tuple(found[name] for name in sorted(found)),
         read_command(file),
         file.text("program") if "program" in given else None,
         file.whole("run_cap", 1) if "run_cap" in given else None,

@@ -33,6 +33,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from echo_e3net.errors import InputError
+from echo_e3net.search.study_plan import OF_MACHINE
 from echo_e3net.search.sweep_file import Parameter, Sweep
 
 STATES = {"done": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -97,7 +98,8 @@ class Search:
             direction="maximize" if sweep.maximize else "minimize",
             load_if_exists=True,
         )
-        meaning = repr((sweep.parameters, sweep.metric, sweep.maximize, sweep.method, sweep.command, sweep.program))
+        parameters = tuple(p for p in sweep.parameters if p.name not in OF_MACHINE)
+        meaning = repr((parameters, sweep.metric, sweep.maximize, sweep.method, sweep.command, sweep.program))
         if study.user_attrs.get("meaning", meaning) != meaning:
             raise InputError(
                 f"{journal} holds trials of other parameters, metric, method or command than {sweep.path} has. "

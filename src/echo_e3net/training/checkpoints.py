@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 import torch
+import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
@@ -25,7 +26,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import whole
-from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, LAST, STOP_SIGNALS, STOPPED
+from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, CONFIG, LAST, STOP_SIGNALS, STOPPED
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -125,9 +126,12 @@ class LastCheckpoint(Callback):
 
 
 def best_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint with the smallest score in its name, or None."""
-    named = {path: re.search(r"=(-?[\d.]+?)(-v\d+)?\.ckpt$", path.name) for path in folder.glob("epoch=*.ckpt")}
-    scores = {path: float(match[1]) for path, match in named.items() if match}
+    """Return the checkpoint with the best score in its name, by the monitor and mode of the run's record, or None."""
+    record = folder.parent / CONFIG
+    kept = yaml.safe_load(record.read_text())["checkpoint"] if record.is_file() else {"monitor": "rmse", "mode": "min"}
+    sign, pattern = -1 if kept["mode"] == "max" else 1, rf"epoch=\d+-{re.escape(kept['monitor'].rsplit('/', 1)[-1])}="
+    named = {path: re.fullmatch(rf"{pattern}(-?[\d.]+?)(-v\d+)?\.ckpt", path.name) for path in folder.glob("*.ckpt")}
+    scores = {path: sign * float(match[1]) for path, match in named.items() if match}
     return min(scores, key=lambda path: (scores[path], path.name)) if scores else None
 
 
@@ -138,8 +142,7 @@ def last_checkpoint(folder: Path) -> Path | None:
         if not (damage := damage_of(path)):
             return path
         rank_zero_warn(f"{path} is damaged ({damage}); trying the checkpoint before it.")
-    if present:
-        names = " and ".join(path.name for path in present)
+    if names := " and ".join(path.name for path in present):
         raise InputError(f"{folder}: damaged: {names}. Resume from another checkpoint with --ckpt_path FILE.")
     return None
 
