@@ -12,8 +12,8 @@ import pytest
 from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
 from echo_e3net.files import code_hash
+from echo_e3net.locks import held, locked
 from echo_e3net.search import processes
-from echo_e3net.search.processes import held, locked
 
 
 def test_a_lock_is_held_by_one_process(tmp_path):

@@ -19,9 +19,9 @@ import yaml
 import echo_e3net
 from echo_e3net.cli.sweep import sweep
 from echo_e3net.errors import InputError
+from echo_e3net.locks import held, locked
 from echo_e3net.search import sweep_engine as engine
 from echo_e3net.search import sweep_results as results
-from echo_e3net.search.processes import held, locked
 from echo_e3net.search.sweep_file import read_sweep
 from echo_e3net.search.sweep_live import short_name, show_changes
 from echo_e3net.search.sweep_search import Search

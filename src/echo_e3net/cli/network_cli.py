@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from argparse import SUPPRESS
 from collections.abc import Sequence
+from pathlib import Path
 
-import torch
 from lightning.pytorch.cli import LightningArgumentParser
+from torch.utils.data import default_collate
 
 from echo_e3net.cli.training_cli import E3CLI
+from echo_e3net.data.dataset import EvaluationClips
+from echo_e3net.data.records import VideoRecord
 from echo_e3net.nn.network import E3Net
+from echo_e3net.training.checkpoints import read_checkpoint
 from echo_e3net.training.datamodule import EchoDataModule
+from echo_e3net.types import EchoClip
 
 UNUSED = ("trainer", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")
 """Arguments that a run's configuration holds, and that are hidden in --help because no trainer runs."""
@@ -51,12 +56,24 @@ class NetworkCLI(E3CLI):
         """Load the weights of ``--ckpt_path`` (default: the best of the run) and return the file.
 
         Raises:
-            InputError: the checkpoint does not exist, or belongs to another network.
+            InputError: the checkpoint does not exist, or belongs to another network, or was trained with another clip.
         """
         found = self.find_checkpoint()
         # Only fit runs without a checkpoint.
         assert found is not None
-        checkpoint = torch.load(found, map_location="cpu", weights_only=True)
+        checkpoint = read_checkpoint(Path(found))
         self.config_init.model.on_load_checkpoint(checkpoint)
+        self.data.load_state_dict(checkpoint[EchoDataModule.__qualname__])
         self.config_init.model.load_state_dict(checkpoint["state_dict"])
         return found
+
+    def read_clip(self, path: str | Path) -> EchoClip:
+        """Return the clips of a video file as a batch: frames, period, size and starts are those of the configuration.
+
+        Raises:
+            InputError: the file is absent or cannot be decoded.
+        """
+        record = VideoRecord(Path(path).stem, Path(path))
+        clips = EvaluationClips([record], self.data.clip, self.data.read)
+        batch: EchoClip = default_collate([clips[number] for number in range(len(clips))])
+        return batch

@@ -16,6 +16,7 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
 
 from echo_e3net.cli.arguments import ConfigurationFile, PlainParser
 from echo_e3net.cli.videos_option import add_videos, own_videos
@@ -40,7 +40,9 @@ from echo_e3net.training.checkpoints import (
 from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.outputs import ResultWriter, RunRecord
 from echo_e3net.training.predictions import PredictionWriter
-from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG, ENVIRONMENT, LAST
+from echo_e3net.training.resuming import resume
+from echo_e3net.training.run_folder import CHECKPOINTS, ENVIRONMENT, LAST
+from echo_e3net.training.run_lock import working
 from echo_e3net.training.system import E3System
 
 DESCRIPTIONS = {
@@ -75,6 +77,11 @@ class E3CLI(LightningCLI):
     ) -> None:
         hide_noise()
         self.chosen = args[0] if run and args else None
+        with ExitStack() as self.until_end:
+            self.run_cli(args, run, parser_kwargs)
+
+    def run_cli(self, args: Sequence[str] | None, run: bool, parser_kwargs: dict[str, Any] | None) -> None:
+        """Parse the arguments and run the command."""
         texts = {name: {"description": DESCRIPTIONS[name]} for name in self.subcommands()}
         super().__init__(
             E3System,
@@ -134,10 +141,14 @@ class E3CLI(LightningCLI):
             self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         require_place(self.run_folder / ENVIRONMENT)
         self.parser.add_instantiator(self.wandb_logger, WandbLogger)
+        self.until_end.enter_context(working(self.run_folder, self.subcommand))
         checkpoint = self.find_checkpoint()
         if self.subcommand != "fit":
-            self.warn_of_other_clips()
-        elif checkpoint is None and any((self.run_folder / CHECKPOINTS).glob("*.ckpt")):
+            return
+        if checkpoint is not None:
+            settings = yaml.safe_load(self._parser("fit").dump(self.config["fit"], skip_none=False))
+            self.save_config_kwargs["resumed"] = resume(Path(checkpoint), settings)
+        elif any((self.run_folder / CHECKPOINTS).glob("*.ckpt")):
             raise InputError(
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
                 "choose another --name, or move the folder."
@@ -149,15 +160,6 @@ class E3CLI(LightningCLI):
         if settings.get("save_dir", ".") == ".":
             settings["save_dir"] = self.run_folder
         return logger_class(*args, **settings)
-
-    def warn_of_other_clips(self) -> None:
-        """Warn if the clips differ from those of the training."""
-        record = self.run_folder / CONFIG
-        trained = yaml.safe_load(record.read_text())["data"]["clip"] if record.is_file() else {}
-        for name in ("frames", "period", "size"):
-            value = self._get(self.config, f"data.clip.{name}")
-            if trained.get(name, value) != value:
-                rank_zero_warn(f"data.clip.{name} is {value}, but the run was trained with {trained[name]} ({record}).")
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:  # noqa: ANN401
         """Return a trainer that writes into the run's folder and logs to CSV and to the configured loggers."""

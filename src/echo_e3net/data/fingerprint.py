@@ -1,12 +1,17 @@
-"""Name the content of a data set. This module imports only the standard library and names of files."""
+"""Name the content of a data set. Imports neither torch nor NumPy."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from echo_e3net.data.layout import FILE_LIST, PHANTOM, TRACINGS
 from echo_e3net.errors import InputError
+
+if TYPE_CHECKING:
+    from echo_e3net.data.records import VideoRecord
 
 TABLES, COMPRESSED = (".csv", ".cfg"), ".gz"
 
@@ -31,6 +36,12 @@ def hash_data(root: Path) -> str:
         content = str(path.stat().st_size).encode() if path.suffix == COMPRESSED else path.read_bytes()
         parts += [str(path.relative_to(root)).encode(), content]
     return short_hash(b"\0".join(parts))
+
+
+def hash_records(records: Iterable[VideoRecord]) -> str:
+    """Return a short hash of the names and labels of videos, which does not depend on where the data set is."""
+    names = "\n".join(f"{r.name} {r.ef} {r.frames} {r.traced} {r.landmark_mask.tolist()}" for r in records)
+    return short_hash(names.encode() + b"".join(r.landmarks.numpy().tobytes() for r in records))
 
 
 def short_hash(content: bytes) -> str:

@@ -7,7 +7,6 @@ started it.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shlex
 import signal
@@ -18,9 +17,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
-from echo_e3net.errors import InputError
+from echo_e3net.locks import held, locked
 from echo_e3net.training.run_folder import STOP_SIGNALS, STOPPED
 
 PATIENCE = 100.0
@@ -29,40 +27,6 @@ PATIENCE = 100.0
 
 class Preempted(KeyboardInterrupt):
     """The cluster asked this process to stop."""
-
-
-@contextmanager
-def locked(path: Path, wait: bool = False) -> Iterator[IO[str] | None]:
-    """Hold a lock; yield its open file, or None if another process holds the lock.
-
-    Args:
-        path: the lock file; it is kept.
-        wait: whether to wait for the lock.
-
-    Raises:
-        InputError: the file system does not support locks.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield None
-            return
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be locked ({error.strerror}): this file system does not support locks. "
-                "Choose --runs on another file system, or mount it with locks (Lustre: -o flock)."
-            ) from error
-        yield file
-
-
-def held(path: Path) -> bool:
-    """Return whether a process holds a lock."""
-    if not path.is_file():
-        return False
-    with locked(path) as file:
-        return file is None
 
 
 class Processes:

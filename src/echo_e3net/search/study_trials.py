@@ -26,7 +26,8 @@ from rich.progress import Progress
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import code_hash, require_place, write_text
-from echo_e3net.search.processes import Preempted, Processes, held, last_line, locked
+from echo_e3net.locks import held, locked
+from echo_e3net.search.processes import Preempted, Processes, last_line
 from echo_e3net.search.study_plan import FINGERPRINT, LOG, PROFILE, TIMES, Place, Study, Trial, refuse_changed
 from echo_e3net.search.study_results import (
     CSV,

@@ -32,7 +32,8 @@ from typing import Any
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
-from echo_e3net.search.processes import Processes, end, end_orphan, held, last_line, locked
+from echo_e3net.locks import held, locked
+from echo_e3net.search.processes import Processes, end, end_orphan, last_line
 from echo_e3net.search.sweep_file import Sweep
 from echo_e3net.search.sweep_live import show_changes
 from echo_e3net.search.sweep_search import Row, Search

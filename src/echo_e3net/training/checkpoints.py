@@ -29,6 +29,12 @@ from echo_e3net.files import whole
 from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, CONFIG, LAST, STOP_SIGNALS, STOPPED
 
 
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint file; tensors stay in the file until they are used. Nothing is unpickled."""
+    found: dict[str, Any] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    return found
+
+
 class WholeCheckpoints(TorchCheckpointIO):
     """Writes checkpoints whole; Lightning's way through the temporary folder fails if that disk is full."""
 
@@ -58,7 +64,7 @@ class Checkpoints(ModelCheckpoint):
     """
 
     def __init__(self, monitor: str = "val/rmse", mode: str = "min", keep: int = 1) -> None:
-        filename = f"epoch={{epoch:03d}}-{monitor.rsplit('/', 1)[-1]}={{{monitor}:.2f}}"
+        filename = f"epoch={{epoch:03d}}-{monitor.rsplit('/', 1)[-1]}={{{monitor}:.4f}}"
         super().__init__(monitor=monitor, mode=mode, save_top_k=keep, filename=filename, auto_insert_metric_name=False)
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -117,7 +123,7 @@ class LastCheckpoint(Callback):
         """Write last.ckpt if it is due or a device was told to stop, and stop in the latter case."""
         stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
         if (due or stop) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            trainer.save_checkpoint(Path(trainer.default_root_dir) / CHECKPOINTS / LAST)
+            trainer.save_checkpoint(Path(trainer.default_root_dir) / CHECKPOINTS / LAST, weights_only=False)
             self.saved_at = time.monotonic()
         if stop:
             name = signal.Signals(self.signal).name if self.signal else "a signal to another process"

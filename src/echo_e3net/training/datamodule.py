@@ -17,6 +17,7 @@ from echo_e3net.checks.findings import Finding
 from echo_e3net.checks.rules import by_kind, read_data, refused
 from echo_e3net.data import dataset
 from echo_e3net.data.cache import FrameCache, require_room
+from echo_e3net.data.fingerprint import hash_records
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import ReadFrames, read_frames
 from echo_e3net.data.records import SPLITS, DataFormat, VideoRecord
@@ -46,6 +47,7 @@ class EchoDataModule(LightningDataModule):
         on_defect: what to do about a video that cannot be used: raise stops; exclude continues without the video and
             lists it in excluded.csv.
         statistics_videos: number of training videos, evenly chosen, on which the grey mean and SD are measured.
+        other_clip: whether a network may read clips of other frames, period or size than it was trained on.
     """
 
     # Videos that predict reads instead of the data set; set before the run.
@@ -60,6 +62,7 @@ class EchoDataModule(LightningDataModule):
         format: DataFormat | None = None,
         on_defect: Literal["raise", "exclude"] = "raise",
         statistics_videos: int = 512,
+        other_clip: bool = False,
     ) -> None:
         super().__init__()
         require_at_least(MIN_FRAMES, data__clip__frames=clip.frames)
@@ -69,6 +72,7 @@ class EchoDataModule(LightningDataModule):
         require_at_least(0, data__loader__workers=loader.workers)
         self.root, self.clip, self.span, self.loader = root, clip, ClipSpan(clip.frames, clip.period), loader
         self.format, self.on_defect, self.statistics_videos = format or EchoNetDynamic(), on_defect, statistics_videos
+        self.other_clip = other_clip
         self.cache = None if cache.folder is None else FrameCache(Path(cache.folder), cache.fill)
         self.read: ReadFrames = read_frames if self.cache is None else self.cache.read
         self.records: dict[str, list[VideoRecord]] = {}
@@ -90,6 +94,25 @@ class EchoDataModule(LightningDataModule):
             self.records["predict"] = self.records["test"] or self.records[""]
         for split in NEEDED[stage]:
             self.check_split(split, stage)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what checkpoints store: the clip, and a hash of the training split."""
+        clip = {name: getattr(self.clip, name) for name in ("frames", "period", "size")}
+        return {"clip": clip, "training": hash_records(self.records.get("train", []))}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse other clips than those of the training, and a resume with another training split."""
+        for name, trained in state_dict["clip"].items():
+            if getattr(self.clip, name) != trained and not self.other_clip:
+                raise InputError(
+                    f"data.clip.{name} is {getattr(self.clip, name)}, but the network was trained with {trained}. "
+                    f"Set --data.clip.{name} {trained}, or allow other clips with --data.other_clip true."
+                )
+        if self.trainer and self.trainer.training and state_dict["training"] != self.state_dict()["training"]:
+            raise InputError(
+                f"{self.root}: the training split is not that of the checkpoint. Resume with the same data, or start a "
+                "new run with another --name and without --ckpt_path."
+            )
 
     def read_root(self, root: Path, exclude: bool) -> list[VideoRecord]:
         """Return the usable videos, and log the number of findings of each kind; an unusable video is an InputError."""
