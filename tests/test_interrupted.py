@@ -122,6 +122,37 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_p
     assert signal.getsignal(number) == before
 
 
+def test_ctrl_c_ends_the_run_with_a_checkpoint_and_says_how_to_continue(command, tiny, tmp_path, monkeypatch):
+    from echo_e3net.training.checkpoints import LastCheckpoint
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_batch_start", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    code, error = command("fit", *tiny, "--data.loader.batch_size", 2)
+    assert code == 130
+    assert "Stopping after this step" in error
+    assert torch.load(tmp_path / "runs/tiny/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGTERM, STOPPED), (signal.SIGINT, 130)])
+def test_a_signal_to_the_workers_too_loses_no_step(tmp_path, tiny, whole_run, number, expected):
+    """A terminal and SLURM send signals to all processes of a run."""
+    args = (*tiny, *EXACT, "--data.loader.workers", 1)
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    process = start(folder, "fit", *args)
+    while not (folder / "runs/tiny/checkpoints/last.ckpt").is_file() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, number)
+    try:
+        assert process.wait(timeout=120) == expected
+    finally:
+        end(process)
+    assert "died" not in (folder / "out.txt").read_text()
+    assert run(folder, "fit", *args, "--ckpt_path", "last")[0] == 0
+    assert same(weights(folder), whole_run)
+
+
 @pytest.mark.slow
 def test_a_damaged_last_checkpoint_is_replaced_by_the_one_before_it(command, tiny, tmp_path, recwarn):
     assert command("fit", *tiny)[0] == 0

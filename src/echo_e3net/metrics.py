@@ -27,6 +27,8 @@ BORDER_ERRORS = [f"{border}_{error}" for border in BORDERS for error in ("px", "
 TIMING_ERRORS = [f"{phase.lower()}_frames_off" for phase in PHASES]
 """Columns with the distance of the predicted from the traced ED and ES, in frames of the video."""
 LOW_EF_PERCENT = 40
+FEWEST = 10
+"""Smallest number of videos for intervals; with fewer, resamples of R² have no meaning."""
 
 
 class EFScores(NamedTuple):
@@ -52,11 +54,11 @@ def ef_scores(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> E
 def score_intervals(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> dict[str, tuple[float, float]]:
     """Return 95 % bootstrap intervals of MAE, RMSE and R² over videos.
 
-    Videos without a label (NaN) are ignored. The result is empty for fewer than two labelled videos.
+    Videos without a label (NaN) are ignored. The result is empty for fewer than ``FEWEST`` labelled videos.
     """
     known = target.isfinite()
     prediction, target = prediction[known].double().cpu(), target[known].double().cpu()
-    if len(target) < 2:
+    if len(target) < FEWEST:
         return {}
     wrong, centred = prediction - target, target - target.mean()
     means = bootstrap_means(torch.stack([wrong.abs(), wrong.square(), centred, centred.square()], 1))
@@ -147,11 +149,13 @@ class SplitScores(nn.Module):
         self.table.update(clip.video_number[real], clip.clip_number[real], values[real])
         if output.landmarks is not None:
             borders = output.landmarks.shape[2]
-            distance = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1)
+            # Pixels of the video, as in all tables.
+            scale = clip.framing[:, 0, None, None]
+            distance = (output.landmarks - clip.landmarks[:, :, :borders]).norm(dim=-1).mean(-1) / scale
             self.landmark_px.update(distance.float(), clip.landmark_mask[:, :, :borders].float())
 
     def compute(self) -> dict[str, float]:
-        """Return the scores that can be computed: mae, rmse, r2, geometry_mae, landmark_px."""
+        """Return the scores that can be computed: mae, rmse, r2, geometry_mae, landmark_px (pixels of the video)."""
         values = self.table.compute()[1]
         scores: dict[str, float] = {**ef_scores(values[:, 0], values[:, 1])._asdict()}
         scores["geometry_mae"] = ef_scores(values[:, 2], values[:, 1]).mae

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -40,6 +41,7 @@ from echo_e3net.training.checkpoints import (
 from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.outputs import ResultWriter, RunRecord
 from echo_e3net.training.predictions import PredictionWriter
+from echo_e3net.training.progress_lines import ProgressLines
 from echo_e3net.training.resuming import resume
 from echo_e3net.training.run_folder import CHECKPOINTS, ENVIRONMENT, LAST
 from echo_e3net.training.run_lock import working
@@ -111,6 +113,9 @@ class E3CLI(LightningCLI):
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
         if subcommand == "predict":
             add_videos(parser)
+        elif subcommand != "fit":
+            # ProgressLines prints the scores.
+            parser.set_defaults(verbose=False)
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -173,11 +178,13 @@ class E3CLI(LightningCLI):
             if self.subcommand == "fit":
                 loggers += agent_loggers(loggers, self.run_folder)
             kwargs["logger"] = [CSVLogger(str(self.run_folder), name="logs", flush_logs_every_n_steps=1), *loggers]
+        if self._get(self.config_init, "trainer.enable_progress_bar") is None:
+            kwargs["enable_progress_bar"] = sys.stdout.isatty()
         kwargs["plugins"] = [*as_list(self._get(self.config_init, "trainer.plugins")), WholeCheckpoints()]
         trainer = super().instantiate_trainer(**kwargs)
         predicts = self.subcommand == "predict"
         writer = PredictionWriter(self._get(self.config, "overwrite")) if predicts else ResultWriter()
-        trainer.callbacks.append(writer)  # type: ignore[attr-defined]
+        trainer.callbacks += [writer, ProgressLines()]  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A resumed run ends with the same weights as an uninterrupted one: clips depend on (seed, epoch, number), the network on
 (seed, step, rank), and a checkpoint within an epoch holds the number of batches done. On SIGTERM and SIGUSR1, which
-SLURM sends before the time is up, training ends after the current step with a checkpoint and exit code 75.
+SLURM sends before the time is up, training ends after the current step with a checkpoint and exit code 75. On SIGINT
+(Ctrl-C) it does the same with exit code 130; a second SIGINT ends it at once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import os
 import re
 import signal
+import sys
 import time
 import zipfile
 from pathlib import Path
@@ -86,6 +88,7 @@ class LastCheckpoint(Callback):
         require_at_least(0, last__every_minutes=every_minutes)
         self.every_steps, self.every_minutes = every_steps, every_minutes
         self.signal: int | None = None
+        self.handler: Any = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Replace Lightning's handlers, which end without a checkpoint. Processes started here get the signal too."""
@@ -93,11 +96,30 @@ class LastCheckpoint(Callback):
 
         def stop(number: int, frame: FrameType | None) -> None:
             first, self.signal = self.signal is None, number
-            if first and trainer.strategy.launcher is not None:
+            if number == signal.SIGINT:
+                if not first:
+                    raise KeyboardInterrupt
+                print("\nStopping after this step. Press Ctrl-C again to stop at once.", file=sys.stderr, flush=True)
+            elif first and trainer.strategy.launcher is not None:
                 trainer.strategy.launcher.kill(number)
 
         for number in STOP_SIGNALS:
             signal.signal(number, stop)
+        # A background job of a shell ignores SIGINT.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, stop)
+            self.handler = stop
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Restore Python's handler of SIGINT."""
+        if self.handler is not None and signal.getsignal(signal.SIGINT) is self.handler:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Say how to continue after a second Ctrl-C."""
+        last = Path(trainer.default_root_dir) / CHECKPOINTS / LAST
+        if isinstance(exception, KeyboardInterrupt) and last.is_file():
+            rank_zero_info(f"{last} holds the last finished epoch. --ckpt_path last continues.")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
         """Seed torch by (seed, step, rank), because checkpoints do not hold the state of the generators."""
@@ -128,7 +150,7 @@ class LastCheckpoint(Callback):
         if stop:
             name = signal.Signals(self.signal).name if self.signal else "a signal to another process"
             rank_zero_info(f"Stopped by {name} after step {trainer.global_step}. --ckpt_path last continues.")
-            raise SystemExit(STOPPED)
+            raise SystemExit(130 if self.signal == signal.SIGINT else STOPPED)
 
 
 def best_checkpoint(folder: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from echo_e3net.data.sampling import ClipSpan
 from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings, VideoSource
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.training.predict_videos import usable_videos
+from echo_e3net.training.run_folder import STOP_SIGNALS
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -174,7 +176,7 @@ class EchoDataModule(LightningDataModule):
         self.loaded.append(clips)
         size, workers = self.loader.batch_size, self.loader.workers
         start: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": self.loader.start_method}
-        pin, start = torch.cuda.is_available(), start if workers else {}
+        pin, start = torch.cuda.is_available(), start | {"worker_init_fn": outlive_signals} if workers else {}
         return kind(clips, batch_size=size, sampler=sampler, num_workers=workers, pin_memory=pin, **start)
 
     def _place(self) -> tuple[int, int]:
@@ -203,3 +205,9 @@ class EchoDataModule(LightningDataModule):
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
         endo, epi = torch.stack([record.landmark_mask.any(0) for record in records]).any(0).tolist()
         return TrainingStatistics(float(mean), float(sd), float(np.mean([r.ef for r in records])), (endo, epi))
+
+
+def outlive_signals(worker: int) -> None:
+    """Ignore Ctrl-C and the signals of clusters in a worker, because the main process finishes its step and ends it."""
+    for number in (*STOP_SIGNALS, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
