@@ -120,6 +120,13 @@ def test_other_clips_than_in_training_are_refused_unless_allowed(command, tiny, 
     code, error = command("draw", "attention", *tiny, "--data.clip.size", 96)
     assert "data.clip.size is 96, but the network was trained with 64" in error
     assert command("test", *tiny, "--data.clip.period", 1, "--data.other_clip", "true")[0] == 0
+    code, error = command("test", *tiny)
+    assert code == 2
+    assert "metrics.json has results with period 1, not 2" in error
+    assert command("test", *tiny, "--overwrite")[0] == 0
+    assert command("test", *tiny)[0] == 0
+    assert json.loads((trained / "metrics.json").read_text())["period"] == 2
+    assert command("test", *tiny, "--data.clip.period", 1, "--data.other_clip", "true", "--overwrite")[0] == 0
     metrics = json.loads((trained / "metrics.json").read_text())
     assert (metrics["frames"], metrics["period"], metrics["size"]) == (8, 1, 64)
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import TINY
 
-LONG = ("--data.clip.frames", 40, "--data.clip.period", 1)
+LONG = ("--data.clip.frames", 40, "--data.clip.period", 1, "--data.other_clip", "true")
 """Clips with both traced frames."""
 EXTERNAL = sorted((Path(__file__).parents[1] / "experiments").glob("external_*.yaml"))
 

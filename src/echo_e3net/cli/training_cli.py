@@ -39,7 +39,7 @@ from echo_e3net.training.checkpoints import (
     last_checkpoint,
 )
 from echo_e3net.training.datamodule import EchoDataModule
-from echo_e3net.training.outputs import ResultWriter, RunRecord
+from echo_e3net.training.outputs import ResultWriter, RunRecord, require_same_test
 from echo_e3net.training.predictions import PredictionWriter
 from echo_e3net.training.progress_lines import ProgressLines
 from echo_e3net.training.resuming import resume
@@ -123,7 +123,7 @@ class E3CLI(LightningCLI):
         parser.add_argument("--name", type=str, default="e3net", help="name of the run; its folder is <runs>/<name>")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         for flag, text in {
-            "--overwrite": "predict: replace the predictions.csv of an earlier call",
+            "--overwrite": "test, predict: replace other results in the folder",
             "--auto_resume": "fit: resume from last.ckpt if it exists, for jobs that are requeued",
         }.items():
             parser.add_argument(flag, type=bool, nargs="?", const=True, default=False, help=text)
@@ -148,6 +148,8 @@ class E3CLI(LightningCLI):
         self.parser.add_instantiator(self.wandb_logger, WandbLogger)
         self.until_end.enter_context(working(self.run_folder, self.subcommand))
         checkpoint = self.find_checkpoint()
+        if self.subcommand == "test" and not self._get(self.config, "overwrite"):
+            require_same_test(self.run_folder, str(checkpoint), self._get(self.config, "data").as_dict())
         if self.subcommand != "fit":
             return
         if checkpoint is not None:

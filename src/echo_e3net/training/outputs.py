@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from torch import Tensor
 
 from echo_e3net import __version__, geometry, metrics
 from echo_e3net.data.records import VideoRecord
+from echo_e3net.errors import InputError
 from echo_e3net.files import code_hash, write_text
 from echo_e3net.metrics import shorten
 from echo_e3net.tables import write_csv
@@ -120,6 +121,25 @@ def cpu_name() -> str:
     info = Path("/proc/cpuinfo")
     model = re.search(r"model name\s*: (.+)", info.read_text()) if info.is_file() else None
     return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores"
+
+
+def require_same_test(folder: Path, checkpoint: str, data: Mapping[str, Any]) -> None:
+    """Check that a test replaces only results of the same run, data set and clip.
+
+    Raises:
+        InputError: the folder holds other results.
+    """
+    path = folder / run_folder.METRICS
+    if not path.is_file():
+        return
+    before = json.loads(path.read_text())
+    pairs = {name: (before[name], data["clip"][name]) for name in ("frames", "period", "size")}
+    pairs["data"] = (Path(before["data"]).absolute(), Path(data["root"] or "").absolute())
+    pairs["checkpoint"] = (Path(before["checkpoint"]).absolute().parent, Path(checkpoint).absolute().parent)
+    for name, (old, new) in pairs.items():
+        if old != new:
+            advice = "Choose another --name with --ckpt_path FILE, or replace the results with --overwrite true."
+            raise InputError(f"{path} has results with {name} {old}, not {new}. {advice}")
 
 
 class ResultWriter(Callback):
