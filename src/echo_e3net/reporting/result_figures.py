@@ -10,6 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float, UInt8
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from echo_e3net import geometry
@@ -51,8 +53,11 @@ def draw_scores(
     draw_agreement(left, prediction, target)
     draw_difference(middle, prediction, target)
     for name, values in curves.items():
-        right.plot(list(values), list(values.values()), marker=".", label=name)
-    right.set(xlabel="epoch", ylabel="EF points", title="validation", ylim=(0, None))
+        # Numbers of epochs as fit prints them, from 1.
+        right.plot([epoch + 1 for epoch in values], list(values.values()), marker=".", label=name)
+    top = max((value for values in curves.values() for value in values.values()), default=1)
+    right.set(xlabel="epoch", ylabel="EF points", title="validation", ylim=(0, 1.1 * top))
+    right.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     if curves:
         right.legend()
     save(figure, path)
@@ -60,12 +65,13 @@ def draw_scores(
 
 def draw_agreement(axes: Axes, prediction: Sequence[float], target: Sequence[float]) -> None:
     """Draw predicted against labelled EF, the line of identity, and the clinical limits."""
-    axes.axvspan(0, HFREF, color="#dc267f", alpha=0.08)
-    axes.axvspan(HFREF, HFPEF, color="#ffb000", alpha=0.08)
-    axes.plot([0, 100], [0, 100], color="0.6", lw=1)
+    axes.axvspan(0, HFREF, color="#dc267f", alpha=0.08, label=f"reduced, up to {HFREF} %")
+    axes.axvspan(HFREF, HFPEF, color="#ffb000", alpha=0.08, label=f"mildly reduced, below {HFPEF} %")
+    axes.plot([0, 100], [0, 100], color="0.6", lw=1, label="identity")
     axes.scatter(target, prediction, s=14, alpha=0.7)
     axes.set(xlim=(0, 95), ylim=(0, 95), title="agreement", aspect="equal")
     axes.set(xlabel="labelled EF (%)", ylabel="predicted EF (%)")
+    axes.legend(loc="lower right", fontsize=7)
 
 
 def draw_difference(axes: Axes, prediction: Sequence[float], target: Sequence[float]) -> None:
@@ -94,6 +100,9 @@ def draw_border_sheet(path: Path, pictures: Sequence[BorderPicture], columns: in
         axes.axis("off")
     for axes, picture in zip(grid.flat, pictures, strict=False):
         draw_borders(axes, picture)
+    styles = {"predicted endocardium": ("endo", "-"), "epicardium": ("epi", "-"), "labelled": ("label", ":")}
+    lines = [Line2D([], [], color=COLOURS[colour], ls=style, label=name) for name, (colour, style) in styles.items()]
+    figure.legend(handles=lines, loc="outside lower center", ncols=3, fontsize=8, labelcolor="white", frameon=False)
     save(figure, path)
 
 
