@@ -1,14 +1,17 @@
 """Read and write CSV files. The only module that uses pandas.
 
-Fields are read as text, except numbers of long tables. Row numbers count from 1 with the header as row 1.
+Fields are read as text, except numbers of long tables. Row numbers count from 1 with the header as row 1. Tables are
+written with commas in UTF-8. Semicolons, tabs, UTF-16 and Windows-1252 are read too, as spreadsheets export them.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
+import io
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,9 @@ from jaxtyping import Float, Int, Shaped
 from echo_e3net.errors import InputError
 from echo_e3net.files import write_text
 
+DELIMITERS = (",", ";", "\t")
+DECIMAL_COMMA = r"^(\s*[+-]?\d*),(\d+\s*)$"
+"""A number with a decimal comma, as it occurs in tables with other delimiters."""
 FIRST_ROW = 2
 """Number of the first row below the header."""
 
@@ -31,7 +37,7 @@ class NumberRows(NamedTuple):
     fields: Shaped[np.ndarray, "R C"]
 
 
-def read_columns(path: Path, columns: Iterable[str], text: str | None = None) -> pd.DataFrame:
+def read_columns(path: Path, columns: Sequence[str], text: str | None = None) -> pd.DataFrame:
     """Read a CSV. Further columns and any order of columns are allowed.
 
     Args:
@@ -45,30 +51,67 @@ def read_columns(path: Path, columns: Iterable[str], text: str | None = None) ->
     if not path.is_file():
         raise InputError(f"{path}: no such file. Check the path.")
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            header = next(csv.reader(file), [])
+        content = path.read_bytes()
+        encoding = encoding_of(content)
+        header, delimiter = read_header(content, encoding, columns)
         with warnings.catch_warnings():
             # pandas would shift or drop values of rows that are longer than the header.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            types = {text: str} if text else str
-            table = pd.read_csv(
-                path, dtype=types, keep_default_na=False, encoding="utf-8-sig", index_col=False, low_memory=False
+            table: pd.DataFrame = pd.read_csv(
+                io.BytesIO(content),
+                sep=delimiter,
+                decimal="." if delimiter == "," else ",",
+                dtype={text: str} if text else str,
+                keep_default_na=False,
+                encoding=encoding,
+                index_col=False,
+                low_memory=False,
             )
     # UnicodeDecodeError and pandas' EmptyDataError and ParserError are ValueErrors.
     except (ValueError, pd.errors.ParserWarning, csv.Error) as error:
         reason = " ".join(str(error).split())
         raise InputError(
-            f"{path}: not a readable CSV ({reason}). Each row needs as many values as the header."
+            f"{path}: not a readable CSV ({reason}). Each row needs as many values as the header. "
+            "Numbers with a decimal comma need semicolons between the columns."
         ) from error
     for column in columns:
         if header.count(column) != 1:
             problem = f"occurs {header.count(column)} times; keep one" if column in header else "is missing"
             raise InputError(f"{path}: column {column!r} {problem}. Columns: {', '.join(map(repr, header))}.")
+    if text:
+        return table
     # Short rows lack their last values.
-    return table if text else table.fillna("")
+    table = table.fillna("")
+    return table if delimiter == "," else table.replace(DECIMAL_COMMA, r"\1.\2", regex=True)
 
 
-def read_rows(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
+def encoding_of(content: bytes) -> str:
+    """Return the encoding of a text: UTF-8, UTF-16 with a byte-order mark, or else Windows-1252.
+
+    Raises:
+        ValueError: it is not text.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    if b"\0" in content:
+        raise ValueError("it is no text, or UTF-16 without a byte-order mark; export it as CSV in UTF-8")
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def read_header(content: bytes, encoding: str, columns: Sequence[str]) -> tuple[list[str], str]:
+    """Return the header, and the delimiter that separates the columns; a comma if none does."""
+    headers = []
+    for sign in DELIMITERS:
+        text = io.TextIOWrapper(io.BytesIO(content), encoding, newline="")
+        headers.append((next(csv.reader(text, delimiter=sign), []), sign))
+    return next(((header, sign) for header, sign in headers if set(columns) <= set(header)), headers[0])
+
+
+def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:
     """Read the rows of a CSV as text by column; raise as :func:`read_columns`."""
     return [{str(k): str(v) for k, v in row.items()} for row in read_columns(path, columns).to_dict("records")]
 

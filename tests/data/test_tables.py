@@ -11,7 +11,7 @@ from echo_e3net import geometry
 from echo_e3net.checks.rules import read_data
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.errors import InputError
-from echo_e3net.tables import read_rows, write_csv
+from echo_e3net.tables import read_numbers, read_rows, write_csv
 from tests.datamodules import data_module
 
 
@@ -61,6 +61,7 @@ def test_the_epicardium_is_outside_the_endocardium(phantom_root):
         ("FileList.csv", put(2, "EF", "NaN"), ["row 4 ", "EF", "'NaN'"]),
         ("FileList.csv", put(0, "EF", "155"), ["row 2 ", "EF", "'155'"]),
         ("FileList.csv", put(1, "NumberOfFrames", "many"), ["row 3 ", "NumberOfFrames", "'many'"]),
+        ("FileList.csv", put(1, "NumberOfFrames", "1.002"), ["row 3 ", "NumberOfFrames", "'1.002'", "whole number"]),
         ("FileList.csv", put(1, "Split", "dev"), ["row 3 ", "Split", "'dev'", "TRAIN, VAL or TEST"]),
         ("FileList.csv", put(1, "FileName", "gone"), ["row 3 ", "(gone)", "gone.avi"]),
         ("FileList.csv", lambda t: t.drop(columns="Split"), ["'Split'", "'FileName'"]),
@@ -81,6 +82,8 @@ def test_errors_of_tables_name_file_row_and_value(root, file, change, facts):
 def test_missing_files(root, tmp_path):
     with pytest.raises(InputError, match="nowhere"):
         read_data(EchoNetDynamic(), tmp_path / "nowhere")
+    with pytest.raises(InputError, match="a file, not a folder"):
+        read_data(EchoNetDynamic(), root / "FileList.csv")
     (root / "VolumeTracings.csv").unlink()
     with pytest.raises(InputError, match=r"VolumeTracings\.csv"):
         read_data(EchoNetDynamic(), root)
@@ -151,6 +154,110 @@ def test_the_dialect_of_a_csv_does_not_matter(tmp_path_factory, rows, bom, windo
     assert [{k: row[k] for k in "abc"} for row in read_rows(path, "abc")] == [
         dict(zip("abc", row, strict=True)) for row in rows
     ]
+
+
+EXPORTED = "FileName,EF,NumberOfFrames,Split\nJürgen,55.25,100,TRAIN\nb,40,120,VAL\n"
+
+
+def with_semicolons(text):
+    return text.replace(",", ";").replace(".", ",")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        EXPORTED.encode("utf-16"),
+        b"\xfe\xff" + EXPORTED.encode("utf-16-be"),
+        EXPORTED.encode("cp1252"),
+        with_semicolons(EXPORTED).encode("cp1252"),
+        with_semicolons(EXPORTED).encode("utf-8-sig"),
+        EXPORTED.replace(",", ";").encode(),
+        EXPORTED.replace(",", "\t").encode("utf-16"),
+        EXPORTED.replace(",", "\t").replace(".", ",").replace("\n", "\r\n").encode(),
+    ],
+)
+def test_tables_of_spreadsheets_are_read(tmp_path, content):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    rows = read_rows(path, ("FileName", "EF"))
+    assert rows == [
+        {"FileName": "Jürgen", "EF": "55.25", "NumberOfFrames": "100", "Split": "TRAIN"},
+        {"FileName": "b", "EF": "40", "NumberOfFrames": "120", "Split": "VAL"},
+    ]
+    numbers = read_numbers(path, "FileName", ("EF", "NumberOfFrames"), str.upper)
+    assert numbers.keys.tolist() == ["JÜRGEN", "B"]
+    assert numbers.values.tolist() == [[55.25, 100], [40, 120]]
+
+
+def test_text_with_commas_is_kept_between_semicolons(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("a;b;c\n1,5,2;x, y;-,5\n")
+    assert read_rows(path, ("a", "b")) == [{"a": "1,5,2", "b": "x, y", "c": "-.5"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"),
+    [
+        (EXPORTED.encode("utf-16-le"), "UTF-16 without a byte-order mark; export it as CSV in UTF-8"),
+        (b"PK\x03\x04\x00\x00 a workbook under the name of a CSV", "no text"),
+        (EXPORTED.replace(".", ",").encode(), "decimal comma need semicolons"),
+        (EXPORTED.encode("cp1252").replace(b"\xfc", b"\x81"), "not a readable CSV"),
+    ],
+)
+def test_an_unknown_encoding_is_named(tmp_path, content, fact):
+    path = tmp_path / "table.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=fact):
+        read_rows(path, ("FileName", "EF"))
+
+
+def test_a_data_set_of_a_german_spreadsheet_is_the_same(root):
+    before = EchoNetDynamic().read(root).records
+    for name in ("FileList.csv", "VolumeTracings.csv", "EpiTracings.csv"):
+        table = pd.read_csv(root / name)
+        table.to_csv(root / name, index=False, sep=";", decimal=",", encoding="utf-16")
+    after = EchoNetDynamic().read(root).records
+    assert [(r.name, r.ef, r.frames, r.traced) for r in after] == [(r.name, r.ef, r.frames, r.traced) for r in before]
+    assert all((a.landmarks == b.landmarks).all() for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "listed", "traced", "held"),
+    [
+        ("0X1A", "0X1A.AVI", "0X1A.avi", "0X1A.avi"),
+        ("0X1A", "0X1A", "0X1A.AVI", "0X1A.AVI"),
+        ("0X1A", "0X1A.mp4", "0X1A", "0X1A.mp4"),
+        ("0X1A", "0X1A.MP4", "0X1A.mp4", "0X1A.avi"),
+        ("1.2.840.113", "1.2.840.113", "1.2.840.113.avi", "1.2.840.113.avi"),
+        ("1.2.840.113", "1.2.840.113.Avi", "1.2.840.113", "1.2.840.113.mov"),
+    ],
+)
+def test_the_suffix_of_a_name_does_not_matter(root, name, listed, traced, held):
+    table = pd.read_csv(root / "FileList.csv", dtype=str)
+    old = table["FileName"][0]
+    edit(root / "FileList.csv", put(0, "FileName", listed))
+    edit(
+        root / "VolumeTracings.csv",
+        lambda t: t.assign(FileName=[traced if n == f"{old}.avi" else n for n in t["FileName"]]),
+    )
+    (root / "EpiTracings.csv").unlink()
+    (root / "Videos" / f"{old}.avi").rename(root / "Videos" / held)
+    record = read_data(EchoNetDynamic(), root).records[0]
+    assert (record.name, record.path.name) == (name, held)
+    assert record.traced is not None
+
+
+def test_of_several_files_the_listed_one_is_read(root):
+    name = pd.read_csv(root / "FileList.csv")["FileName"][0]
+    video = root / "Videos" / f"{name}.avi"
+    shutil.copy(video, video.with_suffix(".mp4"))
+    assert EchoNetDynamic().read(root).records[0].path == video
+    edit(root / "FileList.csv", put(0, "FileName", f"{name}.mp4"))
+    assert EchoNetDynamic().read(root).records[0].path == video.with_suffix(".mp4")
+    video.rename(video.with_suffix(".mov"))
+    edit(root / "FileList.csv", put(0, "FileName", name))
+    with pytest.raises(InputError, match=rf"{name}\.avi does not exist"):
+        data_module(root, frames=8).setup("fit")
 
 
 @pytest.mark.parametrize(

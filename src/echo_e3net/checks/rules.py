@@ -88,8 +88,11 @@ def values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find missing and impossible values that a video needs."""
     for column, (low, high) in POSSIBLE.items():
         text = video.values.get(column)
-        if text is not None and math.isnan(number(text, low, high)) and not (column == "EF" and video.unlabelled):
-            yield Defect.VALUE, f"{column} is {text!r}; expected {low:g} to {high:g}. Correct or remove the row."
+        if text is None or (column == "EF" and video.unlabelled):
+            continue
+        value, whole = number(text, low, high), "a whole number from " if column != "EF" else ""
+        if math.isnan(value) or (whole and not value.is_integer()):
+            yield Defect.VALUE, f"{column} is {text!r}; expected {whole}{low:g} to {high:g}. Correct or remove the row."
     if not (video.record.split or video.unlabelled):
         yield (
             Defect.SPLIT,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 FILE_LIST, VIDEOS, SUFFIX = "FileList.csv", "Videos", ".avi"
+SUFFIXES = ("avi", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "webm", "wmv")
+"""Suffixes of video files that names in tables may have, in any case; names are compared without them."""
 TRACINGS = {"endo": "VolumeTracings.csv", "epi": "EpiTracings.csv"}
 """Table of tracings per border. The second is optional; only the phantom has it."""
 PHANTOM = "phantom.json"

@@ -52,7 +52,7 @@ def listed_video(video: ListedVideo) -> ListedVideo:
     height, width = (number(video.values.get(column, ""), *FRAMES) for column in ("FrameHeight", "FrameWidth"))
     split = split_of(video.values)
     record = video.record._replace(
-        frames=int(frames) if frames > 0 else None,
+        frames=int(frames) if frames.is_integer() else None,
         size=(int(height), int(width)) if height > 0 and width > 0 else None,
         split=split if split in SPLITS else "",
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Int
 
-from echo_e3net.data.layout import EF_PERCENT, FILE_LIST, SUFFIX, VIDEOS
+from echo_e3net.data.layout import EF_PERCENT, FILE_LIST, SUFFIX, SUFFIXES, VIDEOS
 from echo_e3net.data.records import BadValue, DataSet, ListedVideo, Repetition, TracedFrame, UnlistedRows, VideoRecord
 from echo_e3net.errors import InputError
 from echo_e3net.tables import FIRST_ROW, NumberRows, group_rows, number, read_numbers, read_rows
@@ -20,8 +20,10 @@ Contours = Callable[[list[TracedFrame], list[np.ndarray]], Iterable[TracedFrame]
 
 
 def stem(name: str) -> str:
-    """Return a video's name in a table without suffix."""
-    return name.strip().removesuffix(SUFFIX)
+    """Return a video's name in a table without the suffix of a video file. Other dots belong to the name."""
+    name = name.strip()
+    before, dot, suffix = name.rpartition(".")
+    return before if dot and suffix.lower() in SUFFIXES else name
 
 
 def split_of(values: Mapping[str, str]) -> str:
@@ -29,12 +31,27 @@ def split_of(values: Mapping[str, str]) -> str:
     return values["Split"].strip().lower()
 
 
+def held_files(folder: Path) -> dict[str, list[str]]:
+    """Return the names of the video files in a folder by their name without suffix."""
+    held: dict[str, list[str]] = {}
+    for path in folder.iterdir() if folder.is_dir() else ():
+        held.setdefault(stem(path.name), []).append(path.name)
+    return held
+
+
+def choose_file(name: str, listed: str, held: Sequence[str]) -> str:
+    """Return the file of a video: as listed, or with the usual suffix, or the only one with another suffix."""
+    usual = f"{name}{SUFFIX}"
+    return next((file for file in (listed, usual) if file in held), held[0] if len(held) == 1 else usual)
+
+
 def read_list(root: Path, columns: Sequence[str], splits: str) -> DataSet:
     """Read FileList.csv into records with path and EF; ``splits`` is the expected text of a split, for messages."""
     if not root.is_dir():
-        raise InputError(f"{root}: no such folder. Give the folder of a data set; `echo-e3net data phantom` makes one.")
+        found = "a file, not a folder" if root.is_file() else "no such folder"
+        raise InputError(f"{root}: {found}. Give the folder of a data set; `echo-e3net data phantom` makes one.")
     videos: dict[str, ListedVideo] = {}
-    repetitions, bad_names = [], []
+    repetitions, bad_names, held = [], [], held_files(root / VIDEOS)
     for row, values in enumerate(read_rows(root / FILE_LIST, columns)):
         name = stem(values["FileName"])
         where = place(root / FILE_LIST, row, name)
@@ -45,7 +62,8 @@ def read_list(root: Path, columns: Sequence[str], splits: str) -> DataSet:
             first = videos[name]
             repetitions.append(Repetition(name, where, first.where, split_of(first.values) != split_of(values)))
         else:
-            path, unlabelled = root / VIDEOS / f"{name}{SUFFIX}", not (split_of(values) or values["EF"].strip())
+            path = root / VIDEOS / choose_file(name, values["FileName"].strip(), held.get(name, ()))
+            unlabelled = not (split_of(values) or values["EF"].strip())
             record = VideoRecord(name, path, ef=number(values["EF"], *EF_PERCENT) / 100)
             videos[name] = ListedVideo(record, where, values, (path,), splits, unlabelled)
     return DataSet(root, list(videos.values()), bad_names, repetitions, [])
