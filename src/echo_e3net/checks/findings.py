@@ -34,12 +34,14 @@ class Kind:
 class Defect(Kind, Enum):
     """The kinds of defect."""
 
+    COLUMN = ("implausible column", Effect.REFUSED)
     OUTSIDE = ("file name outside the data set", Effect.REFUSED)
     ABSENT = ("missing file of a listed video", Effect.REFUSED)
     TWICE = ("video listed twice", Effect.REFUSED)
     TWO_SPLITS = ("video listed in two splits (leak)", Effect.REFUSED)
     COPY = ("same video under two names", Effect.KEPT)
     COPY_SPLITS = ("same video in two splits (leak)", Effect.REFUSED)
+    PATIENT_SPLITS = ("same patient in two splits (leak)", Effect.REFUSED)
     UNLISTED = ("video file that no table lists", Effect.KEPT)
     UNLISTED_TRACING = ("tracings of a video that no table lists", Effect.KEPT)
     VALUE = ("missing or unusable value", Effect.REFUSED)
@@ -75,7 +77,7 @@ class Finding(NamedTuple):
 
     Attributes:
         defect: its kind.
-        name: name of the video or file.
+        name: name of the video or file; empty if it concerns a whole column.
         where: file and row; the header is row 1.
         detail: what is wrong and what to do, in one or two sentences.
     """

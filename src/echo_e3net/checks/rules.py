@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from echo_e3net.checks.columns import columns
 from echo_e3net.checks.findings import Defect, Effect, Finding, Reading
+from echo_e3net.checks.leaks import copies, shared_patients
 from echo_e3net.data.layout import EF_PERCENT, FRAMES, VIDEOS
-from echo_e3net.data.records import DataFormat, DataSet, ListedVideo, VideoRecord
-from echo_e3net.files import file_hash
+from echo_e3net.data.records import DataFormat, DataSet, ListedVideo
 from echo_e3net.tables import number
 from echo_e3net.types import PHASES
 
@@ -25,7 +26,8 @@ def read_data(format: DataFormat, root: Path) -> Reading:
 
 def inspect(dataset: DataSet) -> Reading:
     """Return the usable videos of a data set, and the findings that refuse videos or mask labels."""
-    findings = [*rejected_rows(dataset), *apply(VIDEO_RULES, dataset), *tracings(dataset), *copies(dataset)]
+    findings = [*columns(dataset), *rejected_rows(dataset), *apply(VIDEO_RULES, dataset), *tracings(dataset)]
+    findings += [*copies(dataset), *shared_patients(dataset)]
     # The first row of a repeated video is used.
     unusable = {finding.name for finding in refused(findings) if finding.defect is not Defect.TWICE}
     if dataset.traced:
@@ -115,26 +117,6 @@ def tracings(dataset: DataSet) -> Iterator[Finding]:
             if frame.fault:
                 defect, detail = Defect[frame.fault.upper()], f"{frame.detail}. The tracing is not used."
                 yield Finding(defect, video.record.name, frame.where, detail)
-
-
-def copies(dataset: DataSet) -> Iterator[Finding]:
-    """Find videos whose files have equal content. Only files of equal size are read.
-
-    Across splits one copy stays, so that evaluation keeps its videos: test before val before train.
-    """
-    by_size, by_content = defaultdict[int, list[VideoRecord]](list), defaultdict[str, list[VideoRecord]](list)
-    for video in dataset.videos:
-        if video.record.path.is_file():
-            by_size[video.record.path.stat().st_size].append(video.record)
-    for record in (record for same in by_size.values() if len(same) > 1 for record in same):
-        by_content[file_hash(record.path)].append(record)
-    for same in by_content.values():
-        first, *others = sorted(same, key=lambda record: ("test", "val", "train", "").index(record.split))
-        for record in others:
-            defect = Defect.COPY if record.split == first.split else Defect.COPY_SPLITS
-            splits = f"splits: {record.split or 'none'} and {first.split or 'none'}"
-            detail = f"same content as {first.path.name} ({splits}). Remove one of the two."
-            yield Finding(defect, record.name, str(record.path), detail)
 
 
 VIDEO_RULES: tuple[VideoRule, ...] = (files, values)

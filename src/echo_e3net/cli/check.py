@@ -21,7 +21,7 @@ from echo_e3net.errors import require_at_least
 
 EFFECTS = (
     "refused: training stops. With --data.on_defect exclude it continues without the video, unless only --decode finds "
-    "the defect. masked: EF is used, the tracing is not. kept: the video is used unchanged."
+    "the defect or a whole column is wrong. masked: EF is used, the tracing is not. kept: the video is used unchanged."
 )
 
 

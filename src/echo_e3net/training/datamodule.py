@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from rich.progress import track
 from torch.utils.data import DataLoader
 
-from echo_e3net.checks.findings import Finding
+from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.checks.rules import by_kind, read_data, refused
 from echo_e3net.data import dataset
 from echo_e3net.data.cache import FrameCache, require_room
@@ -121,6 +121,8 @@ class EchoDataModule(LightningDataModule):
         reading = read_data(self.format, root)
         self.excluded = refused(reading.findings)
         advice = f"`echo-e3net data check {root}` lists all findings."
+        if column := next((finding for finding in self.excluded if finding.defect is Defect.COLUMN), None):
+            raise InputError(f"{column} {advice}")
         if self.excluded and not exclude:
             more = f" {len(self.excluded) - 1} more are like it." if len(self.excluded) > 1 else ""
             raise InputError(f"{self.excluded[0]}{more} {advice} --data.on_defect exclude skips these videos.")

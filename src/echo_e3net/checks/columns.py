@@ -1,0 +1,153 @@
+"""Rules over whole columns, whose values are possible row by row: wrong units, copied, swapped or shifted columns.
+
+A wrong column concerns every video, so training stops. Excluding videos would not help.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from echo_e3net import geometry
+from echo_e3net.checks.findings import Defect, Finding
+from echo_e3net.data.layout import EF_PERCENT
+from echo_e3net.data.records import DataSet, ListedVideo, TracedFrame
+from echo_e3net.tables import number
+
+Column = Float[np.ndarray, " R"]
+
+
+class Unit(NamedTuple):
+    """Values of a column, from ``low`` to ``high``, that are not in its unit, and what to do about them."""
+
+    column: str
+    low: float
+    high: float
+    unit: str
+    remedy: str
+
+
+TINY = 1e-9
+"""Zero often means unknown, except in EF, which would be learned."""
+UNITS = (
+    Unit("EF", 0, 1.5, "percent", "Multiply fractions by 100; remove rows without EF."),
+    Unit("EDV", TINY, 1, "mL", "Multiply litres by 1000."),
+    Unit("ESV", TINY, 0.5, "mL", "Multiply litres by 1000."),
+    Unit("EDV", 3000, math.inf, "mL", "Divide microlitres (mm³) by 1000."),
+    Unit("ESV", 2000, math.inf, "mL", "Divide microlitres (mm³) by 1000."),
+    Unit("FPS", TINY, 1, "frames per second", "Replace seconds per frame by 1 divided by them."),
+    Unit("FPS", 1000, math.inf, "frames per second", "Replace microseconds per frame by 1,000,000 divided by them."),
+)
+"""Values that no heart and no scanner has, so that a few of them show another unit."""
+UNIT_SHARE = 0.1
+"""Share of impossible values from which they are not typing errors of single rows. One hospital of several suffices."""
+CONSTANT_ROWS = 10
+"""Number of equal EF, and no other, that cannot be by chance: EF in steps of 5 % would be with probability 1e-4."""
+UNRELATED_ROWS, UNRELATED = 50, 0.2
+"""Number of rows, and the correlation below which EF belongs to other rows. Readers and methods correlate above 0.6."""
+SPREAD = 5.0
+"""SD of EF, points, below which the noise of reading may hide the correlation."""
+ACROSS_TRACINGS = 5
+"""Number of tracings that show the direction of the long axis."""
+BEYOND = 0.1
+"""Share of the frame by which tracings of another size of pixels leave it."""
+
+
+def columns(dataset: DataSet) -> list[Finding]:
+    """Return a finding for each implausible column of a data set, at the first row concerned."""
+    videos = [video for video in dataset.videos if not video.unlabelled]
+    table = {name: np.array([value(video, name) for video in videos]) for name in ("EF", "EDV", "ESV", "FPS")}
+    found = [*faults(table), *unrelated(table["EF"], traced_ef(videos), "Simpson's EF of the tracings")]
+    findings = [Finding(Defect.COLUMN, "", videos[row].where, detail) for row, detail in found]
+    tracings = [Finding(Defect.COLUMN, "", frame.where, detail) for frame, detail in traced_faults(videos)]
+    return findings + tracings
+
+
+def value(video: ListedVideo, column: str) -> float:
+    """Return the value of a video in a column; NaN if it has none, or an EF that is refused anyway."""
+    return number(video.values.get(column, ""), *(EF_PERCENT if column == "EF" else ()))
+
+
+def faults(table: Mapping[str, Column]) -> Iterator[tuple[int, str]]:
+    """Yield the implausible columns of a table, each as its first row (from 0) and what is wrong.
+
+    Args:
+        table: EF (percent), EDV and ESV (mL) and FPS of all rows; NaN where a row has none.
+    """
+    for column, low, high, unit, remedy in UNITS:
+        values = table.get(column, np.empty(0))
+        known, wrong = np.isfinite(values), (values >= low) & (values <= high)
+        if wrong.any() and wrong.sum() >= UNIT_SHARE * known.sum():
+            shown = f"{column} is {values[wrong].min():g} to {values[wrong].max():g} {of(wrong, known)}"
+            yield int(wrong.argmax()), f"{shown}; expected {unit}. {remedy}"
+    ef, edv, esv = (table.get(name, np.full(len(table["EF"]), np.nan)) for name in ("EF", "EDV", "ESV"))
+    known = np.isfinite(ef)
+    if known.sum() >= CONSTANT_ROWS and np.ptp(ef[known]) == 0:
+        yield int(known.argmax()), f"EF is {ef[known][0]:g} {of(known, known)}. Enter the EF of each video."
+    both = (edv > 0) & (esv > 0)
+    swapped = both & (esv >= edv)
+    if swapped.sum() > both.sum() / 2:
+        detail = f"ESV is at least EDV {of(swapped, both)}. Swap the two columns, or correct them."
+        yield int(swapped.argmax()), detail
+    else:
+        computed = 100 * (1 - np.divide(esv, edv, out=np.full_like(edv, np.nan), where=both))
+        yield from unrelated(ef, computed, "100 (EDV - ESV) / EDV")
+
+
+def of(rows: Bool[np.ndarray, " R"], known: Bool[np.ndarray, " R"]) -> str:
+    """Return the number of rows for messages."""
+    return f"in {rows.sum()} of {known.sum()} rows"
+
+
+def unrelated(ef: Column, other: Column, source: str) -> Iterator[tuple[int, str]]:
+    """Find an EF that does not follow another EF of the same rows: a column that was sorted or shifted alone."""
+    known = np.isfinite(ef) & np.isfinite(other)
+    if known.sum() < UNRELATED_ROWS or min(ef[known].std(), other[known].std()) < SPREAD:
+        return
+    correlation = np.corrcoef(ef[known], other[known])[0, 1]
+    if correlation < UNRELATED:
+        found = f"EF does not follow {source} (correlation {correlation:.2f} over {known.sum()} rows)"
+        yield int(known.argmax()), f"{found}. Check that each row has the EF of its own video."
+
+
+def traced_ef(videos: Sequence[ListedVideo]) -> Column:
+    """Return Simpson's EF of the tracings of each video, percent; NaN without tracings."""
+    found, rows = np.full(len(videos), np.nan), [row for row, video in enumerate(videos) if video.record.traced]
+    if rows:
+        landmarks = torch.stack([videos[row].record.landmarks[:, 0] for row in rows])
+        found[rows] = 100 * geometry.ejection_fraction(landmarks[:, 0], landmarks[:, 1]).numpy()
+    return found
+
+
+def traced_faults(videos: Sequence[ListedVideo]) -> Iterator[tuple[TracedFrame, str]]:
+    """Find tracings that are mostly without area, across the picture, or outside the frames."""
+    frames = [(frame, video.record.size) for video in videos for frame in video.traced if frame.border == "endo"]
+    flat = [frame for frame, _ in frames if frame.fault == "degenerate"]
+    if len(flat) > len(frames) / 2:
+        yield flat[0], f"{len(flat)} of {len(frames)} tracings have no area. Coordinates must be pixels of the frames."
+    usable = [
+        (frame, frame.landmarks, size) for frame, size in frames if frame.landmarks is not None and not frame.fault
+    ]
+    if not usable:
+        return
+    points = torch.stack([landmarks for _, landmarks, _ in usable])
+    x, y = (points[:, geometry.APEX] - points[:, geometry.BASE]).abs().T
+    across = [frame for (frame, _, _), lies in zip(usable, (x > y).tolist(), strict=True) if lies]
+    if len(across) > len(usable) / 2 and len(usable) >= ACROSS_TRACINGS:
+        detail = f"the long axis lies across the picture in {len(across)} of {len(usable)} tracings. Swap X and Y."
+        yield across[0], detail
+    extent = points.amax(1).tolist()
+    beyond = [
+        (frame, f"{right:.0f}×{bottom:.0f}", f"{size[1]}×{size[0]}")
+        for (frame, _, size), (right, bottom) in zip(usable, extent, strict=True)
+        if size and (right > (1 + BEYOND) * size[1] or bottom > (1 + BEYOND) * size[0])
+    ]
+    if len(beyond) > len(usable) / 2:
+        frame, reached, size = beyond[0]
+        found = f"{len(beyond)} of {len(usable)} tracings leave the frames"
+        yield frame, f"{found}: this one reaches {reached} of {size} pixels. Scale them to the frames."

@@ -1,0 +1,62 @@
+"""Rules that find the same patient or the same video in two splits."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from echo_e3net.checks.findings import Defect, Finding
+from echo_e3net.data.records import DataSet, VideoRecord
+from echo_e3net.files import file_hash
+
+PATIENT = ("patient", "patientid")
+"""Names of a column of patients in lower case, without spaces and underscores."""
+KEPT_FIRST = ("test", "val", "train", "")
+"""Order of the splits in which one of several copies stays, so that evaluation keeps its videos."""
+Item = TypeVar("Item")
+
+
+def patient_of(values: Mapping[str, str]) -> str:
+    """Return the patient that a row names; empty if it names none."""
+    found = (text.strip() for name, text in values.items() if re.sub(r"[\s_-]", "", name.lower()) in PATIENT)
+    return next(found, "")
+
+
+def shared_patients(dataset: DataSet) -> Iterator[Finding]:
+    """Find videos of patients who have videos in two splits. Videos without patient or split are not compared."""
+    known = [video for video in dataset.videos if patient_of(video.values) and video.record.split]
+    for videos in groups((patient_of(video.values), video) for video in known):
+        first, *others = sorted(videos, key=lambda video: KEPT_FIRST.index(video.record.split))
+        for video in others:
+            if video.record.split != first.record.split:
+                splits = f"patient {patient_of(video.values)!r} is in split {video.record.split} and, in {first.where}"
+                detail = f"{splits}, in split {first.record.split}. Move all videos of a patient to one split."
+                yield Finding(Defect.PATIENT_SPLITS, video.record.name, video.where, detail)
+
+
+def copies(dataset: DataSet) -> Iterator[Finding]:
+    """Find videos whose files have equal content. Only files of equal size are read."""
+    held = [video.record for video in dataset.videos if video.record.path.is_file()]
+    same_size = groups((record.path.stat().st_size, record) for record in held)
+    for records in groups((file_hash(record.path), record) for same in same_size for record in same):
+        yield from copied(records, "same content as")
+
+
+def copied(records: Sequence[VideoRecord], what: str) -> Iterator[Finding]:
+    """Yield a finding for each copy of a video but one; ``what`` tells what is the same."""
+    first, *others = sorted(records, key=lambda record: KEPT_FIRST.index(record.split))
+    for record in others:
+        defect = Defect.COPY if record.split == first.split else Defect.COPY_SPLITS
+        splits = f"splits: {record.split or 'none'} and {first.split or 'none'}"
+        detail = f"{what} {first.path.name} ({splits}). Remove one of the two."
+        yield Finding(defect, record.name, str(record.path), detail)
+
+
+def groups(items: Iterable[tuple[Hashable, Item]]) -> list[list[Item]]:
+    """Return the items with equal keys, where a key has several."""
+    found = defaultdict[Hashable, list[Item]](list)
+    for key, item in items:
+        found[key].append(item)
+    return [same for same in found.values() if len(same) > 1]
