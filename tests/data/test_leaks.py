@@ -1,14 +1,19 @@
 """A patient or a video in two splits is found, and the evaluation keeps its videos."""
 
+import json
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from echo_e3net.checks.findings import Defect
-from echo_e3net.checks.leaks import patient_of
+from echo_e3net.checks.leaks import patient_of, same_pictures
 from echo_e3net.checks.rules import read_data
 from echo_e3net.data.formats import EchoNetDynamic
+from echo_e3net.data.frames import read_frames
+from echo_e3net.data.raster import write_mjpeg_avi
+from echo_e3net.data.records import unlabelled
 from echo_e3net.errors import InputError
 from tests.datamodules import data_module
 
@@ -58,6 +63,38 @@ def test_rows_without_a_patient_or_a_split_are_not_compared(root):
     table.loc[~first & (table["Split"] == "TEST"), ["EF", "Split", "Patient"]] = ["", "", table["Split"][0]]
     table.to_csv(root / LIST, index=False)
     assert not read_data(EchoNetDynamic(), root).findings
+
+
+def test_decoding_finds_copies_that_were_written_again(root, command):
+    table = pd.read_csv(root / LIST, dtype=str)
+    train, test = (root / "Videos" / f"{n}.avi" for n in table.groupby("Split")["FileName"].first()[["TRAIN", "TEST"]])
+    frames = read_frames(test)
+    write_mjpeg_avi(train, frames[: len(frames) - 1], 50, quality=40)
+    table.loc[table["FileName"] == train.stem, "NumberOfFrames"] = str(len(frames) - 1)
+    table.to_csv(root / LIST, index=False)
+    code, _ = command("data", "check", root, "--decode", "--jobs", 1, "--json", "-")
+    found = [finding for finding in json.loads(command.output)["findings"] if finding["defect"].startswith("copy")]
+    assert code == 1
+    assert [(finding["defect"], finding["name"]) for finding in found] == [("copy_splits", train.stem)]
+    assert f"same pictures as {test.name} (splits: train and test)" in found[0]["detail"]
+
+
+def test_of_many_copies_each_is_named_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("echo_e3net.checks.leaks.CHUNK", 2)
+    rng = np.random.default_rng(0)
+    pictures = {name: rng.integers(0, 250, 512) for name in "abc"}
+    records, thumbnails = [], {}
+    for number, name in enumerate("abacbaa"):
+        path = tmp_path / f"{number}.avi"
+        path.write_text("same" if number in (1, 4) else str(number))
+        records.append(unlabelled(path)._replace(split="test" if number == 5 else "train"))
+        thumbnails[path] = (pictures[name] + number % 3).astype(np.uint8).tobytes()
+    # Two black videos have no picture in common.
+    records += [unlabelled(tmp_path / "black.avi"), unlabelled(tmp_path / "dark.avi")]
+    thumbnails |= {record.path: b"" for record in records[-2:]}
+    found = [(finding.defect, finding.name) for finding in same_pictures(records, thumbnails)]
+    assert found == [(Defect.COPY_SPLITS, name) for name in "026"]
+    assert not list(same_pictures(records[:1], thumbnails))
 
 
 def test_only_columns_of_patients_name_a_patient():

@@ -1,4 +1,4 @@
-"""Rules over decoded frames: videos that are cut short, damaged, blank or still."""
+"""Rules over decoded frames: videos that are cut short, damaged, blank, still or copies of others."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ from typing import NamedTuple
 import numpy as np
 
 from echo_e3net.checks.findings import Defect, Finding
+from echo_e3net.checks.leaks import same_pictures
+from echo_e3net.data import raster
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.parallel import each
 from echo_e3net.data.probe import claimed_frames
+from echo_e3net.data.raster import Frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 
@@ -20,6 +23,9 @@ BLANK_SPREAD = 3
 """Largest range of grey values of a video without a picture."""
 STILL_CHANGE = 0.05
 """Mean change from frame to frame, grey values, below which nothing moves. JPEG noise of a moving video is larger."""
+
+THUMBNAILS, THUMBNAIL_PX = 8, 8
+"""Number and side of the small frames that are compared between videos."""
 
 
 class Probe(NamedTuple):
@@ -33,6 +39,7 @@ class Probe(NamedTuple):
         spread: largest minus smallest grey value of the whole video.
         change: mean absolute change from frame to frame, grey values.
         missing: bytes that the header promises and the file lacks.
+        thumbnails: evenly spaced small frames, for comparison with other videos; empty without a picture.
     """
 
     error: str = ""
@@ -42,6 +49,7 @@ class Probe(NamedTuple):
     spread: int = 0
     change: float = 0.0
     missing: int = 0
+    thumbnails: bytes = b""
 
 
 def decode(records: Sequence[VideoRecord], jobs: int) -> list[Finding]:
@@ -49,11 +57,12 @@ def decode(records: Sequence[VideoRecord], jobs: int) -> list[Finding]:
     probes = dict(each(probe, [record.path for record in records], jobs, "decoding"))
     sizes = Counter(found.size for found in probes.values() if not found.error)
     usual = next((size for size, count in sizes.most_common(1) if 2 * count > sizes.total()), None)
-    return [
+    findings = [
         Finding(defect, record.name, str(record.path), detail)
         for record in records
         for defect, detail in probe_defects(record, probes[record.path], usual)
     ]
+    return [*findings, *same_pictures(records, {path: found.thumbnails for path, found in probes.items()})]
 
 
 def probe(path: Path) -> Probe:
@@ -70,7 +79,16 @@ def probe(path: Path) -> Probe:
         spread=int(frames.max()) - int(frames.min()),
         change=float(np.mean(changes)) if changes else 0.0,
         missing=missing_bytes(path),
+        thumbnails=thumbnails(frames),
     )
+
+
+def thumbnails(frames: Frames) -> bytes:
+    """Return small frames of a video; nothing if it has no picture."""
+    if np.ptp(frames) <= BLANK_SPREAD:
+        return b""
+    chosen = np.linspace(0, len(frames) - 1, THUMBNAILS).round().astype(int)
+    return b"".join(raster.resize_area(frames[number], THUMBNAIL_PX, THUMBNAIL_PX).tobytes() for number in chosen)
 
 
 def missing_bytes(path: Path) -> int:
