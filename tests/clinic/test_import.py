@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import struct
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,12 +13,13 @@ import pydicom
 import pytest
 
 from echo_e3net.clinic import importing as write
-from echo_e3net.clinic.labels import Fractions, draw_split
+from echo_e3net.clinic.labels import Fractions, Label, assign_splits, draw_split
 from echo_e3net.clinic.private import read_entries
 from echo_e3net.data import raster
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.probe import read_colour
+from echo_e3net.errors import InputError
 from tests.clinic.test_sources import small_screen, write_avi, write_dicom, write_gif, write_mp4
 from tests.screen import NAME
 
@@ -242,6 +244,15 @@ def test_through_the_command_line(clips, tmp_path, command):
         ("FileName,EF\nIM0001,55\nIM0001,40\n", r"row 3 \(IM0001\): .*IM0001 "),
         ("FileName,EF\nsame.dcm,55\n", "2 files have this name"),
         ("FileName\nIM0001\n", "'EF'"),
+        (
+            "FileName,EF\nIM0001,0.55\n",
+            r"row 2 \(IM0001\): EF is 0.55 to 0.55 in 1 of 1 rows; expected percent. Multiply",
+        ),
+        ("FileName,EF,ESV,EDV\nIM0001,55,100,45\n", r"row 2 \(IM0001\): ESV is at least EDV in 1 of 1 rows. Swap"),
+        (
+            "FileName;EF;Split;Patient ID\nIM0001;55,5;TRAIN;7\ndeep/same.dcm;40,2;VAL;7\n",
+            r"row 3 \(deep/same.dcm\): patient '7' is in split VAL and, in ef.csv, row 2 \(IM0001\), in split TRAIN",
+        ),
     ],
 )
 def test_wrong_labels_are_errors_before_anything_is_written(clips, tmp_path, command, text, fact):
@@ -286,8 +297,67 @@ def test_labels_are_matched_by_path_and_can_be_added_later(clips, tmp_path, caps
     assert rows.loc[ours["a"]]["Split"] == rows.loc[ours["b"]]["Split"] in ("TRAIN", "VAL", "TEST")
 
 
+def test_patients_keep_their_split_and_get_a_random_name(clips, tmp_path):
+    root, source, labels = tmp_path / "set", tmp_path / "in", tmp_path / "ef.csv"
+    source.mkdir()
+    for name in ("IM0001", "one.gif"):
+        (source / name).write_bytes((clips / name).read_bytes())
+    labels.write_text("FileName;EF;Split;Patient\nIM0001;55,5;TEST;Doe, Jane\none;40;TRAIN;4711\n")
+    write.import_videos([source], root, labels=labels, jobs=1)
+    first = table(root)
+    assert "Doe" not in (root / "FileList.csv").read_text()
+    assert first["Patient"].nunique() == 2
+    assert first["Patient"].str.fullmatch("P[0-9A-F]{8}").all()
+    assert set(first["EF"]) == {"55.5", "40"}
+    (source / "cine.dcm").write_bytes(CINE.read_bytes())
+    # All shares would draw the training split.
+    labels.write_text('FileName,EF,Patient\ncine,50,"Doe, Jane"\n')
+    write.import_videos([source], root, labels=labels, jobs=1, val_fraction=0, test_fraction=0)
+    rows = table(root)
+    new = rows.loc[by_file(root)["cine.dcm"].name]
+    old = first.loc[by_file(root)["IM0001"].name]
+    assert (new["Split"], new["Patient"]) == ("TEST", old["Patient"])
+    # A later table without patients changes neither.
+    labels.write_text("FileName,EF\ncine,51\n")
+    write.import_videos([source], root, labels=labels, jobs=1, val_fraction=0, test_fraction=0)
+    rows = table(root)
+    assert rows.loc[new.name][["EF", "Split", "Patient"]].tolist() == ["51", "TEST", old["Patient"]]
+    held = {path: path.read_bytes() for path in tmp_path.rglob("*.csv")}
+    labels.write_text('FileName,EF,Split,Patient\ncine,50,TRAIN,"Doe, Jane"\n')
+    with pytest.raises(
+        InputError, match="patient 'Doe, Jane' is in split TRAIN and, in earlier imports, in split TEST"
+    ):
+        write.import_videos([source], root, labels=labels, jobs=1)
+    assert {path: path.read_bytes() for path in held if path != labels} == {
+        p: b for p, b in held.items() if p != labels
+    }
+
+
+def test_a_split_of_one_video_decides_for_the_patient():
+    labels = [
+        Label(EF="50", patient="P"),
+        Label(EF="50", Split="VAL", patient="P"),
+        Label(EF="50", name="c"),
+        Label(patient="P"),
+    ]
+    assigned = assign_splits({Path(str(i)): label for i, label in enumerate(labels)}, {}, Fractions(0, 0))
+    assert [label.Split for label in assigned.values()] == ["VAL", "VAL", "TRAIN", ""]
+
+
+def test_a_data_set_of_an_earlier_version_is_continued(clips, tmp_path):
+    root, source = tmp_path / "set", tmp_path / "one.gif"
+    source.write_bytes((clips / "one.gif").read_bytes())
+    write.import_videos([source], root, jobs=1)
+    for path, columns in ((root / "FileList.csv", ["Patient"]), (book_of(root), ["patient", "code"])):
+        pd.read_csv(path, dtype=str, keep_default_na=False).drop(columns=columns).to_csv(path, index=False)
+    (tmp_path / "ef.csv").write_text("FileName,EF,Patient\none,55,7\n")
+    write.import_videos([source], root, labels=tmp_path / "ef.csv", jobs=1)
+    assert table(root)[["EF"]].iloc[0].tolist() == ["55"]
+    assert table(root)["Patient"].str.fullmatch("P[0-9A-F]{8}").all()
+
+
 def test_splits_of_patients_have_the_requested_shares():
-    drawn = [draw_split(f"P{i}", Fractions(0.15, 0.2)) for i in range(2000)]
+    drawn = [draw_split(Label(patient=f"P{i}"), Fractions(0.15, 0.2)) for i in range(2000)]
     assert drawn.count("VAL") == pytest.approx(300, abs=50)
     assert drawn.count("TEST") == pytest.approx(400, abs=55)
 

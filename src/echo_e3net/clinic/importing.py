@@ -19,9 +19,9 @@ from rich.console import Console
 from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.contact_sheet import SHOWN, write_preview
 from echo_e3net.clinic.file_kind import NO_VIDEO, find_files, kind_of
-from echo_e3net.clinic.labels import Fractions, Label, read_labels
+from echo_e3net.clinic.labels import Fractions, Label, assign_splits, check_fractions, read_labels
 from echo_e3net.clinic.prepare import USUAL_SIDE, prepare
-from echo_e3net.clinic.private import Entry, new_name, private_path, read_entries, write_entries
+from echo_e3net.clinic.private import Entry, new_code, new_name, private_path, read_entries, write_entries
 from echo_e3net.data import raster
 from echo_e3net.data.formats.echonet_dynamic import TRACING_COLUMNS
 from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS, VIDEOS
@@ -31,6 +31,7 @@ from echo_e3net.files import file_hash, require_place, writing
 from echo_e3net.tables import read_rows, write_csv
 from echo_e3net.types import MIN_SIZE
 
+PATIENT = "Patient"
 COLUMNS = ["FileName", *Label._fields[:3], "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split", "PixelMm"]
 QUALITY = 95
 """JPEG quality of the videos."""
@@ -58,7 +59,8 @@ def import_videos(
     Args:
         sources: Video files, or folders that contain them.
         out: Folder of the data set; created if it does not exist.
-        labels: CSV with FileName and EF (percent); optional columns are ESV, EDV, Split and Patient.
+        labels: CSV with FileName and EF (percent); optional columns are ESV, EDV, Split and Patient, which keeps all
+            videos of a patient in one split.
         size: Side of the videos, pixels.
         private: File that links sources to videos; default OUT.private.csv, beside the folder. Do not share it.
         preview: Also write a picture (PNG) of some clips before and after. It shows burned-in names: do not share it.
@@ -74,8 +76,14 @@ def import_videos(
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no files. Give video files or folders with them.")
     videos = [file for file in files if kind_of(file)]
-    wanted = None if labels is None else read_labels(labels, videos, Fractions(val_fraction, test_fraction))
+    fractions = Fractions(val_fraction, test_fraction)
+    check_fractions(fractions)
+    wanted = None if labels is None else read_labels(labels, videos)
     target = Target(out, private_path(out, private), size)
+    if wanted is not None:
+        wanted = target.with_patients(wanted)
+        wanted = assign_splits(wanted, target.splits_without(wanted), fractions)
+    target.create()
     before = len(target.rows)
     todo = target.plan(files, dict(each(file_hash, videos, jobs, "hashing")), wanted)
     try:
@@ -114,19 +122,40 @@ class Target:
                 "the file with --private."
             )
         self.entries = read_entries(private)
-        self.rows = {row["FileName"]: row for row in read_rows(table, COLUMNS)} if table.exists() else {}
+        # Earlier versions wrote no patients.
+        self.rows = (
+            {row["FileName"]: {PATIENT: ""} | row for row in read_rows(table, COLUMNS)} if table.exists() else {}
+        )
         for row in self.rows.values():
             if row["FrameHeight"] != str(size):
                 raise InputError(
                     f"{out} has videos of {row['FrameHeight']} pixels, not {size}. "
                     f"Use --size {row['FrameHeight']}, or another --out."
                 )
-        with writing(table):
-            (out / VIDEOS).mkdir(parents=True, exist_ok=True)
+
+    def create(self) -> None:
+        """Create the folders."""
+        with writing(self.out / FILE_LIST):
+            (self.out / VIDEOS).mkdir(parents=True, exist_ok=True)
 
     def entry(self, file: Path) -> Entry:
         """Return the entry of a source."""
         return self.entries[str(file.absolute())]
+
+    def with_patients(self, labels: Mapping[Path, Label]) -> dict[Path, Label]:
+        """Return the labels, with the patients of earlier imports where they name none."""
+        known = {source: entry.patient for source, entry in self.entries.items()}
+        return {
+            file: label._replace(patient=label.patient or known.get(str(file.absolute()), ""))
+            for file, label in labels.items()
+        }
+
+    def splits_without(self, files: Iterable[Path]) -> dict[str, str]:
+        """Return the split of each patient who has labelled videos of other sources than ``files``."""
+        given = {str(file.absolute()) for file in files}
+        others = [entry for source, entry in self.entries.items() if source not in given and entry.name in self.rows]
+        splits = {entry.patient: self.rows[entry.name]["Split"] for entry in others if entry.patient}
+        return {patient: split for patient, split in splits.items() if split}
 
     def plan(
         self, files: Iterable[Path], hashes: Mapping[Path, str], labels: Mapping[Path, Label] | None
@@ -165,23 +194,27 @@ class Target:
         for _, (entry, fields) in each(task, [self.entry(file) for file in files], jobs, "importing"):
             self.entries[entry.source] = entry
             if fields:
-                self.rows[entry.name] = dict.fromkeys(COLUMNS, "") | fields
+                self.rows[entry.name] = dict.fromkeys([*COLUMNS, PATIENT], "") | fields
             if time.monotonic() - written > SECONDS_BETWEEN_TABLES:
                 self.write()
                 written = time.monotonic()
 
     def label(self, labels: Mapping[Path, Label]) -> None:
-        """Set the labels of videos of this import and of earlier ones."""
+        """Set the labels of videos of this import and of earlier ones. A patient gets a random name."""
+        codes = {entry.patient: entry.code for entry in self.entries.values()}
         for file, label in labels.items():
-            row = self.rows.get(self.entry(file).name)
+            entry = self.entry(file)
+            row = self.rows.get(entry.name)
             if row is not None:
-                row.update(label._asdict())
+                code = codes.setdefault(label.patient, new_code()) if label.patient else ""
+                self.entries[entry.source] = entry._replace(patient=label.patient, code=code)
+                row.update({name: getattr(label, name) for name in ("EF", "ESV", "EDV", "Split")} | {PATIENT: code})
 
     def write(self) -> None:
         """Write the private file, then the tables. Existing tracings are kept."""
         write_entries(self.private, self.entries)
         # Rows are sorted by random names, so that their order reveals nothing.
-        write_csv(self.out / FILE_LIST, [self.rows[name] for name in sorted(self.rows)], COLUMNS)
+        write_csv(self.out / FILE_LIST, [self.rows[name] for name in sorted(self.rows)], [*COLUMNS, PATIENT])
         tracings = self.out / TRACINGS["endo"]
         if not tracings.exists():
             write_csv(tracings, [], ["FileName", *TRACING_COLUMNS, "Frame"])

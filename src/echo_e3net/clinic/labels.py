@@ -1,17 +1,22 @@
 """Labels for imported videos: a table that is joined to the files and checked before any video is read.
 
 ``FileName`` is the name of a file with or without suffix, or as much of its path as makes it unique. ``EF`` is in
-percent. ``ESV``, ``EDV`` (mL), ``Split`` and ``Patient`` are optional. Without ``Split``, a hash of the patient draws
-the split, so all videos of a patient share one split, which never changes.
+percent. ``ESV``, ``EDV`` (mL), ``Split`` and ``Patient`` are optional. Without ``Split``, a patient stays in the split
+of the patient's other videos; a hash of the patient draws the split of a new patient.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
+from echo_e3net import tables
+from echo_e3net.checks.columns import faults
+from echo_e3net.checks.leaks import patient_of
 from echo_e3net.clinic.file_kind import bare_name
 from echo_e3net.data.layout import EF_PERCENT
 from echo_e3net.data.records import SPLITS
@@ -23,12 +28,21 @@ VOLUME_ML = (0.0, 10_000.0)
 
 
 class Label(NamedTuple):
-    """Label of one file, as it is written to FileList.csv."""
+    """Label of one file: the columns of FileList.csv, and what is not written there.
+
+    Attributes:
+        patient: the patient by the table; empty if it names none.
+        where: file and row, for messages.
+        name: the name in the row.
+    """
 
     EF: str = ""
     ESV: str = ""
     EDV: str = ""
     Split: str = ""
+    patient: str = ""
+    where: str = ""
+    name: str = ""
 
 
 class Fractions(NamedTuple):
@@ -38,22 +52,18 @@ class Fractions(NamedTuple):
     test: float
 
 
-def read_labels(path: Path, files: Sequence[Path], fractions: Fractions) -> dict[Path, Label]:
+def read_labels(path: Path, files: Sequence[Path]) -> dict[Path, Label]:
     """Return the label of each file that has a row in the table.
 
     Args:
         path: the table.
         files: the sources.
-        fractions: shares of the splits, for rows without a split.
 
     Raises:
-        InputError: a column is missing, a value is invalid, a row matches no file or several, or two rows match one
-            file.
+        InputError: a column is missing, a value is invalid, a column is implausible, a row matches no file or several,
+            or two rows match one file.
     """
     rows = read_rows(path, ("FileName", "EF"))
-    require_at_least(0, val_fraction=fractions.val, test_fraction=fractions.test)
-    if sum(fractions) >= 1:
-        raise InputError(f"val_fraction {fractions.val} + test_fraction {fractions.test}: expected a sum below 1.")
     names = file_names(files)
     labels: dict[Path, Label] = {}
     for number, row in enumerate(rows, FIRST_ROW):
@@ -61,8 +71,52 @@ def read_labels(path: Path, files: Sequence[Path], fractions: Fractions) -> dict
         found = match(row["FileName"], names, where)
         if found in labels:
             raise InputError(f"{where}: {found} already has a row. Keep one of them.")
-        labels[found] = check_label(row, where, fractions)
+        labels[found] = check_label(row, where)
+    known = [label for label in labels.values() if label.EF]
+    columns = {name: np.array([tables.number(getattr(label, name)) for label in known]) for name in Label._fields[:3]}
+    for row_number, detail in faults(columns):
+        raise InputError(f"{known[row_number].where}: {detail}")
     return labels
+
+
+def assign_splits(labels: Mapping[Path, Label], known: Mapping[str, str], fractions: Fractions) -> dict[Path, Label]:
+    """Return the labels with a split each: as given, that of the patient's other videos, or drawn.
+
+    Args:
+        labels: the labels.
+        known: split of patients in the data set who have videos without a row here.
+        fractions: shares of the splits.
+
+    Raises:
+        InputError: a patient has videos in two splits.
+    """
+    splits = {patient: (split, "earlier imports") for patient, split in known.items()}
+    for label in labels.values():
+        if not (label.patient and label.Split):
+            continue
+        split, first = splits.setdefault(label.patient, (label.Split, label.where))
+        if split != label.Split:
+            found = (
+                f"{label.where}: patient {label.patient!r} is in split {label.Split} and, in {first}, in split {split}"
+            )
+            raise InputError(f"{found}. Move all videos of a patient to one split.")
+    return {
+        file: label._replace(Split=label.Split or splits.get(label.patient, (draw_split(label, fractions), ""))[0])
+        if label.EF
+        else label
+        for file, label in labels.items()
+    }
+
+
+def check_fractions(fractions: Fractions) -> None:
+    """Check the shares of the splits.
+
+    Raises:
+        InputError: one is negative, or they leave nothing for training.
+    """
+    require_at_least(0, val_fraction=fractions.val, test_fraction=fractions.test)
+    if sum(fractions) >= 1:
+        raise InputError(f"val_fraction {fractions.val} + test_fraction {fractions.test}: expected a sum below 1.")
 
 
 def file_names(files: Sequence[Path]) -> dict[str, list[Path]]:
@@ -94,22 +148,23 @@ def match(name: str, names: dict[str, list[Path]], where: str) -> Path:
     return found[0]
 
 
-def check_label(row: dict[str, str], where: str, fractions: Fractions) -> Label:
+def check_label(row: dict[str, str], where: str) -> Label:
     """Return the label of a row. A row with neither EF nor split is an unlabelled video.
 
     Raises:
         InputError: a value is invalid.
     """
-    ef, esv, edv, split, patient = (row.get(name, "").strip() for name in (*Label._fields, "Patient"))
+    ef, esv, edv, split = (row.get(name, "").strip() for name in Label._fields[:4])
+    label = Label(patient=patient_of(row), where=where, name=row["FileName"].strip())
     if not ef and not split:
-        return Label()
+        return label
     require_number(where, "EF", ef, EF_PERCENT)
     for name, value in (("ESV", esv), ("EDV", edv)):
         if value:
             require_number(where, name, value, VOLUME_ML)
     if split and split.lower() not in SPLITS:
         raise InputError(f"{where}: Split is {split!r}; expected TRAIN, VAL, TEST or nothing. Correct the row.")
-    return Label(ef, esv, edv, split.upper() or draw_split(patient or row["FileName"].strip(), fractions))
+    return label._replace(EF=ef, ESV=esv, EDV=edv, Split=split.upper())
 
 
 def require_number(where: str, column: str, value: str, limits: tuple[float, float]) -> None:
@@ -129,7 +184,8 @@ def require_number(where: str, column: str, value: str, limits: tuple[float, flo
         )
 
 
-def draw_split(patient: str, fractions: Fractions) -> str:
-    """Return the split of all videos of a patient, which depends only on the name of the patient."""
-    share = int.from_bytes(hashlib.blake2b(patient.encode(), digest_size=6).digest(), "big") / 2**48
+def draw_split(label: Label, fractions: Fractions) -> str:
+    """Return a split that depends only on the patient, or without a patient on the name of the file."""
+    name = (label.patient or label.name).encode()
+    share = int.from_bytes(hashlib.blake2b(name, digest_size=6).digest(), "big") / 2**48
     return "TEST" if share < fractions.test else "VAL" if share < sum(fractions) else "TRAIN"

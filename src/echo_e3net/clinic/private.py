@@ -24,6 +24,8 @@ class Entry(NamedTuple):
         name: stem of the video that was made from it; empty if it was refused.
         fps_from: the field from which the frame rate was read.
         refused: why it was refused; empty otherwise.
+        patient: the patient by the labels; empty if they name none.
+        code: random name of the patient in the data set.
     """
 
     source: str
@@ -31,6 +33,8 @@ class Entry(NamedTuple):
     name: str = ""
     fps_from: str = ""
     refused: str = ""
+    patient: str = ""
+    code: str = ""
 
 
 def private_path(root: Path, given: Path | None) -> Path:
@@ -55,8 +59,9 @@ def read_entries(path: Path) -> dict[str, Entry]:
     Raises:
         InputError: the file is damaged.
     """
-    rows = read_rows(path, Entry._fields) if path.exists() else []
-    return {row["source"]: Entry(**{field: row[field] for field in Entry._fields}) for row in rows}
+    # Earlier versions wrote no patients.
+    rows = read_rows(path, Entry._fields[:-2]) if path.exists() else []
+    return {row["source"]: Entry(**{field: row.get(field, "") for field in Entry._fields}) for row in rows}
 
 
 def write_entries(path: Path, entries: dict[str, Entry]) -> None:
@@ -67,3 +72,8 @@ def write_entries(path: Path, entries: dict[str, Entry]) -> None:
 def new_name() -> str:
     """Return a random stem like those of EchoNet-Dynamic: 0X and 16 hexadecimal digits."""
     return "0X" + secrets.token_hex(8).upper()
+
+
+def new_code() -> str:
+    """Return a random name of a patient."""
+    return "P" + secrets.token_hex(4).upper()
