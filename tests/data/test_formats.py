@@ -158,6 +158,41 @@ def test_camus_lists_may_be_next_to_the_images(camus_root):
     }
 
 
+@pytest.mark.parametrize("name", ["database_split", "listSubGroups"])
+def test_camus_lists_of_older_releases_are_read(camus_root, tmp_path, name):
+    (tmp_path / "database_nifti").symlink_to(camus_root / "database_nifti")
+    shutil.copytree(camus_root / "database_split", tmp_path / name)
+    official = {r.name: r.split for r in check(Camus(), camus_root).records}
+    assert {r.name: r.split for r in check(Camus(), tmp_path).records} == official
+    assert Camus().read(tmp_path).note == f"the splits are the lists in {tmp_path / name}"
+    # Lists of ten folds: here the tenth swaps validation and test.
+    swapped = {"training": "training", "validation": "testing", "testing": "validation"}
+    for path in list((tmp_path / name).iterdir()):
+        part = path.stem.split("_")[1]
+        shutil.copy(path, path.with_name(f"subGroup1_{part}.txt"))
+        path.rename(path.with_name(f"subGroup10_{swapped[part]}.txt"))
+    with pytest.raises(InputError, match=rf"{name} has lists of 10 folds. Choose one with --data.format.fold"):
+        check(Camus(), tmp_path)
+    assert {r.name: r.split for r in check(Camus(fold=1), tmp_path).records} == official
+    tenth = {r.name: r.split for r in check(Camus(fold=10), tmp_path).records}
+    assert tenth == {n: {"val": "test", "test": "val"}.get(split, split) for n, split in official.items()}
+    with pytest.raises(InputError, match=r"subGroup7_training\.txt: no such file"):
+        check(Camus(fold=7), tmp_path)
+
+
+def test_a_shuffle_instead_of_the_official_lists_is_reported(camus_root, tmp_path, command):
+    (tmp_path / "database_nifti").symlink_to(camus_root / "database_nifti")
+    assert "no folder database_split or listSubGroups, so the patients are shuffled" in Camus().read(tmp_path).note
+    assert Camus(official=False, seed=3).read(camus_root).note.startswith("the patients are shuffled (seed 3)")
+    command("data", "check", tmp_path, "--format", "Camus")
+    assert "the patients are shuffled (seed 0): not the official splits." in command.output
+    for wrong in ({"fold": 0}, {"fold": 11}, {"fold": 1, "official": False}):
+        with pytest.raises(InputError, match="expected a fold from 1 to 10"):
+            Camus(**wrong)
+    with pytest.raises(InputError, match="which fold 2 needs"):
+        check(Camus(fold=2), tmp_path)
+
+
 # Planted defects
 
 

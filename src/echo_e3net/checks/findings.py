@@ -93,7 +93,8 @@ class Finding(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The usable, labelled videos of a data set, and the findings about all its videos."""
+    """The usable, labelled videos of a data set, the findings about all its videos, and the note of its format."""
 
     records: list[VideoRecord]
     findings: list[Finding]
+    note: str = ""

@@ -32,7 +32,7 @@ def inspect(dataset: DataSet) -> Reading:
     unusable = {finding.name for finding in refused(findings) if finding.defect is not Defect.TWICE}
     if dataset.traced:
         findings += [finding for finding in apply([untraced], dataset) if finding.name not in unusable]
-    return Reading([v.record for v in dataset.videos if v.record.name not in unusable], findings)
+    return Reading([v.record for v in dataset.videos if v.record.name not in unusable], findings, dataset.note)
 
 
 VideoRule = Callable[[ListedVideo], Iterator[tuple[Defect, str]]]

@@ -52,7 +52,7 @@ def check(
     findings += damaged
     usable = len(reading.records) - len({finding.name for finding in refused(damaged)})
     content = as_json(root, usable, findings, decode)
-    show(json, content, lambda: print_findings(root, usable, findings, decode, rows))
+    show(json, content, lambda: print_findings(root, usable, findings, decode, rows, reading.note))
     if findings:
         raise SystemExit(1)
 
@@ -71,9 +71,13 @@ def as_json(root: Path, usable: int, findings: Sequence[Finding], decoded: bool)
     }
 
 
-def print_findings(root: Path, usable: int, findings: Sequence[Finding], decoded: bool, rows: int) -> None:
+def print_findings(
+    root: Path, usable: int, findings: Sequence[Finding], decoded: bool, rows: int, note: str = ""
+) -> None:
     """Print the findings by kind with the first ``rows`` of each, and a summary."""
     console = Console()
+    if note:
+        console.print(f"{root}: {note}.", highlight=False, soft_wrap=True)
     if findings:
         table = Table(title=f"{root}: {len(findings)} findings", show_lines=True)
         for column in ("defect", "effect", "n", f"first {rows}"):

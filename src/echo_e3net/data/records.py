@@ -137,6 +137,7 @@ class DataSet(NamedTuple):
         root: its folder.
         videos: the videos, in the order of the data set's own list.
         traced: whether the format has tracings.
+        note: what a user should know about how it was read; empty if nothing.
     """
 
     root: Path
@@ -145,6 +146,7 @@ class DataSet(NamedTuple):
     repetitions: list[Repetition]
     unlisted_rows: list[UnlistedRows]
     traced: bool = True
+    note: str = ""
 
     @property
     def records(self) -> list[VideoRecord]:

@@ -126,6 +126,8 @@ class EchoDataModule(LightningDataModule):
         if self.excluded and not exclude:
             more = f" {len(self.excluded) - 1} more are like it." if len(self.excluded) > 1 else ""
             raise InputError(f"{self.excluded[0]}{more} {advice} --data.on_defect exclude skips these videos.")
+        if reading.note:
+            rank_zero_info(f"{root}: {reading.note}.")
         if reading.findings:
             kinds = by_kind(reading.findings).items()
             counts = ", ".join(f"{count} × {defect.title} ({defect.effect.value})" for defect, count in kinds)

@@ -5,6 +5,7 @@
     <root>/database_nifti/patient0001/patient0001_4CH_ED_gt.nii.gz            1 cavity, 2 myocardium, 3 left atrium
     <root>/database_nifti/patient0001/patient0001_4CH_ES_gt.nii.gz
     <root>/database_split/subgroup_training.txt, …_validation.txt, …_testing.txt
+    <root>/listSubGroups/subGroup1_training.txt, …                            older releases: ten folds instead
 
 The endocardium is the outline of the cavity. The epicardium is the outline of cavity and myocardium together. Both
 share the mitral plane, where the cavity touches the atrium. Outlines are in square pixels
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -34,8 +35,9 @@ from echo_e3net.tables import number
 from echo_e3net.types import BORDERS, PHASES
 
 CAVITY, MYOCARDIUM, ATRIUM = 1, 2, 3
-IMAGES, SPLIT_FOLDER = "database_nifti", "database_split"
-SUBGROUPS = {"train": "subgroup_training.txt", "val": "subgroup_validation.txt", "test": "subgroup_testing.txt"}
+IMAGES, SPLIT_FOLDERS = "database_nifti", ("database_split", "listSubGroups")
+SUBGROUPS = {"train": "training", "val": "validation", "test": "testing"}
+FOLDS = 10
 KEYS = ("EF", "NbFrame", "FrameRate", *PHASES)
 """Keys that are read from a patient's Info file."""
 
@@ -48,7 +50,8 @@ class Camus(DataFormat):
 
     Args:
         view: 4CH (apical four-chamber) or 2CH (apical two-chamber).
-        official: whether to use the lists in the folder database_split, if it exists.
+        official: whether to use the lists in the folder database_split or listSubGroups, if it exists.
+        fold: number of the fold, 1 to 10, if the lists are of folds (older releases).
         test_fraction: otherwise, share of the patients in the test split; 1 for all.
         val_fraction: share of the patients in the validation split.
         seed: seed of the shuffle.
@@ -65,16 +68,19 @@ class Camus(DataFormat):
         test_fraction: float = 0.1,
         val_fraction: float = 0.1,
         seed: int = 0,
+        fold: int | None = None,
     ) -> None:
+        if fold is not None and not (official and 1 <= fold <= FOLDS):
+            raise InputError(f"fold is {fold}, official is {official}; expected a fold from 1 to {FOLDS}, or null.")
         if not (test_fraction >= 0 and val_fraction >= 0 and test_fraction + val_fraction <= 1):
             raise InputError(
                 f"test_fraction is {test_fraction}, val_fraction is {val_fraction}; expected shares from 0 to 1 with a "
                 "sum of at most 1."
             )
-        self.view, self.official, self.seed = view, official, seed
+        self.view, self.official, self.seed, self.fold = view, official, seed, fold
         self.test_fraction, self.val_fraction = test_fraction, val_fraction
         shuffle = "the shuffle (test_fraction, val_fraction)"
-        self.listed_in = f"{SPLIT_FOLDER}, or {shuffle}," if official else shuffle
+        self.listed_in = f"{' or '.join(SPLIT_FOLDERS)}, or {shuffle}," if official else shuffle
 
     def read(self, root: Path) -> DataSet:
         """Read all patients and their masks (10 s for 500 patients).
@@ -87,14 +93,21 @@ class Camus(DataFormat):
         patients = sorted(path.name for path in images.glob("patient*") if path.is_dir())
         if not patients:
             raise InputError(f"{images}: no folder of a patient (patient0001, …). Give the folder with {IMAGES}.")
-        lists = next((folder for folder in (root / SPLIT_FOLDER, root.parent / SPLIT_FOLDER) if folder.is_dir()), None)
+        places = [place / name for place in (root, root.parent) for name in SPLIT_FOLDERS]
+        lists = next((folder for folder in places if folder.is_dir()), None) if self.official else None
         repetitions: list[Repetition] = []
-        splits = {patient: (split, "") for patient, split in self.shuffled(patients).items()}
-        if lists is not None and self.official:
-            splits, repetitions = read_subgroups(lists, self.view)
+        if lists is not None:
+            splits, repetitions = read_subgroups(subgroup_files(lists, self.fold), self.view)
+            note = f"the splits are the lists in {lists}"
+        elif self.fold is not None:
+            raise InputError(f"{root}: no folder {' or '.join(SPLIT_FOLDERS)}, which fold {self.fold} needs. Add it.")
+        else:
+            splits = {patient: (split, "") for patient, split in self.shuffled(patients).items()}
+            found = f"no folder {' or '.join(SPLIT_FOLDERS)}, so " if self.official else ""
+            note = f"{found}the patients are shuffled (seed {self.seed}): not the official splits"
         read = [read_patient(images / name, self.view, *splits.get(name, ("", ""))) for name in {*patients, *splits}]
         videos = label_videos(sorted((video for video, _ in read), key=lambda video: video.record.name))
-        return DataSet(images, videos, [value for _, values in read for value in values], repetitions, [])
+        return DataSet(images, videos, [value for _, values in read for value in values], repetitions, [], note=note)
 
     def shuffled(self, patients: Sequence[str]) -> dict[str, str]:
         """Return the split of each patient by the hash of the seed and the patient."""
@@ -104,7 +117,22 @@ class Camus(DataFormat):
         return dict(zip(order, names, strict=False))
 
 
-def read_subgroups(folder: Path, view: str) -> tuple[dict[str, tuple[str, str]], list[Repetition]]:
+def subgroup_files(folder: Path, fold: int | None) -> dict[str, Path]:
+    """Return the list of each split.
+
+    Raises:
+        InputError: the lists are of folds, and no fold is chosen.
+    """
+    start = "subgroup" if fold is None else f"subGroup{fold}"
+    if fold is None and (folder / "subGroup1_training.txt").is_file():
+        raise InputError(
+            f"{folder} has lists of {FOLDS} folds. Choose one with --data.format.fold 1, or set "
+            "--data.format.official false to shuffle."
+        )
+    return {split: folder / f"{start}_{name}.txt" for split, name in SUBGROUPS.items()}
+
+
+def read_subgroups(lists: Mapping[str, Path], view: str) -> tuple[dict[str, tuple[str, str]], list[Repetition]]:
     """Return the split of each patient with the file and row that list the patient, and further rows of a patient.
 
     Raises:
@@ -112,8 +140,7 @@ def read_subgroups(folder: Path, view: str) -> tuple[dict[str, tuple[str, str]],
     """
     splits: dict[str, tuple[str, str]] = {}
     repetitions = []
-    for split, name in SUBGROUPS.items():
-        path = folder / name
+    for split, path in lists.items():
         if not path.is_file():
             raise InputError(f"{path}: no such file. Add the list, or set --data.format.official false to shuffle.")
         for row, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
@@ -141,7 +168,10 @@ def read_patient(folder: Path, view: str, split: str, listed: str) -> tuple[List
     name = f"{folder.name}_{view}"
     path, info = folder / f"{name}_half_sequence.nii.gz", folder / f"Info_{view}.cfg"
     record = VideoRecord(name, path, split=split)
-    where, splits = str(info) if folder.is_dir() else listed, f"the patient to be in a list in {SPLIT_FOLDER}"
+    where, splits = (
+        str(info) if folder.is_dir() else listed,
+        f"the patient to be in a list in {' or '.join(SPLIT_FOLDERS)}",
+    )
     video = ListedVideo(record, where, {}, (info, path), splits, spelling=split)
     if not info.is_file():
         return video, []
