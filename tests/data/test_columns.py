@@ -69,6 +69,7 @@ def test_data_check_lists_wrong_columns(root, command):
     change(root, LIST, **times("EF", 0.01))
     assert command("data", "check", root)[0] == 1
     assert "implausible column" in command.output
+    assert "0 usable videos" in command.output
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,9 @@ def root(tmp_path_factory):
         "NumberOfFrames": FRAMES,
         "Split": "TRAIN",
     }
-    pd.DataFrame([{"FileName": name, **row} for name in FAULTS]).to_csv(root / "FileList.csv", index=False)
+    pd.DataFrame([{"FileName": name, **row, "EF": 50 + i} for i, name in enumerate(FAULTS)]).to_csv(
+        root / "FileList.csv", index=False
+    )
     (root / "VolumeTracings.csv").write_text("FileName,X1,Y1,X2,Y2,Frame\n")
     return root
 
@@ -159,6 +161,7 @@ def test_training_names_the_faulty_file(root, fault):
         with pytest.raises(InputError, match=FAULTS[fault][2]) as caught:
             clips[ClipKey(0, 0)]
         assert str(record.path) in str(caught.value)
+        assert "data check --decode" in str(caught.value) or "cannot be decoded" not in str(caught.value)
 
 
 def test_frames_before_a_cut_are_those_of_the_good_file(root):

@@ -73,7 +73,7 @@ def volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
 
 
 def phases(dataset: DataSet) -> Iterator[Finding]:
-    """Find contours of ED and ES that disagree with each other, the labelled EF or usual volumes."""
+    """Find borders of ED and ES that disagree with each other, the labelled EF or usual volumes."""
     videos = [video for video in dataset.videos if video.record.traced]
     pairs = torch.stack([NO_LANDMARKS[:, 0], *(video.record.landmarks[:, 0] for video in videos)])[1:]
     areas = geometry.polygon_area(geometry.border_polygon(pairs)).tolist()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from echo_e3net.checks.advice import advise
 from echo_e3net.checks.decoding import decode as decode_videos
-from echo_e3net.checks.findings import Finding
+from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.checks.rules import by_kind, inspect, refused
 from echo_e3net.cli.json_option import require_json_place, show
 from echo_e3net.data.formats import EchoNetDynamic
@@ -51,6 +51,8 @@ def check(
     damaged = decode_videos(reading.records, jobs or os.cpu_count() or 1) if decode else []
     findings += damaged
     usable = len(reading.records) - len({finding.name for finding in refused(damaged)})
+    if any(finding.defect is Defect.COLUMN for finding in findings):
+        usable = 0
     content = as_json(root, usable, findings, decode)
     show(json, content, lambda: print_findings(root, usable, findings, decode, rows, reading.note))
     if findings:

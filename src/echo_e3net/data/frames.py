@@ -107,5 +107,5 @@ def decoding(path: Path) -> Iterator[None]:
         if isinstance(error, InputError) or "DataLoader worker" in str(error):
             raise
         line = (str(error).strip() or type(error).__name__).splitlines()[0][-120:]
-        advice = "Copy it again, or remove it from the table."
+        advice = "Copy it again, or remove its row. `echo-e3net data check --decode` lists all such videos."
         raise InputError(f"{path}: the video cannot be decoded ({line}). {advice}") from error

@@ -73,9 +73,9 @@ def check_frames(frames: Sequence[TracedFrame]) -> Iterator[TracedFrame]:
     for frame, area, volume, crosses in zip(frames, areas, volumes, polygon_crosses(borders.numpy()), strict=True):
         checked = frame._replace(volume=volume)
         if not area >= SMALLEST_AREA:
-            yield checked._replace(fault="degenerate", detail=f"the contour encloses {area:.2g} square pixels")
+            yield checked._replace(fault="degenerate", detail=f"the border encloses {area:.2g} square pixels")
         else:
-            yield checked._replace(fault="crossing", detail="the contour crosses itself") if crosses else checked
+            yield checked._replace(fault="crossing", detail="the border crosses itself") if crosses else checked
 
 
 def label_video(video: ListedVideo, traced: tuple[TracedFrame, ...]) -> ListedVideo:

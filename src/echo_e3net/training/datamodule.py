@@ -47,7 +47,8 @@ class EchoDataModule(LightningDataModule):
         format: format of the data set: EchoNetDynamic, EchoNetPediatric or Camus (echo_e3net.data.formats); null:
             EchoNetDynamic.
         on_defect: what to do about a video that cannot be used: raise stops; exclude continues without the video and
-            lists it in excluded.csv.
+            lists it in excluded.csv. A video that does not decode always stops the run when it is read;
+            ``data check --decode`` lists these videos before.
         statistics_videos: number of training videos, evenly chosen, on which the grey mean and SD are measured.
         other_clip: whether a network may read clips of other frames, period or size than it was trained on.
     """
