@@ -23,6 +23,9 @@ class Bright:
     def refused(self):
         return {}
 
+    def remarks(self):
+        return {}
+
     def rates(self):
         return []
 

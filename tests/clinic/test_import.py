@@ -55,7 +55,7 @@ REFUSED = {
     "frozen.avi": "no sector",
     "still.dcm": "still image",
     "short.avi": "too few frames",
-    "copy.dcm": "same bytes as another source",
+    "copy.dcm": "same bytes as another file",
     "cut.dcm": "does not decode",
     "notes.txt": "not a video",
 }

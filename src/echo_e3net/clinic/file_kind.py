@@ -17,12 +17,14 @@ from echo_e3net.errors import InputError
 
 HEAD_BYTES = 400
 CONTENT = {
-    "DICOM": rb".{128}DICM|\x02\x00[\x00\x01]\x00(UL|OB)|\x08\x00[\x00\x05\x08]\x00",
+    "DICOM": rb".{128}DICM|(\x02\x00[\x00-\x02]|\x08\x00[\x00-\x20])\x00([A-Z]{2}|..\x00\x00)"
+    rb"|(\x00\x02\x00[\x00-\x02]|\x00\x08\x00[\x00-\x20])([A-Z]{2}|\x00\x00..)",
     "GIF": rb"GIF8[79]a",
     "video": rb"RIFF.{4}AVI |[\x00-\x08].{3}(ftyp|moov|mdat|wide|free|skip)|\x1aE\xdf\xa3|\x00\x00\x01[\xb3\xba]"
     rb"|0&\xb2u\x8ef\xcf\x11|FLV\x01|OggS\x00",
 }
-"""First bytes of each kind. *video* is AVI, MP4 and QuickTime, Matroska and WebM, MPEG, Windows Media, Flash, Ogg."""
+"""First bytes of each kind. *DICOM* has a preamble, or begins with an element of group 2 or 8 (little or big endian,
+explicit or implicit); *video* is AVI, MP4 and QuickTime, Matroska and WebM, MPEG, Windows Media, Flash, Ogg."""
 NO_VIDEO = "not a video: the content is neither DICOM nor AVI, MP4, GIF or another video."
 SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,5}")
 
@@ -35,7 +37,7 @@ def kind_of(path: Path) -> str | None:
 
 
 def read_clip(path: Path) -> Clip:
-    """Read all frames of a source, uncropped.
+    """Read all frames of a file, uncropped.
 
     Raises:
         RefusedError: it is not a video, is a still image, is too long, or does not decode.

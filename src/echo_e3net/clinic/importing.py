@@ -3,8 +3,8 @@
     <out>/FileList.csv, VolumeTracings.csv, Videos/<random>.avi     can be shared
     <out>.private.csv                                               do not share: links files to videos (private.py)
 
-The private file receives a name for every source before the first video is made, and every file is written atomically.
-So an interrupted import can be resumed, and a repeated import adds only new sources.
+The private file receives a name for every file before the first video is made, and everything is written atomically.
+So an interrupted import can be resumed, and a repeated import adds only new files.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def import_videos(
     test_fraction: float = 0.20,
     jobs: int | None = None,
 ) -> None:
-    """Convert your own clips (DICOM, MP4, AVI, GIF …) to a data set.
+    """Convert your own files (DICOM, MP4, AVI, GIF …) to the videos of a data set.
 
     The moving sector is detected and cropped to a square. Everything outside it becomes black, also burned-in names.
     Videos get random names. Frame rate and pixel size are the only header fields that are kept. Run again to resume, or
-    to add files. Exit code 0 means that all clips were imported, 1 that some were refused, 2 that the input is wrong.
+    to add files. Exit code 0 means that all files were imported, 1 that some were refused, 2 that the input is wrong.
 
     Args:
         sources: Video files, or folders that contain them.
@@ -62,8 +62,8 @@ def import_videos(
         labels: CSV with FileName and EF (percent); optional columns are ESV, EDV, Split and Patient, which keeps all
             videos of a patient in one split.
         size: Side of the videos, pixels.
-        private: File that links sources to videos; default OUT.private.csv, beside the folder. Do not share it.
-        preview: Also write a picture (PNG) of some clips before and after. It shows burned-in names: do not share it.
+        private: File that links your files to videos; default OUT.private.csv, beside the folder. Do not share it.
+        preview: Also write a picture (PNG) of some files before and after. It shows burned-in names: do not share it.
         val_fraction: Share of the patients in the validation split, if the labels have no Split.
         test_fraction: Share of the patients in the test split, if the labels have no Split.
         jobs: Number of processes; default one per core.
@@ -106,7 +106,7 @@ class Target:
         size: side of the videos, pixels.
 
     Attributes:
-        entries: content of the private file by source.
+        entries: content of the private file by path of the file.
         rows: content of FileList.csv by name of the video.
 
     Raises:
@@ -139,7 +139,7 @@ class Target:
             (self.out / VIDEOS).mkdir(parents=True, exist_ok=True)
 
     def entry(self, file: Path) -> Entry:
-        """Return the entry of a source."""
+        """Return the entry of a file."""
         return self.entries[str(file.absolute())]
 
     def with_patients(self, labels: Mapping[Path, Label]) -> dict[Path, Label]:
@@ -160,7 +160,7 @@ class Target:
     def plan(
         self, files: Iterable[Path], hashes: Mapping[Path, str], labels: Mapping[Path, Label] | None
     ) -> list[Path]:
-        """Write an entry for each source; return the files that are to be converted."""
+        """Write an entry for each file; return the files that are to be converted."""
         earlier = {entry.content: entry for entry in self.entries.values() if entry.name}
         owners: dict[str, Path] = {}
         todo = []
@@ -171,7 +171,7 @@ class Target:
             if not content:
                 refused = NO_VIDEO
             elif content in owners:
-                refused = f"same bytes as another source: {owners[content]}"
+                refused = f"same bytes as another file: {owners[content]}"
             elif labels is not None and file not in labels and content not in earlier:
                 refused = "no label: the table of labels has no row for it."
             if refused:
@@ -220,10 +220,10 @@ class Target:
             write_csv(tracings, [], ["FileName", *TRACING_COLUMNS, "Frame"])
 
     def report(self, files: Sequence[Path], before: int) -> None:
-        """Print the result of each source that was refused or has no frame rate, and a summary.
+        """Print each file that was refused, remarks on frame rates, and a summary.
 
         Raises:
-            SystemExit: with code 1, if sources were refused.
+            SystemExit: with code 1, if files were refused.
         """
         console = Console(highlight=False, markup=False, soft_wrap=True)
         entries = {file: self.entry(file) for file in files}
@@ -231,7 +231,7 @@ class Target:
         for file, reason in refused.items():
             console.print(f"refused {file}: {reason}")
         for file, entry in entries.items():
-            if entry.fps_from.startswith("assumed"):
+            if ":" in entry.fps_from:
                 console.print(f"check {file}: frame rate {entry.fps_from}")
         count = f"{len(self.rows)} videos, {len(self.rows) - before} of them new"
         console.print(f"{self.out}: {count}; {len(refused)} of {len(files)} files refused.")
@@ -241,7 +241,7 @@ class Target:
 
 
 def make_video(entry: Entry, folder: Path, size: int) -> tuple[Entry, dict[str, str]]:
-    """Convert one source. Return its new entry and its row of FileList.csv, which is empty if the source is refused."""
+    """Convert one file. Return its new entry and its row of FileList.csv, which is empty if the file is refused."""
     try:
         clip = prepare(Path(entry.source), size)
     except RefusedError as error:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from echo_e3net.clinic.clip import Clip
+from echo_e3net.clinic.clip import Clip, refuse_dark
 from echo_e3net.clinic.crop import Sector, cut_out, find_sector, refuse_colour
 from echo_e3net.clinic.file_kind import read_clip
 from echo_e3net.data import raster
@@ -28,7 +28,7 @@ class Prepared(NamedTuple):
     Attributes:
         frames: (T, S, S), grey.
         fps: frames per second.
-        fps_from: the field of the file from which it was read.
+        fps_from: the field of the file from which it was read, and remarks.
         pixel_mm: edge of a pixel of ``frames``; None if unknown.
         screen: (H, W), the original middle frame, for visual comparison. **It may show a name.**
         outline: (N, 2), corners of the kept region, pixels of ``screen``.
@@ -50,6 +50,7 @@ def prepare(path: Path, size: int) -> Prepared:
     """
     clip = read_clip(path)
     sector, trusted = locate(clip)
+    refuse_dark(clip.grey, sector.mask)
     if clip.colour is not None:
         refuse_colour(clip.colour, sector.mask)
     pixel_mm = clip.pixel_mm * sector.side / size if clip.pixel_mm and trusted else None

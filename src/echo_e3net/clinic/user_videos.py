@@ -41,12 +41,14 @@ class Kept(NamedTuple):
     Attributes:
         frames: number of frames.
         fps: frames per second; None if the file is used unchanged.
+        remark: where the rate comes from, if the user must see it; empty otherwise.
         array: file of the prepared frames; None if the file is used unchanged.
         refused: why it cannot be used; empty if it can.
     """
 
     frames: int = 0
     fps: float | None = None
+    remark: str = ""
     array: Path | None = None
     refused: str = ""
 
@@ -83,6 +85,10 @@ class OwnVideos:
     def refused(self) -> dict[Path, str]:
         """Return the reason for each file that cannot be used."""
         return {file: kept.refused for file, kept in self.kept.items() if kept.refused}
+
+    def remarks(self) -> dict[Path, str]:
+        """Return a remark for each file whose frame rate is doubtful."""
+        return {file: kept.remark for file, kept in self.kept.items() if kept.remark}
 
     def rates(self) -> list[float]:
         """Return frames per second of the prepared videos, ascending."""
@@ -122,7 +128,7 @@ def keep(video: tuple[int, Path], folder: Path) -> Kept:
         return Kept(refused=str(error))
     array = folder / f"{number}.npy"
     np.save(array, clip.frames)
-    return Kept(len(clip.frames), clip.fps, array)
+    return Kept(len(clip.frames), clip.fps, clip.fps_from if ":" in clip.fps_from else "", array)
 
 
 def in_form(file: Path) -> bool:

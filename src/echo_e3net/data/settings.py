@@ -69,6 +69,9 @@ class VideoSource(Protocol):
     def refused(self) -> dict[Path, str]:
         """Return the unusable files, and why."""
 
+    def remarks(self) -> dict[Path, str]:
+        """Return a remark for each file whose frame rate is doubtful."""
+
     def rates(self) -> list[float]:
         """Return the known frame rates in frames per second, ascending."""
 

@@ -28,6 +28,8 @@ def usable_videos(videos: VideoSource, span: ClipSpan, exclude: bool) -> tuple[l
         raise InputError(f"{findings[0]}{more}{advice}")
     for finding in findings:
         rank_zero_info(f"excluded: {finding}")
+    for file, remark in videos.remarks().items():
+        rank_zero_info(f"check {file}: frame rate {remark}")
     rates = videos.rates()
     if rates and not USUAL_RATES[0] <= rates[0] <= rates[-1] <= USUAL_RATES[1]:
         shown = " to ".join(dict.fromkeys(f"{rate:.4g}" for rate in (rates[0], rates[-1])))
