@@ -157,7 +157,15 @@ class TestDepth:
         ],
     )
     def test_a_dim_clip_stays_dim(self, largest, bits, scale):
-        assert full_scale(largest, bits) == scale
+        assert full_scale(largest.bit_length(), bits) == scale
+
+    def test_a_damaged_value_does_not_darken_the_clip(self, file):
+        frames = GREY.astype(np.uint16) << 4
+        frames[3, 60, 80] = 65535
+        clip = read_dicom(write(file, frames))
+        assert clip.grey[3, 60, 80] == 255
+        clip.grey[3, 60, 80] = GREY[3, 60, 80]
+        assert difference(clip) == 0
 
     def test_negative_values_are_refused(self, file):
         write(file, GREY.astype(np.uint16) - 128, PixelRepresentation=1)
@@ -189,6 +197,16 @@ class TestColours:
         limit = {"interleaved": 0, "planes": 0, "YBR": 1}.get(stored, LOSS)
         # Coloured text loses half of its chroma.
         assert np.quantile(np.abs(clip.grey.astype(int) - GREY), 0.98 if stored == "halved" else 1) <= limit
+
+    @pytest.mark.parametrize("kind", ["RGB", "YBR_FULL"])
+    def test_a_tint_and_colour_doppler_keep_their_colours(self, file, kind):
+        tinted = (GREY[..., None] * np.array([1, 0.85, 0.6])).astype(np.uint8)
+        flow = COLOUR.copy()
+        flow[:, 20:110, 20:140] = (220, 20, 0)
+        for frames in (tinted, flow):
+            for pixels in (frames, frames.transpose(0, 3, 1, 2)):
+                clip = read_dicom(write(file, frames, pixels.tobytes(), PhotometricInterpretation=kind))
+                assert np.array_equal(clip.colour, frames)
 
     def test_the_number_of_channels_comes_from_the_pixels(self, file):
         assert difference(read_dicom(write(file, COLOUR, GREY.tobytes()))) == 0

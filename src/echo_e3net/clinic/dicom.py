@@ -71,6 +71,8 @@ YBR = ("YBR_FULL", "YBR_FULL_422")
 """Values of PhotometricInterpretation, and those with chroma. YBR_ICT and YBR_RCT become RGB when they are decoded."""
 EXPORT = "Export it as JPEG-compressed DICOM or as MP4."
 
+NEUTRAL = 16
+"""Largest difference from 128 of the chroma of a grey pixel."""
 UNEQUAL = 2
 """Largest difference of equal grey values after lossy compression."""
 
@@ -329,6 +331,9 @@ def fits(stored: UInt8[np.ndarray, " N"], layout: Layout, size: int, columns: in
     next_byte, next_value = gaps(stored, (1, 2))
     depth = layout.bits // 8
     if len(stored) % size > 1 or (next_value < 0.9 * next_byte) != (depth > 1):
+        return False
+    # Two values of luma, then chroma, which is 128 where a picture is grey.
+    if layout.halved and np.median(np.abs(stored[2::4].astype(np.int16) - 128)) > NEUTRAL:
         return False
     values = stored[: len(stored) // size * size].view(f"u{depth}")
     rows = [2 * columns] if layout.halved else [columns, 3 * columns][: layout.samples]

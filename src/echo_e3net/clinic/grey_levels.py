@@ -1,8 +1,9 @@
 """Convert stored values to grey or RGB pictures of 8 bits. The values themselves decide where a header can be wrong.
 
 ==============================  =====================================================================================
-bits of full scale              those of the header; if the largest value of the clip exceeds them or stays below a
-                                quarter of full scale, the smallest of 8, 10, 12, 14 and 16 that holds it
+bits of full scale              those of the header; if the largest value of the clip (apart from one in 10,000) exceeds
+                                them or stays below a quarter of full scale, the smallest of 8, 10, 12, 14 and 16 that
+                                holds it
 signed or not                   the reading in which neighbours differ less
 RGB or YBR                      the reading in which the colours are closer to grey
 interleaved or not              the reading in which successive rows differ less
@@ -22,6 +23,8 @@ from echo_e3net.clinic.clip import RefusedError
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits per sample of real pictures."""
+RARE = 1e-4
+"""Largest share of values that do not count for the depth: one damaged value must not darken the clip."""
 SAMPLED = 8
 """Number of frames, evenly spaced, from which the reading is decided."""
 CLEAR = 0.8
@@ -65,9 +68,21 @@ def roughness(frames: np.ndarray) -> float:
     return float(np.abs(np.diff(frames, axis=2)).mean())
 
 
-def full_scale(largest: int, bits: int) -> int:
-    """Return the number of bits of full scale: those of the header, unless the largest value contradicts them."""
-    used = largest.bit_length()
+def used_bits(pixels: np.ndarray) -> int:
+    """Return the number of bits of the largest value, apart from a few damaged ones."""
+    used = int(pixels.max()).bit_length()
+    while used > 8 and np.count_nonzero(pixels >> (used - 1)) <= RARE * pixels.size:
+        used -= 1
+    return used
+
+
+def full_scale(used: int, bits: int) -> int:
+    """Return the number of bits of full scale: those of the header, unless the values contradict them.
+
+    Args:
+        used: bits of the largest value.
+        bits: of full scale according to the header.
+    """
     # No scanner has 9, 11, 13 or 15 bits.
     if used == bits or (bits - 2 < used < bits and (bits in DEPTHS or bits < 8)):
         return bits
@@ -81,10 +96,11 @@ def eight_bit(pixels: np.ndarray, bits: int) -> UInt8[np.ndarray, "T H W *C"]:
         pixels: the values.
         bits: of full scale according to the header.
     """
-    shift = full_scale(int(pixels.max()), bits) - 8
-    if shift > 0:
-        return (pixels >> shift).astype(np.uint8)
-    return pixels.astype(np.uint8) << max(0, -shift)
+    shift = full_scale(used_bits(pixels), bits) - 8
+    if not shift and pixels.dtype == np.uint8:
+        return pixels
+    scaled = pixels >> shift if shift > 0 else pixels << -shift
+    return np.asarray(np.minimum(scaled, 255)).astype(np.uint8)
 
 
 def interleaved(pixels: np.ndarray, planar: bool) -> np.ndarray:

@@ -140,7 +140,7 @@ def match(name: str, names: dict[str, list[Path]], where: str) -> Path:
     # An exact name wins: clip.dcm is not clip.dcm.mp4 without suffix.
     found = [file for file in found if file.name == given.name] or found
     if not found:
-        raise InputError(f"{where}: no source has this name. Correct or remove the row, or add the folder of the file.")
+        raise InputError(f"{where}: no file has this name. Correct or remove the row, or add the folder of the file.")
     if len(found) > 1:
         raise InputError(
             f"{where}: {len(found)} files have this name, {found[0]} and {found[1]}. Add more of the path to FileName."
