@@ -183,11 +183,11 @@ class TestDepth:
 
     def test_a_nearly_black_sector_is_refused(self, file):
         with pytest.raises(RefusedError, match=r"^nearly black: 99 % of the sector is not brighter than \d+ of 255"):
-            prepare(write(file, screen(frames=FRAMES, gain=0.1)), 112)
+            prepare(write(file, screen(shape=(240, 320), corner=(15, 60), side=190, frames=FRAMES, gain=0.1)), 112)
 
 
 class TestColours:
-    @pytest.mark.parametrize("kind", ["RGB", "YBR_FULL", "YBR_FULL_422", "MONOCHROME2"])
+    @pytest.mark.parametrize("kind", ["RGB", "YBR_FULL_422"])
     @pytest.mark.parametrize("stored", ["interleaved", "planes", "YBR", "halved", *JPEGS])
     def test_the_pixels_decide(self, file, stored, kind):
         pixels = {"interleaved": COLOUR, "planes": PLANES, "YBR": YBR, "halved": HALVED}.get(stored)
@@ -257,9 +257,9 @@ STORED = {
 }
 
 
-@pytest.mark.parametrize("stored", STORED)
+@pytest.mark.parametrize("stored", ["grey", "12 bits", "JPEG", "RLE"])
 class TestFrames:
-    @pytest.mark.parametrize("count", [None, 0, 1, 3])
+    @pytest.mark.parametrize("count", [None, 0, 3])
     def test_too_small_a_number_is_corrected(self, file, stored, count):
         assert difference(read_dicom(write(file, *STORED[stored], NumberOfFrames=count))) <= LOSS
 
@@ -271,7 +271,7 @@ class TestFrames:
         with pytest.raises(RefusedError, match=r"^incomplete: NumberOfFrames is 40, but the file has 9 frames\."):
             read_dicom(file)
 
-    @pytest.mark.parametrize("rows", [60, 100, 119, 121, 240])
+    @pytest.mark.parametrize("rows", [60, 119, 240])
     def test_another_height_is_corrected_or_refused(self, file, stored, rows):
         write(file, *STORED[stored], Rows=rows)
         if stored == "JPEG":
@@ -407,7 +407,7 @@ def check_any_header(file, stored, encoding, wrong):
 headers = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in WRONG.items()})
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(STORED)), st.sampled_from(ENCODINGS), headers)
 def test_no_header_changes_the_picture_silently(file, stored, encoding, wrong):
     check_any_header(file, stored, encoding, wrong)
