@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from echo_e3net.checks.findings import Defect
-from echo_e3net.checks.leaks import patient_of, same_pictures
+from echo_e3net.checks.leaks import patient_of
+from echo_e3net.checks.pictures import same_pictures
 from echo_e3net.checks.rules import read_data
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import read_frames
@@ -80,7 +81,7 @@ def test_decoding_finds_copies_that_were_written_again(root, command):
 
 
 def test_of_many_copies_each_is_named_once(tmp_path, monkeypatch):
-    monkeypatch.setattr("echo_e3net.checks.leaks.CHUNK", 2)
+    monkeypatch.setattr("echo_e3net.checks.pictures.CHUNK", 2)
     rng = np.random.default_rng(0)
     pictures = {name: rng.integers(0, 250, 512) for name in "abc"}
     records, thumbnails = [], {}

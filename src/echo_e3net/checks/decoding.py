@@ -10,22 +10,15 @@ from typing import NamedTuple
 import numpy as np
 
 from echo_e3net.checks.findings import Defect, Finding
-from echo_e3net.checks.leaks import same_pictures
-from echo_e3net.data import raster
+from echo_e3net.checks.pictures import BLANK_SPREAD, same_pictures, thumbnails
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.parallel import each
 from echo_e3net.data.probe import claimed_frames
-from echo_e3net.data.raster import Frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 
-BLANK_SPREAD = 3
-"""Largest range of grey values of a video without a picture."""
 STILL_CHANGE = 0.05
 """Mean change from frame to frame, grey values, below which nothing moves. JPEG noise of a moving video is larger."""
-
-THUMBNAILS, THUMBNAIL_PX = 8, 8
-"""Number and side of the small frames that are compared between videos."""
 
 
 class Probe(NamedTuple):
@@ -81,14 +74,6 @@ def probe(path: Path) -> Probe:
         missing=missing_bytes(path),
         thumbnails=thumbnails(frames),
     )
-
-
-def thumbnails(frames: Frames) -> bytes:
-    """Return small frames of a video; nothing if it has no picture."""
-    if np.ptp(frames) <= BLANK_SPREAD:
-        return b""
-    chosen = np.linspace(0, len(frames) - 1, THUMBNAILS).round().astype(int)
-    return b"".join(raster.resize_area(frames[number], THUMBNAIL_PX, THUMBNAIL_PX).tobytes() for number in chosen)
 
 
 def missing_bytes(path: Path) -> int:

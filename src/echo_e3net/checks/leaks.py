@@ -5,10 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
-
-import numpy as np
 
 from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.data.records import DataSet, VideoRecord
@@ -18,13 +15,6 @@ PATIENT = ("patient", "patientid")
 """Names of a column of patients in lower case, without spaces and underscores."""
 KEPT_FIRST = ("test", "val", "train", "")
 """Order of the splits in which one of several copies stays, so that evaluation keeps its videos."""
-SAME_PICTURE = 2.5
-"""Largest difference (root mean square, grey values) of the thumbnails of one video.
-
-Videos that were compressed again differ by up to 1.6, phantoms of different hearts by 12.8 and more.
-"""
-CHUNK = 512
-"""Number of videos that are compared with all others at once."""
 Item = TypeVar("Item")
 
 
@@ -62,36 +52,6 @@ def copied(records: Sequence[VideoRecord], what: str) -> Iterator[Finding]:
         splits = f"splits: {record.split or 'none'} and {first.split or 'none'}"
         detail = f"{what} {first.path.name} ({splits}). Remove one of the two."
         yield Finding(defect, record.name, str(record.path), detail)
-
-
-def same_pictures(records: Sequence[VideoRecord], thumbnails: Mapping[Path, bytes]) -> Iterator[Finding]:
-    """Find videos that show the same pictures in other bytes: with another header, or compressed again.
-
-    Args:
-        records: the videos.
-        thumbnails: small grey frames of each, all of the same number and size; empty for videos that are not compared.
-    """
-    compared = [record for record in records if thumbnails[record.path]]
-    ordered = sorted(compared, key=lambda record: KEPT_FIRST.index(record.split))
-    if len(ordered) < 2:
-        return
-    grey = np.array([np.frombuffer(thumbnails[record.path], np.uint8) for record in ordered], np.float32)
-    norms, seen = (grey**2).sum(1), set[int]()
-    for start in range(0, len(ordered), CHUNK):
-        rows = slice(start, start + CHUNK)
-        squares = norms[rows, None] + norms[start:] - 2 * grey[rows] @ grey[start:].T
-        near = defaultdict[int, list[int]](list)
-        for first, other in np.argwhere(np.triu(squares < grey.shape[1] * SAME_PICTURE**2, 1)).tolist():
-            near[start + first].append(start + other)
-        for first, others in near.items():
-            if first in seen:
-                continue
-            others = [other for other in others if other not in seen]
-            seen.update(others)
-            # Files of equal content are already found without decoding.
-            content = file_hash(ordered[first].path)
-            same = [ordered[other] for other in others if file_hash(ordered[other].path) != content]
-            yield from copied([ordered[first], *same], "same pictures as")
 
 
 def groups(items: Iterable[tuple[Hashable, Item]]) -> list[list[Item]]:
