@@ -40,6 +40,7 @@ LIGHT = {"echo_e3net.training.run_folder", "echo_e3net.training.history"}
 """The only modules of training that search may import: they load neither torch nor Lightning."""
 DOORS = {
     "decord": "data/",
+    "av": "data/",
     "nibabel": "data/",
     "pydicom": "clinic/",
     "cv2": "data/",

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echo_e3net.clinic.frame_rate import file_rate
-from echo_e3net.data.frames import luma
+from echo_e3net.data.frames import grey_of
 from echo_e3net.data.raster import Frames, Mask
 from echo_e3net.errors import InputError
 
@@ -52,11 +52,6 @@ class Clip(NamedTuple):
 def colour_clip(colour: UInt8[np.ndarray, "T H W 3"], fps: float) -> Clip:
     """Return a clip of colour frames; replace an impossible frame rate by the assumed one."""
     return Clip(grey_of(colour), colour, *file_rate(fps))
-
-
-def grey_of(colour: UInt8[np.ndarray, "T H W 3"]) -> Frames:
-    """Return luma. Frames are converted one by one, since all at once would need six times the memory."""
-    return np.stack([luma(picture[None])[0] for picture in colour])
 
 
 def refuse_long(frames: int, height: int, width: int) -> None:

@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import UInt8
 
-from echo_e3net.clinic.clip import Clip, RefusedError, grey_of, refuse_large, refuse_long
+from echo_e3net.clinic.clip import Clip, RefusedError, refuse_large, refuse_long
 from echo_e3net.clinic.codestream import FrameHeader, frame_header, join_fragments, rle_pixels
 from echo_e3net.clinic.frame_rate import field_value, header_rate, number
 from echo_e3net.clinic.grey_levels import alike, eight_bit, gaps, interleaved, is_ybr, unsigned, upright
+from echo_e3net.data.frames import grey_of
 from echo_e3net.data.raster import Mask
 from echo_e3net.errors import InputError
 

@@ -1,7 +1,7 @@
 """Find clips and read them. The kind of a file is detected from its content, since DICOM files often have no suffix.
 
-decord reads video files, OpenCV animated GIFs, pydicom DICOM. The decoders are not used for detection: FFmpeg takes a
-text file for a video of three frames.
+pydicom reads DICOM, :mod:`echo_e3net.data.probe` everything else. The decoders are not used for detection: FFmpeg takes
+a text file for a video of three frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from echo_e3net.clinic.clip import Clip, RefusedError, colour_clip, refuse_long
-from echo_e3net.data import probe, raster
+from echo_e3net.data import probe
 from echo_e3net.errors import InputError
 
 HEAD_BYTES = 400
@@ -49,11 +49,6 @@ def read_clip(path: Path) -> Clip:
         from echo_e3net.clinic.dicom import read_dicom
 
         return read_dicom(path)
-    if kind == "GIF":
-        colour, fps = raster.read_animation(path)
-        if not len(colour):
-            raise RefusedError("does not decode: no frame of the GIF can be decoded. Copy it again.")
-        return colour_clip(colour, fps)
     try:
         return colour_clip(*probe.read_colour(path, refuse_long))
     except RefusedError:

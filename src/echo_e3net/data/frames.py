@@ -1,17 +1,23 @@
-"""Read grey frames of videos. Only this module imports decord; :mod:`echo_e3net.data.nifti` reads NIfTI files."""
+"""Read grey frames of videos. Only this module imports decord; :mod:`echo_e3net.data.nifti` reads NIfTI files.
+
+decord reads motion JPEG in AVI files, as in the data sets. It returns wrong frames of other codecs, so
+:mod:`echo_e3net.data.sequential` decodes every other video from its first frame.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch  # noqa: F401  (decord needs it to be imported first)
 from jaxtyping import Int, UInt8
 
-from echo_e3net.data import nifti
+from echo_e3net.data import nifti, sequential
 from echo_e3net.errors import InputError
 
 try:
@@ -22,6 +28,19 @@ except ImportError as error:  # pragma: no cover - depends on the machine
 
 # A function with the arguments and the result of read_frames.
 ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
+# Otherwise FFmpeg writes to standard error what our errors say too.
+decord.logging.set_level(decord.logging.QUIET)
+MJPEG_AVI = re.compile(
+    rb"RIFF.{4}AVI LIST.{4}hdrlavih\x38\0{3}.{56}LIST.{4}strlstrh[\x30\x38]\0{3}vids.{28}(.{4}).{12,20}strf.{20}MJPG"
+    rb".*?LIST.{4}movi",
+    re.DOTALL,
+)
+"""Header of an AVI file whose first stream is motion JPEG, with its number of frames, up to the first of them."""
+HEADER_BYTES = 16384
+CHUNK_BYTES = 8
+INDEX_ENTRY = np.dtype([("chunk", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
+KEY_FRAME = 16
+"""Flag of an entry of the index."""
 # Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md).
 SEEK_FRAMES = 20
 
@@ -32,8 +51,11 @@ def is_nifti(path: Path) -> bool:
 
 
 def count_frames(path: Path) -> int:
-    """Return the number of frames in the index of the file."""
-    return nifti.read_grid(path).frames if is_nifti(path) else len(open_video(path))
+    """Return the number of frames that the file holds."""
+    if is_nifti(path):
+        return nifti.read_grid(path).frames
+    reader = open_video(path)
+    return sequential.count(path) if reader is None else len(reader)
 
 
 def read_frames(
@@ -49,10 +71,10 @@ def read_frames(
     Raises:
         InputError: the file is absent, cannot be decoded, or holds fewer frames than listed or asked for.
     """
-    if is_nifti(path):
-        frames = nifti.read_frames(path)
+    reader = None if is_nifti(path) else open_video(path)
+    if reader is None:
+        frames = nifti.read_frames(path) if is_nifti(path) else grey_of(sequential.pictures(path))
         return np.asarray(frames[requested(path, len(frames), index, listed)])
-    reader = open_video(path)
     wanted = requested(path, len(reader), index, listed)
     decoded = without_small_gaps(wanted)
     with decoding(path):
@@ -84,28 +106,61 @@ def luma(frames: UInt8[np.ndarray, "T H W 3"]) -> UInt8[np.ndarray, "T H W"]:
     return ((77 * red + 150 * green + 29 * blue + 128) >> 8).astype(np.uint8)
 
 
-def open_video(path: Path) -> Any:  # noqa: ANN401
-    """Return decord's reader of a video that has frames; an absent or damaged file is an InputError."""
+def grey_of(pictures: Iterable[UInt8[np.ndarray, "H W 3"]]) -> UInt8[np.ndarray, "T H W"]:
+    """Return luma of RGB frames. They are converted one by one, since all at once would need six times the memory."""
+    return np.stack([luma(picture[None])[0] for picture in pictures])
+
+
+def open_video(path: Path) -> Any | None:  # noqa: ANN401
+    """Return decord's reader of a video, or None if its frames by index may be wrong or it has none.
+
+    Raises:
+        InputError: the file is absent or cannot be opened.
+    """
     if not path.is_file():
         found = "a folder, not a video file. Name the files in it." if path.is_dir() else "no such video file."
         raise InputError(f"{path}: {found}")
-    with decoding(path):
-        # Opened for each read: readers can neither be pickled nor shared between processes.
-        reader = decord.VideoReader(str(path), num_threads=1)
-        if len(reader) == 0:
-            raise ValueError("it holds no frame")
-    return reader
+    with path.open("rb") as file:
+        header = MJPEG_AVI.match(file.read(HEADER_BYTES))
+        # decord allocates what the header claims, and a failure would end the process.
+        if header is None or not 0 < CHUNK_BYTES * int.from_bytes(header[1], "little") <= path.stat().st_size:
+            return None
+        with decoding(path):
+            # Opened for each read: readers can neither be pickled nor shared between processes. An absolute path is
+            # not taken for a protocol.
+            reader = decord.VideoReader(str(path.absolute()), num_threads=1)
+            return reader if is_complete(read_index(file), len(reader)) else None
+
+
+def read_index(avi: BinaryIO) -> np.ndarray:
+    """Return the entries of the index at the end of an AVI file; none if it has no index."""
+    avi.seek(len(b"RIFF....AVI "))
+    while (head := avi.read(8)).strip(b"\0"):
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"idx1":
+            data = avi.read(size)
+            return np.frombuffer(data[: len(data) // INDEX_ENTRY.itemsize * INDEX_ENTRY.itemsize], INDEX_ENTRY)
+        avi.seek(size + size % 2, os.SEEK_CUR)
+    return np.empty(0, INDEX_ENTRY)
+
+
+def is_complete(index: np.ndarray, frames: int) -> bool:
+    """Return whether an index lists all frames in order, each as a key frame; FFmpeg makes a missing one itself."""
+    video = index[np.char.endswith(index["chunk"], b"dc") & (index["size"] > 0)]
+    if len(index) == 0:
+        return frames > 0
+    ascending = np.diff(video["offset"].astype(np.int64)) > 0
+    return len(video) == frames and bool(ascending.all()) and bool((video["flags"] & KEY_FRAME).all())
 
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn errors of decord into an InputError."""
+    """Turn errors of decord into an InputError that names the damaged frame."""
     try:
         yield
     except Exception as error:
         # torch reports a dead worker from a signal handler, which may run here.
         if isinstance(error, InputError) or "DataLoader worker" in str(error):
             raise
-        line = (str(error).strip() or type(error).__name__).splitlines()[0][-120:]
-        advice = "Copy it again, or remove its row. `echo-e3net data check --decode` lists all such videos."
-        raise InputError(f"{path}: the video cannot be decoded ({line}). {advice}") from error
+        sequential.count(path)
+        raise sequential.refusal(path, "decord fails") from error

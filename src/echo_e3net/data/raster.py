@@ -174,20 +174,6 @@ def write_mjpeg_avi(path: Path, frames: Frames, fps: float, quality: int = 90) -
         _encode(aside, frames, fps, quality)
 
 
-def claimed_frames(path: Path) -> int:
-    """Return the number of frames in the header of a video, without decoding; 0 if it is unknown or unreadable."""
-    return max(0, int(cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)))
-
-
-def read_animation(path: Path) -> tuple[UInt8[np.ndarray, "T H W 3"], float]:
-    """Return RGB frames and frames per second of an animated GIF, which decord does not read; no frame on failure."""
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
-    frames = []
-    while (read := capture.read())[0]:
-        frames.append(read[1][..., ::-1])
-    return (np.stack(frames) if frames else np.zeros((0, 1, 1, 3), np.uint8)), capture.get(cv2.CAP_PROP_FPS)
-
-
 def write_png(path: Path, picture: np.ndarray) -> None:
     """Write a grey or RGB uint8 picture as PNG. The write is atomic.
 
