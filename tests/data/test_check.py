@@ -223,6 +223,8 @@ def test_a_planted_defect_is_found_once_and_nothing_else(root, defect, plant):
 def test_every_defect_is_planted_somewhere():
     decoded = {
         Defect.UNDECODABLE,
+        Defect.DAMAGED,
+        Defect.ODD_FRAME,
         Defect.SHORT,
         Defect.LONG,
         Defect.HEADER,
@@ -286,6 +288,9 @@ def test_a_leak_keeps_the_video_of_the_test_split(root):
         (Probe("", 10, 10, (112, 100), 255, 2.0), 10, (112, 100), {Defect.ODD_SIZE}),
         (Probe("", 10, 300, (112, 112), 255, 2.0), 10, None, {Defect.HEADER}),
         (Probe("", 10, 10, (112, 112), 255, 2.0, 99), 10, None, {Defect.HEADER}),
+        (Probe("", 10, 10, (112, 112), 255, 2.0, damage="broken"), 10, None, {Defect.DAMAGED}),
+        (Probe("", 10, 10, (112, 112), 255, 2.0, odd_frame=3), 10, None, {Defect.ODD_FRAME}),
+        (Probe("", 9, 9, (112, 112), 255, 2.0, damage="broken"), 10, None, {Defect.SHORT}),
         (Probe("", 10, 10, (112, 112), 2, 0.0), 10, None, {Defect.BLANK}),
         (Probe("", 10, 10, (112, 112), 200, 0.0), 10, None, {Defect.STILL}),
     ],

@@ -10,11 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from echo_e3net.checks.decoding import decode, find_flash
+from echo_e3net.checks.findings import Defect
 from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.file_kind import kind_of, read_clip
 from echo_e3net.data.cache import FrameCache
 from echo_e3net.data.frames import count_frames, luma, open_video, read_frames
 from echo_e3net.data.probe import claimed_frames, damage, frame_size, read_colour
+from echo_e3net.data.records import unlabelled
 from echo_e3net.errors import InputError
 
 FRAMES, SIDE, BITS = 40, 64, 8
@@ -236,6 +239,32 @@ def test_a_damaged_packet_is_refused_and_not_concealed(made, tmp_path, name):
         InputError, match=rf"damaged_{name}: the video cannot be decoded \(\w+, after \d+ frames: .*Copy it"
     ):
         read_frames(path)
+
+
+def test_check_finds_damage_that_decord_conceals(made, tmp_path):
+    path = overwrite(made, tmp_path, "mjpeg.avi", 15, 0.05)
+    place, size = packets(path.read_bytes())[15]
+    for offset in range(size // 2, size - 4):
+        data = bytearray(made("mjpeg.avi").read_bytes())
+        data[place + offset] ^= 0x55
+        path.write_bytes(data)
+        try:
+            shown = read_frames(path)
+        except InputError:
+            continue
+        if np.abs(shown - numbered().astype(int)).max() > 100:
+            break
+    found = {finding.defect for finding in decode([unlabelled(path)], 1)}
+    assert found & {Defect.DAMAGED, Defect.ODD_FRAME}
+
+
+def test_a_flash_is_found_and_motion_is_not(phantom_root):
+    frames = read_frames(next((phantom_root / "Videos").iterdir())).copy()
+    assert find_flash(frames) == -1
+    frames[7, 40:60, 40:60] = 128
+    assert find_flash(frames) == 7
+    assert find_flash(frames[:2]) == -1
+    assert find_flash(frames[:, :9]) == -1
 
 
 def index_of(data, change):

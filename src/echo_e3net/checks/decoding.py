@@ -8,17 +8,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float, UInt8
 
 from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.checks.pictures import BLANK_SPREAD, same_pictures, thumbnails
 from echo_e3net.data.frames import read_frames
 from echo_e3net.data.parallel import each
-from echo_e3net.data.probe import claimed_frames
+from echo_e3net.data.probe import claimed_frames, damage
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.errors import InputError
 
 STILL_CHANGE = 0.05
 """Mean change from frame to frame, grey values, below which nothing moves. JPEG noise of a moving video is larger."""
+TILE = 16
+"""Side of the tiles in which frames are compared, pixels: a block of colour JPEG."""
+FLASH = 2.5
+"""Change from both neighbours to a frame, in units of the change between them, above which a tile flashes. Tiles of
+undamaged phantoms stay below 1.5."""
+NOISE = 4.0
+"""Added to the change between the neighbours, grey values, so that noise is not a flash."""
 
 
 class Probe(NamedTuple):
@@ -33,6 +41,8 @@ class Probe(NamedTuple):
         change: mean absolute change from frame to frame, grey values.
         missing: bytes that the header promises and the file lacks.
         thumbnails: evenly spaced small frames, for comparison with other videos; empty without a picture.
+        damage: error of decoding it strictly; empty if there is none.
+        odd_frame: frame with the strongest flash; -1 if there is none.
     """
 
     error: str = ""
@@ -43,6 +53,8 @@ class Probe(NamedTuple):
     change: float = 0.0
     missing: int = 0
     thumbnails: bytes = b""
+    damage: str = ""
+    odd_frame: int = -1
 
 
 def decode(records: Sequence[VideoRecord], jobs: int) -> list[Finding]:
@@ -73,7 +85,28 @@ def probe(path: Path) -> Probe:
         change=float(np.mean(changes)) if changes else 0.0,
         missing=missing_bytes(path),
         thumbnails=thumbnails(frames),
+        damage=damage(path),
+        odd_frame=find_flash(frames),
     )
+
+
+def find_flash(frames: UInt8[np.ndarray, "T H W"]) -> int:
+    """Return the frame in which a tile differs most from both neighbours, which are alike; -1 if there is none.
+
+    A decoder conceals a damaged packet. What it shows usually lasts one frame.
+    """
+    height, width = (side // TILE * TILE for side in frames.shape[1:])
+    tiles = frames[:, :height, :width].reshape(len(frames), height // TILE, TILE, width // TILE, TILE)
+
+    def change(apart: int) -> Float[np.ndarray, "N Y X"]:
+        pairs = zip(tiles[apart:], tiles[:-apart], strict=True)
+        return np.array([np.abs(a.astype(np.int16) - b).mean((1, 3)) for a, b in pairs])
+
+    if len(frames) < 3 or 0 in tiles.shape:
+        return -1
+    step = change(1)
+    flash = (np.minimum(step[1:], step[:-1]) / (change(2) + NOISE)).max((1, 2))
+    return int(flash.argmax()) + 1 if flash.max() > FLASH else -1
 
 
 def missing_bytes(path: Path) -> int:
@@ -96,6 +129,8 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | No
         yield Defect.UNDECODABLE, found.error
         return
     listed, decoded = record.frames or found.frames, f"{found.frames} frames decode"
+    if found.damage and found.frames >= listed:
+        yield Defect.DAMAGED, found.damage
     if found.frames < listed:
         yield Defect.SHORT, f"{decoded}, but {listed} are listed. Copy the file again or correct NumberOfFrames."
     elif found.frames > listed:
@@ -112,5 +147,7 @@ def probe_defects(record: VideoRecord, found: Probe, usual: tuple[int, int] | No
         yield Defect.ODD_SIZE, f"frames are {size}, most others {usual_size}. They are cropped to a square and resized."
     if found.spread <= BLANK_SPREAD:
         yield Defect.BLANK, f"all grey values are within {found.spread} of each other. Copy the file again."
+    elif found.odd_frame >= 0:
+        yield Defect.ODD_FRAME, f"part of frame {found.odd_frame} differs from the frames around it. Look for damage."
     elif found.frames > 1 and found.change < STILL_CHANGE:
         yield Defect.STILL, f"frames change by {found.change:.2f} grey values on average. A still picture has no EF."

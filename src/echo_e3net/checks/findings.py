@@ -62,6 +62,7 @@ class Defect(Kind, Enum):
     AREA = ("ED, by volume, has the smaller area", Effect.KEPT)
     GEOMETRY = ("EF of the tracings far from the labelled EF", Effect.KEPT)
     UNDECODABLE = ("video that does not decode", Effect.REFUSED)
+    DAMAGED = ("video with damaged frames", Effect.REFUSED)
     SHORT = ("video with fewer frames than listed", Effect.REFUSED)
     LONG = ("video with more frames than listed", Effect.KEPT)
     HEADER = ("header that disagrees with the file", Effect.KEPT)
@@ -69,6 +70,7 @@ class Defect(Kind, Enum):
     ODD_SIZE = ("frames of an unusual size for this data set", Effect.KEPT)
     NO_CLIP = ("file that cannot be used as a clip", Effect.REFUSED)
     BLANK = ("video without a picture", Effect.REFUSED)
+    ODD_FRAME = ("frame unlike those before and after it", Effect.KEPT)
     STILL = ("video without motion", Effect.KEPT)
 
 

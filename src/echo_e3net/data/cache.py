@@ -31,6 +31,8 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import file_hash, whole
 
 Frames = UInt8[np.ndarray, "T H W"]
+DECODER = 2
+"""Part of all names; changed when videos are decoded differently, so that older frames are not used."""
 CHECKSUM = 4
 """Length of a checksum, bytes."""
 USUAL_SIZE = (112, 112)
@@ -113,11 +115,11 @@ class FrameCache:
 
     def _place(self, path: Path) -> Path:
         status = path.stat()
-        place = os.fsencode(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}")
+        place = os.fsencode(f"{DECODER}\0{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}")
         return self.folder / f"{hashlib.blake2b(place, digest_size=16).hexdigest()}.npy"
 
     def _content(self, path: Path) -> Path:
-        return self.folder / f"{file_hash(path)}.npy"
+        return self.folder / f"{file_hash(path)}.{DECODER}.npy"
 
 
 def checksum(data: memoryview) -> bytes:
