@@ -22,6 +22,8 @@ OVERLAYS = {
     "binary.yaml": "\x00",
     "class.yaml": "model: {network: {init_args: {backbone: {class_path: echo_e3net.nn.backbone.Nope}}}}",
     "swap.yaml": "model: {optimizer: {class_path: torch.optim.SGD, init_args: {lr: 0.1, betas: [0.9, 0.99]}}}",
+    "folder/wrong.yaml": "model: {loss: {init_args: {ef: {init_args: {wieght: 1}}}}}",
+    "folder/extra.yaml": "trainer: {max_epoch: 3}",
     "deep.yaml": "model: {loss: {init_args: {ef: {init_args: {weight: heavy}}}}}",
 }
 
@@ -42,6 +44,21 @@ NETWORK_ERRORS = [
     (("--config", "moved.yaml"), ["moved.yaml: ", "'frames'", "did you mean data.clip.frames?"]),
     (("--config", "callback.yaml"), ["callback.yaml: ", "'montor'", "did you mean checkpoint.monitor?"]),
     (("--max_epochs", 3), ["--max_epochs", "did you mean --trainer.max_epochs?"]),
+    (("--lr", 3), ["--lr", "did you mean --model.optimizer.lr?"]),
+    (("--epochs", 3), ["--epochs", "did you mean --trainer.max_epochs?"]),
+    (("--model.optimizer.lr", "1e4x"), ["model.optimizer.lr: expected float, found '1e4x'."]),
+    (("--model.optimizer.betas", "[2]"), ["model.optimizer.betas: ", "2 elements, found [2]"]),
+    (("--model.loss.ef.weight", "x"), ["model.loss.ef.weight: expected float, found 'x'."]),
+    (
+        ("--model.network.detector", "echo_e3net.nn.border_detector.BorderDetectr"),
+        ["model.network.detector: ", "BorderDetectr does not exist (did you mean BorderDetector?)."],
+    ),
+    (
+        ("--trainer.logger", "CSVLogger"),
+        ["trainer.logger: lightning.pytorch.loggers.CSVLogger requires save_dir (--trainer.logger.save_dir)."],
+    ),
+    (("--config", "folder/wrong.yaml"), ["folder/wrong.yaml: ", "model.loss.ef", "wieght", "did you mean weight?"]),
+    (("--config", "folder/extra.yaml"), ["folder/extra.yaml: ", "max_epoch'", "did you mean trainer.max_epochs?"]),
     (("stray",), ["stray"]),
     (("--data.loader.batch_size", "abc"), ["data.loader.batch_size", "int", "abc"]),
     (("--data.loader.batch_size",), ["--data.loader.batch_size", "argument"]),
@@ -72,6 +89,7 @@ NETWORK_ERRORS = [
     [("fit", *case) for case in FIT_ERRORS] + [("profile", *case) for case in NETWORK_ERRORS],
 )
 def test_errors_of_a_run_name_file_key_and_value(command, tmp_path, name, arguments, facts):
+    (tmp_path / "folder").mkdir()
     for file, text in OVERLAYS.items():
         (tmp_path / file).write_text(text)
     code, error = command(name, "--config", BASE, *arguments)
@@ -88,7 +106,7 @@ def test_a_file_is_named_only_for_its_own_errors(command, tmp_path):
     assert ".yaml" not in error
 
 
-@pytest.mark.parametrize("name", ["--data.fill_cache", "--data.eval_clips", "--data.videos", "--model.lr", "--epochs"])
+@pytest.mark.parametrize("name", ["--data.fill_cache", "--data.eval_clips", "--data.videos"])
 def test_an_argument_without_a_similar_one_gets_no_suggestion(command, name):
     error = command("profile", "--config", BASE, name, 1)[1]
     assert name in error

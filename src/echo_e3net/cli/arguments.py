@@ -15,13 +15,23 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
 
+from echo_e3net.cli.messages import one_line, quote
 from echo_e3net.errors import InputError
 
 UNKNOWN = re.compile(r"unrecognized arguments: (--)([\w.]+)|(?:Group '([\w.]+)' does not accept )?[oO]ption '([\w.]+)'")
 TYPO, MOVED = 0.7, 0.85
 """Least similarity (difflib) of a suggested name in the same group, and of one elsewhere."""
-REPEATED = ("Subtypes:", "Errors:", "Given value type:", "Given value: NestedArg")
-"""Beginnings of lines that repeat other lines of an error message."""
+USUAL = {
+    "lr": "model.optimizer.lr",
+    "learning_rate": "model.optimizer.lr",
+    "weight_decay": "model.optimizer.weight_decay",
+    "epochs": "trainer.max_epochs",
+    "gpus": "trainer.devices",
+    "num_workers": "data.loader.workers",
+    "checkpoint": "ckpt_path",
+    "resume": "auto_resume",
+}
+"""Names that other programs use, and the arguments that do the same here."""
 
 
 class PlainParser(ArgumentParser):
@@ -29,7 +39,7 @@ class PlainParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401
         kwargs.setdefault("allow_abbrev", False)
-        self.configurations: list[Path] = []
+        self.configurations: dict[Path, dict[str, Any]] = {}
         super().__init__(*args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
@@ -50,10 +60,11 @@ class PlainParser(ArgumentParser):
             return message
         dashes, argument, group, key = found.groups()
         name = argument or f"{group or ''}.{key}".lstrip(".")
-        near = most_similar(name, [action.dest for action in self._actions])
+        known = [action.dest for action in self._actions]
+        near = most_similar(name, known) or (USUAL.get(name.rpartition(".")[2], "") if "model.network" in known else "")
         hint = f" (did you mean {dashes or ''}{near}?)" if near else ""
-        files = [] if argument else self.configurations
-        holding = [path for path in files if holds(read_configuration(path), name.split("."))]
+        files = {} if argument else self.configurations
+        holding = [path for path, values in files.items() if holds(values, name.split("."))]
         return f"{holding[-1]}: {message}{hint}" if holding else message + hint
 
 
@@ -63,8 +74,8 @@ class ConfigurationFile(ActionConfigFile):
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:  # noqa: ANN401
         """Check the file, then apply it."""
         path = Path(values)
-        read_configuration(path)
-        parser.configurations.append(path)
+        # Kept, because jsonargparse changes the folder while it reads a file in another one.
+        parser.configurations[path] = read_configuration(path)
         try:
             super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
         except InputError as error:
@@ -87,7 +98,7 @@ def read_configuration(path: Path) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a YAML file ({one_line(str(error))}).") from error
     if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a mapping such as `data: {{root: FOLDER}}`, found {str(values)[:60]!r}.")
+        raise InputError(f"{path}: expected a mapping such as `data: {{root: FOLDER}}`, found {quote(str(values))!r}.")
     return values
 
 
@@ -106,10 +117,3 @@ def most_similar(name: str, known: Sequence[str]) -> str:
         if found:
             return found[0] if len(found) == 1 else ""
     return ""
-
-
-def one_line(message: str) -> str:
-    """Join the lines of an error message, without repetitions."""
-    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    text = "; ".join(line for line in lines if line and not line.startswith(REPEATED)).replace(":;", ":")
-    return text if text.endswith(".") else f"{text}."
