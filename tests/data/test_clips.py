@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from echo_e3net import geometry
-from echo_e3net.cli.main import plain
+from echo_e3net.cli.faults import explain
 from echo_e3net.data.dataset import ClipKey, EpochSampler, EvaluationClips, TrainingClips, resize_square
 from echo_e3net.data.evaluation_policies import AllClips, EvenClips
 from echo_e3net.data.formats import EchoNetDynamic
@@ -193,8 +193,8 @@ def test_a_workers_error_is_one_sentence(phantom_root, tmp_path):
         next(batches)
     # Otherwise the worker ends when the garbage is collected, during another test.
     batches._shutdown_workers()
-    assert plain(caught.value).startswith(str(root))
-    assert "\n" not in plain(caught.value)
+    assert explain(caught.value).startswith(str(root))
+    assert "\n" not in explain(caught.value)
 
 
 def test_no_reader_is_left_open(records):

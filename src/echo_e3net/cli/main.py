@@ -1,7 +1,8 @@
 """The command ``echo-e3net``.
 
-Input errors are reported in one line on standard error, with exit code 2. ``ECHO_E3NET_TRACEBACK=1`` shows the
-traceback. Modules of commands are imported late, so that ``--help`` does not wait for torch.
+Input errors (:mod:`.faults`) are reported in one line on standard error, with exit code 2. A bug keeps its traceback
+and exits with 1. ``ECHO_E3NET_TRACEBACK=1`` shows the traceback of both. Modules of commands are imported late, so that
+``--help`` does not wait for torch.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 
 from echo_e3net import __version__
 from echo_e3net.errors import InputError
-from echo_e3net.files import FULL
 
 DESCRIPTION = "Train, evaluate and apply Echo-E³Net: left-ventricular ejection fraction from echo videos."
 COMMANDS = {
@@ -51,11 +52,17 @@ def main(args: Sequence[str] | None = None) -> int:
         if type(stop).__name__ == "SIGTERMException":
             return 143
         raise
-    except (InputError, OSError) as error:
-        sentence = plain(error) if isinstance(error, InputError) else of_system(error)
-        if os.environ.get("ECHO_E3NET_TRACEBACK") or sentence is None:
+    except Exception as error:
+        from echo_e3net.cli.faults import blame, explain
+
+        message = explain(error)
+        if os.environ.get("ECHO_E3NET_TRACEBACK") or (message is None and isinstance(error, OSError)):
             raise
-        print(f"echo-e3net: error: {sentence}", file=sys.stderr)
+        if message is None:
+            traceback.print_exception(error)
+            print(blame(error), file=sys.stderr)
+            return 1
+        print(f"echo-e3net: error: {message}", file=sys.stderr)
         return 2
     return 0
 
@@ -111,18 +118,6 @@ def require_configuration(command: str, args: Sequence[str]) -> None:
             f"{command}: missing configuration. Add --config experiments/e3net.yaml, or --config with the "
             "resolved_config.yaml of a run."
         )
-
-
-def plain(error: InputError) -> str:
-    """Return the message of an error, without the traceback that a worker process adds."""
-    return str(error).rsplit("InputError: ", 1)[-1].strip()
-
-
-def of_system(error: OSError) -> str | None:
-    """Return a message for an error of the operating system; None if the error names no file."""
-    if error.errno in FULL:
-        return f"{error.filename or 'a file'} cannot be written: {error.strerror}. Free disk space, then run again."
-    return f"{error.filename}: {error.strerror}. Check the path and your permissions." if error.filename else None
 
 
 if __name__ == "__main__":

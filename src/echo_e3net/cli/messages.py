@@ -26,6 +26,9 @@ REPEATED = (
     "Given value",
     "Problem with given class_path",
     "Expected a path but",
+    "Subclass types expect",
+    "a class path (str)",
+    "a dict ",
 )
 """Beginnings of lines that only lead to others, or repeat them."""
 NAMES = {"NoneType": "null", "str": "text", "Iterable": "list", "Namespace": "a group"}
@@ -43,7 +46,7 @@ def one_line(message: str) -> str:
     keys: list[str] = []
     reasons: list[str] = []
     forms: list[tuple[int, str]] = []
-    value, made, imports = "", "", False
+    value, made, imports = "", (CLASS.findall(message) or [""])[-1], False
     for raw in message.splitlines():
         depth, line = len(raw) - len(raw.lstrip()), OBJECT.sub("", raw.strip().removeprefix("- "))
         found = VALUE.search(line)
@@ -66,7 +69,7 @@ def one_line(message: str) -> str:
     if not reasons and names:
         null = names.pop("null", "no")
         reasons = [f"expected {', '.join(names)}{' or null' if null is None else ''}, found {quote(value)!r}"]
-    place = f"{'.'.join(keys)}: " if keys else ""
+    place = f"{'.'.join(keys) or made}: " if keys or made else ""
     return f"{place}{'; '.join(dict.fromkeys(reasons))}".removesuffix(".") + "."
 
 
