@@ -108,7 +108,7 @@ def frames_file(folder, path):
 def test_a_damaged_file_is_decoded_again_with_a_warning(videos, filled, damage):
     file = frames_file(filled, videos[0])
     file.write_bytes(damage(file.read_bytes()))
-    with pytest.warns(UserWarning, match=file.parent.name + r"/\w+.npy"):
+    with pytest.warns(UserWarning, match=file.parent.name + r"/[\w.]+.npy"):
         found = FrameCache(filled, fill=True).read(videos[0], INDEX)
     np.testing.assert_array_equal(found, read_frames(videos[0], INDEX))
     np.testing.assert_array_equal(FrameCache(filled).read(videos[0], INDEX), found)
@@ -204,7 +204,7 @@ def test_the_command_fills_resumes_and_verifies(phantom_root, tmp_path, command)
     assert f"11 videos decoded. Train with --data.cache.folder {folder}" in command.output
     file = frames_file(folder, records[3].path)
     file.write_bytes(file.read_bytes()[:500] + bytes(file.stat().st_size - 500))
-    with pytest.warns(UserWarning, match=file.parent.name + r"/\w+.npy"):
+    with pytest.warns(UserWarning, match=file.parent.name + r"/[\w.]+.npy"):
         assert command("data", "cache", phantom_root, "--folder", folder, "--jobs", 1, "--verify")[0] == 0
     assert "11 of 12 videos" in command.output
     assert all(FrameCache(folder).find(record.path) is not None for record in records)

@@ -13,8 +13,8 @@ from echo_e3net.cli.training_cli import E3CLI
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.nn.network import E3Net
-from echo_e3net.training.checkpoints import read_checkpoint
 from echo_e3net.training.datamodule import EchoDataModule
+from echo_e3net.training.weights import read_checkpoint
 from echo_e3net.types import EchoClip
 
 UNUSED = ("trainer", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")
@@ -61,7 +61,7 @@ class NetworkCLI(E3CLI):
         found = self.find_checkpoint()
         # Only fit runs without a checkpoint.
         assert found is not None
-        checkpoint = read_checkpoint(Path(found))
+        checkpoint = read_checkpoint(found)
         self.config_init.model.on_load_checkpoint(checkpoint)
         self.data.load_state_dict(checkpoint[EchoDataModule.__qualname__])
         self.config_init.model.load_state_dict(checkpoint["state_dict"])

@@ -29,16 +29,23 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import whole
 from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, CONFIG, LAST, STOP_SIGNALS, STOPPED
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Return the content of a checkpoint file; tensors stay in the file until they are used. Nothing is unpickled."""
-    found: dict[str, Any] = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    return found
+from echo_e3net.training.weights import read_checkpoint
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints whole; Lightning's way through the temporary folder fails if that disk is full."""
+    """Writes checkpoints whole; Lightning's way through the temporary folder fails if that disk is full.
+
+    Reads them without running code from them, whatever ``--weights_only`` is.
+    """
+
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any = None,  # noqa: ANN401
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """Read a checkpoint."""
+        return read_checkpoint(Path(path), map_location)
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: object = None
