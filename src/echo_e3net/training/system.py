@@ -17,6 +17,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.losses import E3Loss, TermSum
 from echo_e3net.metrics import SplitScores
 from echo_e3net.nn.network import E3Net
+from echo_e3net.training.schedules import schedule_of
 from echo_e3net.types import E3Output, EchoClip
 
 
@@ -25,12 +26,17 @@ class WarmupCosine(LambdaLR):
 
     Args:
         optimizer: optimizer whose rate is scheduled.
-        total_steps: optimiser steps of the whole run.
+        total_steps: optimiser steps of the whole run; null in a configuration: those of the run.
         warmup: fraction of the steps that warm up, 0…1.
         floor: last rate, as a fraction of the optimizer's.
     """
 
-    def __init__(self, optimizer: Optimizer, total_steps: int, warmup: float = 0.1, floor: float = 0.01) -> None:
+    def __init__(
+        self, optimizer: Optimizer, total_steps: int | None = None, warmup: float = 0.1, floor: float = 0.01
+    ) -> None:
+        assert total_steps is not None
+        if not (0 <= warmup <= 1 and 0 <= floor <= 1):
+            raise InputError(f"scheduler.warmup is {warmup} and scheduler.floor {floor}; expected fractions, 0 to 1.")
         warm = max(1, round(warmup * total_steps))
 
         def factor(step: int) -> float:
@@ -49,7 +55,8 @@ class E3System(LightningModule):
         network: the network.
         loss: the combined loss.
         optimizer: makes the optimizer from the parameters of the network.
-        scheduler: makes the schedule from the optimizer and the number of optimiser steps; null: a constant rate.
+        scheduler: makes the schedule from the optimizer; counts optimiser steps, and ReduceLROnPlateau epochs. An
+            argument ``total_steps`` that is null becomes the number of steps of the run. null: a constant rate.
     """
 
     measured: Tensor
@@ -59,7 +66,7 @@ class E3System(LightningModule):
         network: E3Net,
         loss: E3Loss,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = AdamW,
-        scheduler: Callable[[Optimizer, int], LRScheduler] | None = WarmupCosine,
+        scheduler: Callable[[Optimizer], LRScheduler] | None = WarmupCosine,
     ) -> None:
         super().__init__()
         self.network, self.loss = network, loss
@@ -75,8 +82,7 @@ class E3System(LightningModule):
         optimizer = self.make_optimizer(self.network.parameters())
         if self.make_scheduler is None:
             return optimizer
-        schedule = self.make_scheduler(optimizer, int(self.trainer.estimated_stepping_batches))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": schedule_of(self.make_scheduler, optimizer, self.trainer)}
 
     def on_fit_start(self) -> None:
         """Measure the training split, unless the run is resumed and the checkpoint holds the result."""
@@ -99,7 +105,8 @@ class E3System(LightningModule):
             counts = f"weights missing {len(missing)}, unknown {len(extra)}, of another shape {len(other)}"
             advice = "Use the configuration of its run: --config runs/<name>/resolved_config.yaml."
             first = min(other or missing or extra)
-            raise InputError(f"the checkpoint is of another network ({counts}; first: {first}). {advice}")
+            file = checkpoint.get("file", "the checkpoint")
+            raise InputError(f"{file} is of another network ({counts}; first: {first}). {advice}")
 
     def step(self, clip: EchoClip, stage: str) -> tuple[E3Output, Tensor]:
         """Return the output and the loss of a batch, and log the loss of the global batch.
