@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echo_e3net import geometry
-from echo_e3net.errors import InputError
+from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.types import E3Output, EchoClip
 
 
@@ -167,6 +167,7 @@ class E3Loss(nn.Module):
         self.terms = nn.ModuleDict({name: term for name, term in terms.items() if term is not None})
         if not self.terms:
             raise InputError("model.loss has no term. Keep at least one of ef, landmarks, volume_ratio and timing.")
+        require_at_least(0, **{f"model__loss__{name}__weight": term.weight for name, term in terms.items() if term})
 
     def forward(self, output: E3Output, clip: EchoClip) -> dict[str, TermSum]:
         """Return the sum of each term, and the number of its labelled items."""

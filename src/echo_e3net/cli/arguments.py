@@ -7,13 +7,14 @@ most similar name.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser  # type: ignore[attr-defined]
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
 
 from echo_e3net.cli.messages import one_line, quote
 from echo_e3net.errors import InputError
@@ -21,6 +22,8 @@ from echo_e3net.errors import InputError
 UNKNOWN = re.compile(r"unrecognized arguments: (--)([\w.]+)|(?:Group '([\w.]+)' does not accept )?[oO]ption '([\w.]+)'")
 TYPO, MOVED = 0.7, 0.85
 """Least similarity (difflib) of a suggested name in the same group, and of one elsewhere."""
+LISTS = ("--videos", "--trainer.callbacks", "--trainer.logger", "--trainer.plugins")
+"""Arguments that take several values, besides those whose value is written as [a, b]."""
 USUAL = {
     "lr": "model.optimizer.lr",
     "learning_rate": "model.optimizer.lr",
@@ -41,6 +44,11 @@ class PlainParser(ArgumentParser):
         kwargs.setdefault("allow_abbrev", False)
         self.configurations: dict[Path, dict[str, Any]] = {}
         super().__init__(*args, **kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Namespace:  # type: ignore[override]  # noqa: ANN401
+        """Parse the arguments; a list may be given only once."""
+        refuse_repeated_lists(sys.argv[1:] if args is None else args)
+        return super().parse_args(args, *rest, **settings)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise an error; jsonargparse also calls this for the arguments of each nested class."""
@@ -66,6 +74,19 @@ class PlainParser(ArgumentParser):
         files = {} if argument else self.configurations
         holding = [path for path, values in files.items() if holds(values, name.split("."))]
         return f"{holding[-1]}: {message}{hint}" if holding else message + hint
+
+
+def refuse_repeated_lists(args: Sequence[str]) -> None:
+    """Check that no list is given twice, because the second would replace the first."""
+    seen = set()
+    for i, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        value = value or "".join(args[i + 1 : i + 2])
+        if name in LISTS or (name.startswith("--") and value.startswith("[")):
+            if name in seen:
+                more = "" if name == "--videos" else f", or add one value with {name}+=VALUE"
+                raise InputError(f"{name} is given twice. Give all values after one {name}{more}.")
+            seen.add(name)
 
 
 class ConfigurationFile(ActionConfigFile):

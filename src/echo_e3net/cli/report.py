@@ -23,6 +23,7 @@ from echo_e3net.tables import read_rows
 from echo_e3net.training.history import read_history
 from echo_e3net.training.run_folder import (
     BORDERS_PICTURE,
+    CONFIG,
     METRICS,
     PREDICTED_TRACINGS,
     PREDICTIONS,
@@ -48,7 +49,7 @@ PREDICTION_COLUMNS = {
     "ed_frame": "ED frame",
     "es_frame": "ES frame",
 }
-SHOWN_PREDICTIONS = 10
+SHOWN_PREDICTIONS, SHOWN_RUNS = 10, 5
 CURVES = ("val/rmse", "val/mae")
 """Metrics in the learning curve."""
 
@@ -62,26 +63,40 @@ def report(run: Path, videos: int = 6) -> None:
     """
     require_at_least(1, videos=videos)
     if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
+        runs = sorted(path.parent for path in run.glob(f"*/{CONFIG}"))
+        if runs:
+            raise InputError(f"{run} is a folder of runs. Name one of them: {', '.join(map(str, runs[:SHOWN_RUNS]))}.")
         raise InputError(
             f"{run}: {METRICS} and {PREDICTIONS} are missing. Run test or predict with --name {run.name} first."
         )
     console = Console()
     pictures: list[BorderPicture] = []
     if (run / METRICS).is_file():
-        metrics, tested = json.loads((run / METRICS).read_text()), read_rows(run / TEST_VIDEOS)
+        metrics, tested = read_metrics(run / METRICS), read_rows(run / TEST_VIDEOS, ("ef_percent", "label_ef_percent"))
         console.print(score_table(metrics))
         prediction, label = ([float(row[column]) for row in tested] for column in ("ef_percent", "label_ef_percent"))
         curves = {name: values for name in CURVES if (values := read_history(run, name))}
         draw_scores(run / SCORES_PICTURE, headline(run.name, metrics), prediction, label, curves)
         pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, run / TEST_LABELS)
     if (run / PREDICTIONS).is_file():
-        predictions = read_rows(run / PREDICTIONS)
+        predictions = read_rows(run / PREDICTIONS, PREDICTION_COLUMNS)
         console.print(prediction_table(predictions))
         pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS)
     if pictures:
         draw_border_sheet(run / BORDERS_PICTURE, pictures)
     drawn = [str(run / name) for name in (SCORES_PICTURE, BORDERS_PICTURE) if (run / name).is_file()]
     console.print(f"pictures: {', '.join(drawn)}", highlight=False, soft_wrap=True)
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """Return the scores of a test."""
+    try:
+        metrics: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}). Run test again.") from error
+    if "ef_mae" not in metrics:
+        raise InputError(f"{path}: ef_mae is missing. Run test again.")
+    return metrics
 
 
 def headline(name: str, metrics: Mapping[str, Any]) -> str:

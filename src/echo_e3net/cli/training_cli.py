@@ -27,6 +27,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
 from echo_e3net.cli.arguments import ConfigurationFile, PlainParser
+from echo_e3net.cli.trainer_checks import check_trainer, run_name
 from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
@@ -39,6 +40,7 @@ from echo_e3net.training.checkpoints import (
     last_checkpoint,
 )
 from echo_e3net.training.datamodule import EchoDataModule
+from echo_e3net.training.guards import FailedStart, MonitoredScores
 from echo_e3net.training.outputs import ResultWriter, RunRecord, require_same_test
 from echo_e3net.training.predictions import PredictionWriter
 from echo_e3net.training.progress_lines import ProgressLines
@@ -84,7 +86,8 @@ class E3CLI(LightningCLI):
 
     def run_cli(self, args: Sequence[str] | None, run: bool, parser_kwargs: dict[str, Any] | None) -> None:
         """Parse the arguments and run the command."""
-        texts = {name: {"description": DESCRIPTIONS[name]} for name in self.subcommands()}
+        usage = "echo-e3net {} --config FILE [argument …]".format
+        texts = {name: {"description": DESCRIPTIONS[name], "usage": usage(name)} for name in self.subcommands()}
         super().__init__(
             E3System,
             EchoDataModule,
@@ -133,7 +136,7 @@ class E3CLI(LightningCLI):
     @property
     def run_folder(self) -> Path:
         """The folder of this run."""
-        return Path(self._get(self.config, "runs"), self._get(self.config, "name"))
+        return Path(self._get(self.config, "runs"), run_name(self._get(self.config, "name")))
 
     def _parse_ckpt_path(self) -> None:
         """Keep the configuration: Lightning would read hyper-parameters from the checkpoint (Lightning issue 21255)."""
@@ -142,6 +145,8 @@ class E3CLI(LightningCLI):
         """Check the run's folder before anything expensive is built."""
         if self.subcommand is None:
             return
+        trainer, monitor = self._get(self.config, "trainer"), self._get(self.config, "checkpoint.monitor")
+        check_trainer(self.subcommand, trainer, monitor)
         if self.subcommand == "fit" and (run := agent_run()):
             self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         require_place(self.run_folder / ENVIRONMENT)
@@ -187,6 +192,7 @@ class E3CLI(LightningCLI):
         predicts = self.subcommand == "predict"
         writer = PredictionWriter(self._get(self.config, "overwrite")) if predicts else ResultWriter()
         trainer.callbacks += [writer, ProgressLines()]  # type: ignore[attr-defined]
+        trainer.callbacks[:0] = [MonitoredScores(), FailedStart(self.run_folder)]  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
@@ -228,8 +234,9 @@ class E3CLI(LightningCLI):
         found = named[wanted](folder) if wanted in named else Path(wanted)
         if found is None or not found.is_file():
             place = found or (folder if wanted == "best" else folder / LAST)
+            lacks = "is not a file" if place.exists() and wanted not in named else "does not exist"
             raise InputError(
-                f"--ckpt_path {wanted}: {place} does not exist. Train the run first (echo-e3net fit), or set its "
+                f"--ckpt_path {wanted}: {place} {lacks}. Train the run first (echo-e3net fit), or set its "
                 "--name, or name a checkpoint file."
             )
         if wanted != "last" and (damage := damage_of(found)):

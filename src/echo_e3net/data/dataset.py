@@ -68,8 +68,9 @@ class TrainingClips(Clips):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, key: ClipKey) -> EchoClip:
-        """Return the clip of a video in an epoch."""
+    def __getitem__(self, key: ClipKey | int) -> EchoClip:
+        """Return the clip of a video in an epoch; a number is a key of epoch 0, for ``trainer.overfit_batches``."""
+        key = key if isinstance(key, ClipKey) else ClipKey(0, key)
         record, policy = self.records[key.number], self.clip.training or RandomClip()
         rng = np.random.default_rng([self.seed, key.epoch, key.number])
         return self.load(key.number, 0, policy.start(video_length(record), self.span, record.traced, rng))

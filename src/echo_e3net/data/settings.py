@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from echo_e3net.data import evaluation_policies  # noqa: F401  (offered as choices)
 from echo_e3net.data.frames import ReadFrames
@@ -43,7 +43,7 @@ class LoaderSettings:
 
     batch_size: int = 8
     workers: int = 2
-    start_method: str | None = None
+    start_method: Literal["fork", "spawn", "forkserver"] | None = None
 
 
 @dataclass(frozen=True)
