@@ -277,6 +277,8 @@ def test_help_of_a_run_begins_with_its_own_arguments(command):
     assert first.count("\n") < 45
 
 
+# Lightning warns that overfit_batches ends the shuffling.
+@pytest.mark.filterwarnings("ignore:You requested to overfit")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
@@ -311,6 +313,7 @@ def test_a_callback_of_lightning_that_expects_another_network_is_named(command, 
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Encountered `nan` values")
 def test_a_training_that_diverges_is_stopped(command, tiny):
     code, error = command("fit", *tiny, "--model.optimizer.lr", 1e30)
     assert code == 2

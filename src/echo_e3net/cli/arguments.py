@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from argparse import Action
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -97,6 +98,8 @@ class ConfigurationFile(ActionConfigFile):
         path = Path(values)
         # Kept, because jsonargparse changes the folder while it reads a file in another one.
         parser.configurations[path] = read_configuration(path)
+        for action in parser._actions:
+            check_form(action, parser.configurations[path], path)
         try:
             super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
         except InputError as error:
@@ -121,6 +124,24 @@ def read_configuration(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(f"{path}: expected a mapping such as `data: {{root: FOLDER}}`, found {quote(str(values))!r}.")
     return values
+
+
+def check_form(action: Action, values: Any, path: Path) -> None:  # noqa: ANN401
+    """Check that groups are mappings and numbers are not null, which jsonargparse accepts in a file.
+
+    Raises:
+        InputError: the file holds something else for the argument.
+    """
+    *groups, last = action.dest.split(".")
+    for i, group in enumerate(groups, 1):
+        if not isinstance(values, dict) or group not in values:
+            return
+        values = values[group]
+        if not isinstance(values, dict | str):
+            raise InputError(f"{path}: {'.'.join(groups[:i])} is {values}; expected a mapping of its arguments.")
+    kind = getattr(action, "_typehint", action.type)
+    if isinstance(values, dict) and last in values and values[last] is None and kind in (int, float, bool, str):
+        raise InputError(f"{path}: {action.dest} is null; expected {kind.__name__}.")
 
 
 def holds(values: Any, keys: Sequence[str]) -> bool:  # noqa: ANN401

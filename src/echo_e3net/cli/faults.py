@@ -54,7 +54,10 @@ def explain(error: Exception) -> str | None:
         return f"{made}{'' if known else f'{type(error).__name__}: '}{one_line(str(error))} {SHOW}"
     if found := failed_callback([frame for frame, _ in frames]):
         return f"trainer.callbacks: {found}: {text.rstrip('.')}. {SHOW}"
-    if refused and (modules[-1] in REFUSING or "torch.optim" in frames[-1][0].f_globals["__name__"]):
+    if frames[-1][0].f_globals["__name__"].startswith("torch.optim"):
+        advice = "A run is resumed with the optimizer of its checkpoint."
+        return f"model.optimizer: {type(error).__name__}: {text.rstrip('.')}. {advice} {SHOW}"
+    if refused and modules[-1] in REFUSING:
         connects = frames[-1][0].f_globals["__name__"].endswith("accelerator_connector")
         return f"{text.rstrip('.!')}. {DEVICES if connects else SHOW}"
     return None

@@ -10,9 +10,10 @@ from importlib import import_module
 KEY = re.compile(r'Parser key "([^"]+)":')
 CLASS = re.compile(r"class_path[ =]'([\w.]+)'")
 OBJECT = re.compile(r"(?:\. Got|^Given) value: Namespace\(.*")
-VALUE = re.compile(r"(?:\. Got value: |^Given value: )(?:NestedArg\(key='\w+', val=(.*)\)$|(.*))")
+VALUE = re.compile(r"(?:\. Got value: ?|^Given value: ?)(?:NestedArg\(key='\w+', val=(.*)\)$|(.*))")
 ACCEPTED = re.compile(
-    r"Expected an? (?:<class '(?:[\w.]+\.)?(\w+)'>|typing\.Literal\[(.+)\]|(?:[\w.]+\.)?(list|Iterable)\b.*)"
+    r"Expected an? (?:<class '(?:[\w.]+\.)?(\w+)'>|typing\.Literal\[(.+)\]|"
+    r"(?:[\w.]+\.)?(list|Iterable|int|float|bool|str)\b.*)"
 )
 NO_CLASS = "Expected a dot import path string: "
 CALLABLE = re.compile(r"Type \S*Callable.*? expects a function or a callable class: ")
@@ -32,7 +33,7 @@ REPEATED = (
 )
 """Beginnings of lines that only lead to others, or repeat them."""
 NAMES = {"NoneType": "null", "str": "text", "Iterable": "list", "Namespace": "a group"}
-PLAIN = {"int", "float", "bool", "text"}
+PLAIN = {"int", "float", "text"}
 LONGEST = 100
 """Characters of a quoted value."""
 
