@@ -261,6 +261,11 @@ def test_a_start_that_fails_leaves_no_folder(command, tiny, tmp_path):
     assert not list((tmp_path / "runs").glob("*"))
 
 
+def test_the_record_of_a_run_is_a_configuration(command, trained):
+    error = command("test", "--config", trained / "resolved_config.yaml", "--ckpt_path", "gone.ckpt")[1]
+    assert "--ckpt_path gone.ckpt: gone.ckpt does not exist" in error
+
+
 def test_report_of_a_folder_of_runs_names_the_runs(command, tmp_path):
     for name in ("a", "b"):
         (tmp_path / "runs" / name).mkdir(parents=True)

@@ -98,7 +98,7 @@ class ConfigurationFile(ActionConfigFile):
         path = Path(values)
         # Kept, because jsonargparse changes the folder while it reads a file in another one.
         parser.configurations[path] = read_configuration(path)
-        for action in parser._actions:
+        for action in (action for action in parser._actions if not action.dest.endswith(".help")):
             check_form(action, parser.configurations[path], path)
         try:
             super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
