@@ -79,7 +79,7 @@ def report(run: Path, videos: int = 6) -> None:
         draw_scores(run / SCORES_PICTURE, headline(run.name, metrics), prediction, label, curves)
         pictures += border_pictures(spread(tested, videos), run / TEST_TRACINGS, run / TEST_LABELS)
     if (run / PREDICTIONS).is_file():
-        predictions = read_rows(run / PREDICTIONS, PREDICTION_COLUMNS)
+        predictions = read_rows(run / PREDICTIONS, [*PREDICTION_COLUMNS])
         console.print(prediction_table(predictions))
         pictures += border_pictures(predictions[:videos], run / PREDICTED_TRACINGS)
     if pictures:

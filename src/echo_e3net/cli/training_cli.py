@@ -40,7 +40,7 @@ from echo_e3net.training.checkpoints import (
     last_checkpoint,
 )
 from echo_e3net.training.datamodule import EchoDataModule
-from echo_e3net.training.guards import FailedStart, MonitoredScores
+from echo_e3net.training.guards import MonitoredScores
 from echo_e3net.training.outputs import ResultWriter, RunRecord, require_same_test
 from echo_e3net.training.predictions import PredictionWriter
 from echo_e3net.training.progress_lines import ProgressLines
@@ -192,7 +192,7 @@ class E3CLI(LightningCLI):
         predicts = self.subcommand == "predict"
         writer = PredictionWriter(self._get(self.config, "overwrite")) if predicts else ResultWriter()
         trainer.callbacks += [writer, ProgressLines()]  # type: ignore[attr-defined]
-        trainer.callbacks[:0] = [MonitoredScores(), FailedStart(self.run_folder)]  # type: ignore[attr-defined]
+        trainer.callbacks.insert(0, MonitoredScores())  # type: ignore[attr-defined]
         return trainer
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:

@@ -1,18 +1,15 @@
-"""Stop a training that cannot succeed, and leave nothing of one that failed before its first checkpoint."""
+"""Stop a training whose monitored score cannot be used."""
 
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Iterator
 from difflib import get_close_matches
-from pathlib import Path
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
 from echo_e3net.errors import InputError
-from echo_e3net.training.run_folder import CONFIG, ENVIRONMENT, EXCLUDED, LOGS
 
 SCORES = {f"val/{name}" for name in ("mae", "rmse", "r2", "geometry_mae", "landmark_px")}
 """Scores that the few videos of the sanity check may not give."""
@@ -36,24 +33,6 @@ class MonitoredScores(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check scores of the training."""
         check_scores(trainer, "train/", set())
-
-
-class FailedStart(Callback):
-    """Removes the folder of a run that failed before its first checkpoint, unless it existed before.
-
-    Args:
-        folder: the folder of the run.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.existed = folder, folder.exists()
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Remove the folder if it holds only the record of the start."""
-        if self.existed or not trainer.is_global_zero or not isinstance(exception, Exception):
-            return
-        if {path.name for path in self.folder.glob("*")} <= {CONFIG, ENVIRONMENT, EXCLUDED, LOGS}:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def check_scores(trainer: Trainer, stage: str, accepted: set[str]) -> None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from echo_e3net.errors import InputError
 from echo_e3net.locks import NoLocksError, locked
+from echo_e3net.training.run_folder import CONFIG, ENVIRONMENT, EXCLUDED, LOGS
+
+RECORD = (CONFIG, ENVIRONMENT, EXCLUDED, LOGS)
+"""Files of a run before its first checkpoint."""
 
 
 @contextmanager
 def working(folder: Path, command: str) -> Iterator[None]:
-    """Hold the lock of a command in a run's folder; remove the folder at the end if nothing was written to it.
+    """Hold the lock of a command in a run's folder.
 
-    A file system without locks causes a warning.
+    The folder of a new run that fails before its first checkpoint is removed. A file system without locks causes a
+    warning.
 
     Raises:
         InputError: another process runs the same command in the folder.
@@ -27,7 +33,7 @@ def working(folder: Path, command: str) -> Iterator[None]:
     if getattr(rank_zero_only, "rank", 0):
         yield
         return
-    path = folder / f"{command}.lock"
+    path, existed = folder / f"{command}.lock", folder.exists()
     with ExitStack() as stack:
         try:
             lock = stack.enter_context(locked(path))
@@ -47,8 +53,7 @@ def working(folder: Path, command: str) -> Iterator[None]:
         os.register_at_fork(after_in_child=lock.close)
         try:
             yield
-        finally:
-            if [other.name for other in folder.iterdir()] == [path.name]:
-                with suppress(OSError):
-                    path.unlink()
-                    folder.rmdir()
+        except (Exception, SystemExit):
+            if not existed and {file.name for file in folder.iterdir()} <= {*RECORD, path.name}:
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
