@@ -9,11 +9,11 @@ import time
 import pandas as pd
 import pytest
 
+from echo_e3net import locks
 from echo_e3net.cli.study import study
 from echo_e3net.errors import InputError
 from echo_e3net.files import code_hash
 from echo_e3net.locks import held, locked
-from echo_e3net.search import processes
 
 
 def test_a_lock_is_held_by_one_process(tmp_path):
@@ -30,7 +30,7 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
     def refuse(*_):
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(processes.fcntl, "flock", refuse)
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
     with (
         pytest.raises(InputError, match=r"x.lock .*\(Function not implemented\).*--runs"),
         locked(tmp_path / "x.lock"),

@@ -41,12 +41,13 @@ from echo_e3net.training.checkpoints import (
 )
 from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.guards import MonitoredScores
-from echo_e3net.training.outputs import ResultWriter, RunRecord, require_same_test
+from echo_e3net.training.outputs import ResultWriter, require_same_test
 from echo_e3net.training.predictions import PredictionWriter
 from echo_e3net.training.progress_lines import ProgressLines
 from echo_e3net.training.resuming import resume
 from echo_e3net.training.run_folder import CHECKPOINTS, ENVIRONMENT, LAST
 from echo_e3net.training.run_lock import working
+from echo_e3net.training.run_record import RunRecord
 from echo_e3net.training.system import E3System
 
 DESCRIPTIONS = {

@@ -6,18 +6,17 @@ decord reads motion JPEG in AVI files, as in the data sets. It returns wrong fra
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch  # noqa: F401  (decord needs it to be imported first)
 from jaxtyping import Int, UInt8
 
 from echo_e3net.data import nifti, sequential
+from echo_e3net.data.avi import is_complete, is_mjpeg_avi, read_index
 from echo_e3net.errors import InputError
 
 try:
@@ -30,17 +29,6 @@ except ImportError as error:  # pragma: no cover - depends on the machine
 ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
 # Otherwise FFmpeg writes to standard error what our errors say too.
 decord.logging.set_level(decord.logging.QUIET)
-MJPEG_AVI = re.compile(
-    rb"RIFF.{4}AVI LIST.{4}hdrlavih\x38\0{3}.{56}LIST.{4}strlstrh[\x30\x38]\0{3}vids.{28}(.{4}).{12,20}strf.{20}MJPG"
-    rb".*?LIST.{4}movi",
-    re.DOTALL,
-)
-"""Header of an AVI file whose first stream is motion JPEG, with its number of frames, up to the first of them."""
-HEADER_BYTES = 16384
-CHUNK_BYTES = 8
-INDEX_ENTRY = np.dtype([("chunk", "S4"), ("flags", "<u4"), ("offset", "<u4"), ("size", "<u4")])
-KEY_FRAME = 16
-"""Flag of an entry of the index."""
 # Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md).
 SEEK_FRAMES = 20
 
@@ -120,37 +108,13 @@ def open_video(path: Path) -> Any | None:  # noqa: ANN401
     if not path.is_file():
         found = "a folder, not a video file. Name the files in it." if path.is_dir() else "no such video file."
         raise InputError(f"{path}: {found}")
-    with path.open("rb") as file:
-        header = MJPEG_AVI.match(file.read(HEADER_BYTES))
-        # decord allocates what the header claims, and a failure would end the process.
-        if header is None or not 0 < CHUNK_BYTES * int.from_bytes(header[1], "little") <= path.stat().st_size:
-            return None
-        with decoding(path):
-            # Opened for each read: readers can neither be pickled nor shared between processes. An absolute path is
-            # not taken for a protocol.
-            reader = decord.VideoReader(str(path.absolute()), num_threads=1)
-            return reader if is_complete(read_index(file), len(reader)) else None
-
-
-def read_index(avi: BinaryIO) -> np.ndarray:
-    """Return the entries of the index at the end of an AVI file; none if it has no index."""
-    avi.seek(len(b"RIFF....AVI "))
-    while (head := avi.read(8)).strip(b"\0"):
-        size = int.from_bytes(head[4:], "little")
-        if head[:4] == b"idx1":
-            data = avi.read(size)
-            return np.frombuffer(data[: len(data) // INDEX_ENTRY.itemsize * INDEX_ENTRY.itemsize], INDEX_ENTRY)
-        avi.seek(size + size % 2, os.SEEK_CUR)
-    return np.empty(0, INDEX_ENTRY)
-
-
-def is_complete(index: np.ndarray, frames: int) -> bool:
-    """Return whether an index lists all frames in order, each as a key frame; FFmpeg makes a missing one itself."""
-    video = index[np.char.endswith(index["chunk"], b"dc") & (index["size"] > 0)]
-    if len(index) == 0:
-        return frames > 0
-    ascending = np.diff(video["offset"].astype(np.int64)) > 0
-    return len(video) == frames and bool(ascending.all()) and bool((video["flags"] & KEY_FRAME).all())
+    if not is_mjpeg_avi(path):
+        return None
+    with decoding(path):
+        # Opened for each read: readers can neither be pickled nor shared between processes. An absolute path is not
+        # taken for a protocol.
+        reader = decord.VideoReader(str(path.absolute()), num_threads=1)
+        return reader if is_complete(read_index(path), len(reader)) else None
 
 
 @contextmanager

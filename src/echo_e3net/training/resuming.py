@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_info
 
 from echo_e3net.errors import InputError
+from echo_e3net.training.schedules import STEPS
 from echo_e3net.training.weights import read_checkpoint
 
 KEPT = ("seed_everything", "model", "data", "checkpoint.monitor", "checkpoint.mode", "trainer.callbacks")
@@ -24,7 +25,7 @@ NOTED = ("trainer", "data.root", "data.on_defect")
 LENGTH = ("max_epochs", "max_steps", "accumulate_grad_batches", "limit_train_batches", "devices", "num_nodes")
 """Settings of ``trainer`` that change the number of steps of a training."""
 ANY_LENGTH = ("echo_e3net.training.system.WarmupCosine",)
-"""Schedules that follow a changed number of steps. Others restore the number from the checkpoint."""
+"""Schedules that follow a changed number of steps. Others that have the number restore it from the checkpoint."""
 UNLIMITED = 1000
 """Epochs of a training without limit, by Lightning."""
 
@@ -71,12 +72,12 @@ def resume(path: Path, settings: Mapping[str, Any]) -> Resumed:
         values = "; ".join(f"{name} is {now}, but was {before}" for name, (before, now) in refused.items())
         advice = "Use the value of the checkpoint, or start a new run with another --name and without --ckpt_path"
         raise InputError(f"{path}: a resume cannot change these settings: {values}. {advice}.")
-    schedule = (settings["model"]["scheduler"] or {}).get("class_path")
+    schedule = settings["model"]["scheduler"] or {}
     length = next((name for name in LENGTH if f"trainer.{name}" in changed), None)
-    if length and schedule not in (None, *ANY_LENGTH):
+    if length and STEPS in schedule.get("init_args", {}) and schedule["class_path"] not in ANY_LENGTH:
         old, new = changed[f"trainer.{length}"]
         raise InputError(
-            f"{path}: trainer.{length} is {new}, but was {old}, and model.scheduler {schedule} would keep the length "
+            f"{path}: trainer.{length} is {new}, but was {old}, and model.scheduler {schedule['class_path']} would keep the length "
             "of the first training. Use the same value, or start a new run with another --name and without --ckpt_path."
         )
     require_work(path, epochs, steps, settings)

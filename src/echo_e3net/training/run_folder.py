@@ -5,7 +5,7 @@ Only the standard library is imported, so commands that need only names start fa
     <run>/resolved_config.yaml                   every value of the run, readable by --config
     <run>/environment.json                       versions, device and command line of each start
     <run>/excluded.csv                           excluded videos and the reasons
-    <run>/checkpoints/epoch=007-rmse=6.12.ckpt   the best checkpoint by validation
+    <run>/checkpoints/epoch=007-rmse=6.1203.ckpt   the best checkpoint by validation
     <run>/checkpoints/last.ckpt                  the newest checkpoint; before_last.ckpt is the one before it
     <run>/logs/version_0/metrics.csv             logged losses and scores, one folder per start
     <run>/metrics.json, test_videos.csv, …       written by test

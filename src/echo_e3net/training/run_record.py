@@ -1,0 +1,103 @@
+"""Write the record of a run into its folder: settings, versions and excluded videos."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
+
+from echo_e3net import __version__
+from echo_e3net.files import code_hash, write_text
+from echo_e3net.tables import write_csv
+from echo_e3net.training import run_folder
+from echo_e3net.training.resuming import Resumed
+
+PACKAGES = ("torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
+
+
+class RunRecord(SaveConfigCallback):
+    """Write at each start: the resolved configuration (fit), an entry in environment.json, and excluded.csv.
+
+    Checkpoints contain the settings too. A resume with other settings is noted in the first lines of the configuration
+    and in environment.json.
+    """
+
+    def __init__(self, *args: Any, resumed: Resumed | None = None, **kwargs: Any) -> None:  # noqa: ANN401
+        super().__init__(*args, **kwargs)
+        self.resumed = resumed
+        # Commands that read the record later want the best checkpoint, not the one that this start resumes from.
+        record = self.config.clone()
+        record["ckpt_path"], record["auto_resume"] = None, False
+        self.record = str(self.parser.dump(record, skip_none=False))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Add the settings to a checkpoint."""
+        checkpoint["settings"] = yaml.safe_load(self.record)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Write the record on rank 0."""
+        if self.already_saved or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
+            return
+        self.already_saved = True
+        folder = Path(trainer.default_root_dir)
+        if stage == "fit":
+            write_text(folder / run_folder.CONFIG, self.history(folder / run_folder.CONFIG) + self.record)
+            for logger in trainer.loggers:
+                logger.log_hyperparams({"config": self.config.as_dict()})
+        path = folder / run_folder.ENVIRONMENT
+        starts = json.loads(path.read_text()) if path.exists() else []
+        start = environment(stage, str(trainer.precision))
+        start["resumed"] = None if self.resumed is None else self.resumed._asdict()
+        write_text(path, json.dumps([*starts, start], indent=2) + "\n")
+        if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
+            rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
+            write_csv(folder / run_folder.EXCLUDED, rows)
+
+    def history(self, path: Path) -> str:
+        """Return the comments at the beginning of the record, with a line about this resume if settings changed."""
+        lines = path.read_text().splitlines() if path.is_file() and self.resumed else []
+        notes = list(takewhile(lambda line: line.startswith("# "), lines))
+        if self.resumed and self.resumed.changed:
+            notes.append(f"# {self.resumed}")
+            rank_zero_info(f"The training is {self.resumed}.")
+        return "".join(f"{note}\n" for note in notes)
+
+
+def environment(stage: str, precision: str) -> dict[str, Any]:
+    """Return versions, device, code revision and command line of this start; null for what is unknown."""
+    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
+    revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in PACKAGES}
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "stage": stage,
+        "command": sys.argv,
+        "packages": {"echo-e3net": __version__, **versions},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
+        "threads": torch.get_num_threads(),
+        "precision": precision,
+        "revision": revision or None,
+        "code": code_hash(),
+    }
+
+
+def cpu_name() -> str:
+    """Return the name of the CPU and the number of its cores."""
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"model name\s*: (.+)", info.read_text()) if info.is_file() else None
+    return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores"
