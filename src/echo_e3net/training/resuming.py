@@ -76,9 +76,10 @@ def resume(path: Path, settings: Mapping[str, Any]) -> Resumed:
     length = next((name for name in LENGTH if f"trainer.{name}" in changed), None)
     if length and STEPS in schedule.get("init_args", {}) and schedule["class_path"] not in ANY_LENGTH:
         old, new = changed[f"trainer.{length}"]
+        kept = f"model.scheduler {schedule['class_path']} would keep the length of the first training"
         raise InputError(
-            f"{path}: trainer.{length} is {new}, but was {old}, and model.scheduler {schedule['class_path']} would keep the length "
-            "of the first training. Use the same value, or start a new run with another --name and without --ckpt_path."
+            f"{path}: trainer.{length} is {new}, but was {old}, and {kept}. "
+            "Use the same value, or start a new run with another --name and without --ckpt_path."
         )
     require_work(path, epochs, steps, settings)
     return Resumed(str(path), epochs, steps, {name: v for name, v in changed.items() if begins(name, NOTED)})
