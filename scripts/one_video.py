@@ -4,7 +4,7 @@
 
 The script trains one step on a small phantom and tests one video, through the command line and under coverage. A file
 counts, with all of its lines, if the body of one of its functions ran. The network and the mathematics do not count.
-Files that only check the input, or only record and report, have a count of their own: no value passes through them.
+Files that check the input, select a reader, or write records and progress are counted separately.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ CHECKS = (
     "training/run_record.py",
     "training/weights.py",
 )
-"""Files that only check, record or report."""
+"""Files for checks, locks, records and progress."""
 SMALL = [
     "--data.clip.size",
     "64",

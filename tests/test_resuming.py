@@ -75,8 +75,12 @@ def test_every_setting_is_used_noted_or_refused(checkpoint, settings, monkeypatc
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("trainer.max_epochs", 1, "trainer.max_epochs is 1, and the checkpoint has done 1: nothing is left to train"),
-        ("trainer.max_steps", 2, "trainer.max_steps is 2, and the checkpoint has done 2: nothing is left to train"),
+        (
+            "trainer.max_epochs",
+            1,
+            "trainer.max_epochs is 1, and the checkpoint already has 1: nothing is left",
+        ),
+        ("trainer.max_steps", 2, "trainer.max_steps is 2, and the checkpoint already has 2: nothing is left to train"),
         ("model.scheduler", None, "model.scheduler.class_path is None, but was .*WarmupCosine"),
         ("trainer.callbacks", [{"class_path": "EarlyStopping"}], "trainer.callbacks is .*EarlyStopping.* but was None"),
     ],
@@ -148,7 +152,7 @@ def test_a_second_command_in_the_folder_is_refused_while_the_first_lives(command
         lock.flush()
         code, error = command(stage, *tiny)
     assert code == 2
-    assert f"another {stage} works in this folder (process 123 on there)" in error
+    assert f"another {stage} is running in this folder (process 123 on there)" in error
     code, error = command(stage, *tiny, "--ckpt_path", "missing.ckpt")
     assert "missing.ckpt does not exist" in error
 

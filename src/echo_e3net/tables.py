@@ -94,7 +94,7 @@ def encoding_of(content: bytes) -> str:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
     if b"\0" in content:
-        raise ValueError("it is no text, or UTF-16 without a byte-order mark; export it as CSV in UTF-8")
+        raise ValueError("it is not a text file, or it is UTF-16 without a byte-order mark; export it as CSV in UTF-8")
     try:
         content.decode()
     except UnicodeDecodeError:

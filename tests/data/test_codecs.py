@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from echo_e3net.checks.decoding import decode, find_flash
+from echo_e3net.checks.decoding import decode, find_odd_frame
 from echo_e3net.checks.findings import Defect
 from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.file_kind import kind_of, read_clip
@@ -199,7 +199,7 @@ def test_rotation_and_mirroring_are_applied_as_players_do(made, tmp_path, flag, 
 
 def test_other_rotations_and_changing_sizes_are_refused(made, tmp_path):
     ffmpeg("-display_rotation", "30", "-i", made("open.mp4"), "-c", "copy", tmp_path / "askew.mp4")
-    with pytest.raises(InputError, match=r"askew\.mp4.*rotation that is not by a quarter turn"):
+    with pytest.raises(InputError, match=r"askew\.mp4.*rotation that is not a multiple of 90°"):
         read_frames(tmp_path / "askew.mp4")
     ffmpeg("-i", made("open.mp4"), "-vf", "scale=32:32", *MPEG2.split(), tmp_path / "small.ts")
     (tmp_path / "two.ts").write_bytes(made("late_start.ts").read_bytes() + (tmp_path / "small.ts").read_bytes())
@@ -260,11 +260,11 @@ def test_check_finds_damage_that_decord_conceals(made, tmp_path):
 
 def test_a_flash_is_found_and_motion_is_not(phantom_root):
     frames = read_frames(next((phantom_root / "Videos").iterdir())).copy()
-    assert find_flash(frames) == -1
+    assert find_odd_frame(frames) == -1
     frames[7, 40:60, 40:60] = 128
-    assert find_flash(frames) == 7
-    assert find_flash(frames[:2]) == -1
-    assert find_flash(frames[:, :9]) == -1
+    assert find_odd_frame(frames) == 7
+    assert find_odd_frame(frames[:2]) == -1
+    assert find_odd_frame(frames[:, :9]) == -1
 
 
 def index_of(data, change):

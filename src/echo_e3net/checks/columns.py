@@ -1,4 +1,4 @@
-"""Rules over whole columns, whose values are possible row by row: wrong units, copied, swapped or shifted columns.
+"""Rules that find implausible columns: wrong units, or constant, swapped or shifted values.
 
 A wrong column concerns every video, so training stops. Excluding videos would not help.
 """
@@ -23,7 +23,7 @@ Column = Float[np.ndarray, " R"]
 
 
 class Unit(NamedTuple):
-    """Values of a column, from ``low`` to ``high``, that are not in its unit, and what to do about them."""
+    """A range of values, ``low`` to ``high``, that shows that a column is in a wrong unit, and the remedy."""
 
     column: str
     low: float
@@ -33,7 +33,7 @@ class Unit(NamedTuple):
 
 
 TINY = 1e-9
-"""Zero often means unknown, except in EF, which would be learned."""
+"""Lower limit that skips zeros, which often mean unknown. EF has no such limit: a 0 would be used as a label."""
 UNITS = (
     Unit("EF", 0, 1.5, "percent", "Multiply fractions by 100; remove rows without EF."),
     Unit("EDV", TINY, 1, "mL", "Multiply litres by 1000."),
@@ -43,19 +43,19 @@ UNITS = (
     Unit("FPS", TINY, 1, "frames per second", "Replace seconds per frame by 1 divided by them."),
     Unit("FPS", 1000, math.inf, "frames per second", "Replace microseconds per frame by 1,000,000 divided by them."),
 )
-"""Values that no heart and no scanner has, so that a few of them show another unit."""
+"""Ranges that do not occur in the stated unit."""
 UNIT_SHARE = 0.1
-"""Share of impossible values from which they are not typing errors of single rows. One hospital of several suffices."""
+"""Smallest share of such values that is reported: one hospital of several. Fewer may be typing errors."""
 CONSTANT_ROWS = 10
-"""Number of equal EF, and no other, that cannot be by chance: EF in steps of 5 % would be with probability 1e-4."""
+"""Smallest number of rows for the check of a constant EF."""
 UNRELATED_ROWS, UNRELATED = 50, 0.2
-"""Number of rows, and the correlation below which EF belongs to other rows. Readers and methods correlate above 0.6."""
+"""Smallest number of rows, and smallest accepted correlation of two EF of one row. Readers correlate above 0.6."""
 SPREAD = 5.0
-"""SD of EF, points, below which the noise of reading may hide the correlation."""
+"""Smallest SD of EF, points, with which the correlation is checked."""
 ACROSS_TRACINGS = 5
-"""Number of tracings that show the direction of the long axis."""
+"""Smallest number of tracings for the check of their direction."""
 BEYOND = 0.1
-"""Share of the frame by which tracings of another size of pixels leave it."""
+"""Smallest distance beyond the frame that is reported, as a fraction of its size."""
 
 
 def columns(dataset: DataSet) -> list[Finding]:
@@ -105,7 +105,7 @@ def of(rows: Bool[np.ndarray, " R"], known: Bool[np.ndarray, " R"]) -> str:
 
 
 def unrelated(ef: Column, other: Column, source: str) -> Iterator[tuple[int, str]]:
-    """Find an EF that does not follow another EF of the same rows: a column that was sorted or shifted alone."""
+    """Find an EF that is not correlated with another EF of the same rows, as after sorting or shifting one column."""
     known = np.isfinite(ef) & np.isfinite(other)
     if known.sum() < UNRELATED_ROWS or min(ef[known].std(), other[known].std()) < SPREAD:
         return

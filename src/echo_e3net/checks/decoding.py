@@ -86,11 +86,11 @@ def probe(path: Path) -> Probe:
         missing=missing_bytes(path),
         thumbnails=thumbnails(frames),
         damage=damage(path),
-        odd_frame=find_flash(frames),
+        odd_frame=find_odd_frame(frames),
     )
 
 
-def find_flash(frames: UInt8[np.ndarray, "T H W"]) -> int:
+def find_odd_frame(frames: UInt8[np.ndarray, "T H W"]) -> int:
     """Return the frame in which a tile differs most from both neighbours, which are alike; -1 if there is none.
 
     A decoder conceals a damaged packet. What it shows usually lasts one frame.

@@ -1,6 +1,6 @@
-"""Decide whether an error is an input error, which is reported in one line, or a bug, which keeps its traceback.
+"""Classify errors: input errors are reported in one line, bugs keep their traceback.
 
-Besides :class:`InputError`, input errors are: errors of the operating system that name a file; whatever goes wrong
+Besides :class:`InputError`, input errors are: errors of the operating system that name a file; all errors
 while objects are made from a configuration; what Lightning and W&B refuse themselves; and too little memory.
 """
 
@@ -19,7 +19,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import FULL
 
 BUG = (
-    "This is a bug of echo-e3net. Please report it with this traceback, the command and the output of "
+    "This is a bug in echo-e3net. Please report it with this traceback, the command and the output of "
     "`echo-e3net doctor`."
 )
 SHOW = "ECHO_E3NET_TRACEBACK=1 shows the traceback."

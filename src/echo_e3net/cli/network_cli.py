@@ -68,7 +68,10 @@ class NetworkCLI(E3CLI):
         return found
 
     def read_clip(self, path: str | Path) -> EchoClip:
-        """Return the clips of a video file as a batch: frames, period, size and starts are those of the configuration.
+        """Return the evaluation clips of a video file as one batch, sampled as in the configuration.
+
+        Returns:
+            video (clips, 1, T, H, W) uint8, and frame_mask (clips, T); without labels.
 
         Raises:
             InputError: the file is absent or cannot be decoded.

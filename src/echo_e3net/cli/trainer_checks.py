@@ -1,4 +1,4 @@
-"""Check the arguments of the trainer that Lightning accepts without a word, or refuses with advice for programmers."""
+"""Check arguments of the trainer that Lightning accepts without a message, or refuses without naming the argument."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ NOTHING = {
     "test": {"limit_test_batches": "scored"},
     "predict": {"limit_predict_batches": "predicted"},
 }
-"""Limits that must not be 0, by command, and what would not happen."""
+"""Limits that must not be 0, by command, with the verb for the message."""
 UNSUITABLE = {
     "LearningRateFinder": "Search the rate with `echo-e3net sweep experiments/sweeps/learning_rate.yaml`",
     "BatchSizeFinder": "Set --data.loader.batch_size",
     "Timer": "Set --trainer.max_time",
     "StochasticWeightAveraging": "Its mean is not in any checkpoint; use lightning.pytorch.callbacks.WeightAveraging",
 }
-"""Callbacks of Lightning that do not work here, and what does."""
+"""Callbacks of Lightning that do not work here, and the alternative."""
 
 
 def check_trainer(command: str, trainer: Namespace, monitor: str) -> None:
@@ -49,8 +49,8 @@ def check_trainer(command: str, trainer: Namespace, monitor: str) -> None:
     require_at_least(0, trainer__gradient_clip_val=trainer["gradient_clip_val"])
     if trainer["enable_checkpointing"] is False:
         raise InputError(
-            "trainer.enable_checkpointing is false, but a run consists of its checkpoints. Remove it; "
-            "--trainer.fast_dev_run true tries one step without writing anything."
+            "trainer.enable_checkpointing is false, but every run must write checkpoints. Remove it. "
+            "To try one step without writing files, use --trainer.fast_dev_run true."
         )
     if trainer["barebones"]:
         raise InputError("trainer.barebones is true, but a run needs its log and checkpoints. Remove it.")
@@ -83,7 +83,7 @@ def check_callbacks(callbacks: Any) -> None:  # noqa: ANN401
 
 
 def check_launch(nodes: int, environment: Mapping[str, str]) -> None:
-    """Refuse to wait for processes that nobody started."""
+    """Check that srun or torchrun started the processes of a run with several."""
     started = environment.keys() & {"SLURM_STEP_ID", "TORCHELASTIC_RUN_ID"}
     tasks, job = environment.get("SLURM_NTASKS", "1"), environment.get("SLURM_JOB_NAME")
     if tasks != "1" and not started and job not in ("bash", "interactive"):

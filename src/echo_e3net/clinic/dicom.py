@@ -285,7 +285,6 @@ def settle_native(data: Any, says: Declared) -> None:  # noqa: ANN401
         if not (layout.halved and columns % 2)
     }
     first = next(iter(sizes))
-    stated = first.bits == allocated
     stored = np.frombuffer(data.PixelData, np.uint8)
     stated, rest = first.bits == allocated, length - max(1, says.frames) * sizes[first]
     exact = [first] if stated and 0 <= rest <= 1 else []

@@ -41,7 +41,7 @@ def some(frames: np.ndarray) -> np.ndarray:
 
 
 def unsigned(pixels: np.ndarray, bits: int, signed: bool) -> np.ndarray:
-    """Check whether values are negative, as the header says.
+    """Return the values unchanged if none is negative.
 
     Args:
         pixels: read without sign.

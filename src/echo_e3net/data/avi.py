@@ -1,4 +1,4 @@
-"""Decide from header and index whether a video is one of those that decord reads right by index: motion JPEG in AVI."""
+"""Decide whether decord reads a video correctly by index: motion JPEG in AVI with a usable header and index."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def read_index(path: Path) -> np.ndarray:
 
 
 def is_complete(index: np.ndarray, frames: int) -> bool:
-    """Return whether an index lists all frames in order, each as a key frame; FFmpeg makes a missing one itself."""
+    """Return whether an index lists all frames in order, each as a key frame. FFmpeg makes a missing index."""
     video = index[np.char.endswith(index["chunk"], b"dc") & (index["size"] > 0)]
     if len(index) == 0:
         return frames > 0

@@ -1,4 +1,4 @@
-"""Name the content of a data set. Imports neither torch nor NumPy."""
+"""Compute hashes of the content of a data set. Imports neither torch nor NumPy."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def open_video(path: Path) -> Any | None:  # noqa: ANN401
 
 @contextmanager
 def decoding(path: Path) -> Iterator[None]:
-    """Turn errors of decord into an InputError that names the damaged frame."""
+    """Convert errors of decord to an InputError, which names the damaged frame if strict decoding finds it."""
     try:
         yield
     except Exception as error:

@@ -30,14 +30,14 @@ Picture = UInt8[np.ndarray, "H W 3"]
 CONTAINERS = "avi,mov,matroska,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif"
 """Demuxers of FFmpeg that may open a file. Others take any text for a video, or open further files."""
 BT601 = 5
-"""FFmpeg's number of a colour matrix. Which one is named here has no effect on RGB."""
+"""FFmpeg's number of the BT.601 matrix. PyAV needs a value; it has no effect on RGB."""
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
 ADVICE = (
     "Copy it again, convert it to a motion-JPEG AVI, or remove its row. "
     "`echo-e3net data check --decode` lists all such videos."
 )
 
-# Otherwise the same error in the next file is not reported.
+# By default, FFmpeg does not log a repeated error, so the error in the next file would be missed.
 av.logging.set_skip_repeated(False)
 
 
@@ -83,7 +83,7 @@ def frames(path: Path) -> Generator[VideoFrame, None, None]:
             reason = log[-1][2].strip() if log else getattr(error, "strerror", None) or str(error)
             raise refusal(path, f"{stream.codec_context.name}, after {held} frames: {reason}") from error
     if not held:
-        raise refusal(path, "it holds no frame")
+        raise refusal(path, "it has no frames")
 
 
 def frame_rate(path: Path) -> float:
@@ -116,7 +116,7 @@ def upright(frame: VideoFrame) -> Picture:
     # x' = a x + c y and y' = b x + d y
     a, b, _, c, d = np.frombuffer(bytes(found), np.int32)[:5]
     if bool(a or d) == bool(b or c):
-        raise ValueError("its header asks for a rotation that is not by a quarter turn")
+        raise ValueError("its header has a rotation that is not a multiple of 90°")
     turned = picture if a else picture.swapaxes(0, 1)
     return np.ascontiguousarray(turned[:: np.sign(d or b), :: np.sign(a or c)])
 
@@ -134,7 +134,7 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.codec_context is None:
-            raise refusal(path, "it holds no video that FFmpeg can decode")
+            raise refusal(path, "it has no video stream that FFmpeg can decode")
         yield container, stream
 
 

@@ -182,7 +182,7 @@ def read_sweep(path: Path, arguments: Mapping[str, Any] | None = None) -> Sweep:
     found = {name: read_parameter(parameters.section(name), name, method) for name in parameters.given}
     for name, value in (arguments or {}).items():
         if name in found and not found[name].constant:
-            raise InputError(f"--{name} {value}: {path} searches this parameter. Leave one of them out.")
+            raise InputError(f"--{name} {value}: {path} searches this parameter. Remove one of them.")
         found[name] = Parameter(name, ("null" if value is None else value,))
     return Sweep(
         path,

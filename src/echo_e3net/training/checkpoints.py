@@ -33,9 +33,9 @@ from echo_e3net.training.weights import read_checkpoint
 
 
 class WholeCheckpoints(TorchCheckpointIO):
-    """Writes checkpoints whole; Lightning's way through the temporary folder fails if that disk is full.
+    """Writes checkpoints to a temporary file beside them, because Lightning's temporary folder may be on a full disk.
 
-    Reads them without running code from them, whatever ``--weights_only`` is.
+    Reads them without unpickling; ``--weights_only`` is ignored.
     """
 
     def load_checkpoint(
@@ -126,7 +126,7 @@ class LastCheckpoint(Callback):
         """Say how to continue after a second Ctrl-C."""
         last = Path(trainer.default_root_dir) / CHECKPOINTS / LAST
         if isinstance(exception, KeyboardInterrupt) and last.is_file():
-            rank_zero_info(f"{last} holds the last finished epoch. --ckpt_path last continues.")
+            rank_zero_info(f"The last checkpoint is {last}. --ckpt_path last continues.")
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
         """Seed torch by (seed, step, rank), because checkpoints do not hold the state of the generators."""

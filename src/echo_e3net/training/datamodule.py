@@ -104,7 +104,11 @@ class EchoDataModule(LightningDataModule):
         return {"clip": clip, "training": hash_records(self.records.get("train", []))}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse other clips than those of the training, and a resume with another training split."""
+        """Compare the clip and the training split with those of a checkpoint.
+
+        Raises:
+            InputError: the clip differs and is not allowed, or a training is resumed with another training split.
+        """
         for name, trained in state_dict["clip"].items():
             if getattr(self.clip, name) != trained and not self.other_clip:
                 raise InputError(
@@ -181,7 +185,7 @@ class EchoDataModule(LightningDataModule):
         self.loaded.append(clips)
         size, workers = self.loader.batch_size, self.loader.workers
         start: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": self.loader.start_method}
-        pin, start = torch.cuda.is_available(), start | {"worker_init_fn": outlive_signals} if workers else {}
+        pin, start = torch.cuda.is_available(), start | {"worker_init_fn": ignore_signals} if workers else {}
         return kind(clips, batch_size=size, sampler=sampler, num_workers=workers, pin_memory=pin, **start)
 
     def _place(self) -> tuple[int, int]:
@@ -212,7 +216,7 @@ class EchoDataModule(LightningDataModule):
         return TrainingStatistics(float(mean), float(sd), float(np.mean([r.ef for r in records])), (endo, epi))
 
 
-def outlive_signals(worker: int) -> None:
-    """Ignore Ctrl-C and the signals of clusters in a worker, because the main process finishes its step and ends it."""
+def ignore_signals(worker: int) -> None:
+    """Ignore Ctrl-C and the signals of clusters. The main process finishes its step, then it ends the workers."""
     for number in (*STOP_SIGNALS, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)

@@ -12,13 +12,13 @@ from lightning.pytorch.callbacks import Callback
 from echo_e3net.errors import InputError
 
 SCORES = {f"val/{name}" for name in ("mae", "rmse", "r2", "geometry_mae", "landmark_px")}
-"""Scores that the few videos of the sanity check may not give."""
+"""Scores that may be missing in the sanity check, which uses few videos."""
 
 
 class MonitoredScores(Callback):
     """Stops a training whose monitored score is unknown, missing or not a number.
 
-    Lightning goes on with the last known value, or has other words for each case. Must be the first callback.
+    Lightning would use the last known value, or report each case differently. Must be the first callback.
     """
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -48,7 +48,7 @@ def check_scores(trainer: Trainer, stage: str, accepted: set[str]) -> None:
             continue
         if diverged or math.isnan(scores.get(monitor, 0.0)):
             raise InputError(
-                f"{where} {monitor} is not a number in epoch {trainer.current_epoch}: the training diverged. Lower "
+                f"{where} {monitor} is not a number in epoch {trainer.current_epoch + 1}: the training diverged. Lower "
                 "--model.optimizer.lr, or set --trainer.gradient_clip_val."
             )
         if monitor not in scores:

@@ -95,7 +95,7 @@ def require_work(path: Path, epochs: int, steps: int, settings: Mapping[str, Any
     for name, value in asked.items():
         if value in (None, -1) or done[name] < value:
             continue
-        found = f"{path}: trainer.{name} is {value}, and the checkpoint has done {done[name]}"
+        found = f"{path}: trainer.{name} is {value}, and the checkpoint already has {done[name]}"
         if settings["auto_resume"] and done[name] == value:
             rank_zero_info(f"{found}. The training is finished; nothing is left to do.")
             raise SystemExit(0)

@@ -44,7 +44,8 @@ def working(folder: Path, command: str) -> Iterator[None]:
         if lock is None:
             holder = path.read_text().strip() or "unknown process"
             raise InputError(
-                f"{folder}: another {command} works in this folder ({holder}). Wait for it, or choose another --name."
+                f"{folder}: another {command} is running in this folder ({holder}). "
+                "Wait for it, or choose another --name."
             )
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {platform.node()}")
