@@ -13,6 +13,7 @@ import torch
 from echo_e3net.errors import InputError
 from echo_e3net.training.checkpoints import WholeCheckpoints, damage_of, last_checkpoint
 from echo_e3net.training.run_folder import STOPPED
+from echo_e3net.training.weights import read_checkpoint
 from tests.processes import end, run, same, start, weights
 
 # Twenty kills were tried by hand.
@@ -151,6 +152,23 @@ def test_a_signal_to_the_workers_too_loses_no_step(tmp_path, tiny, whole_run, nu
     assert "died" not in (folder / "out.txt").read_text()
     assert run(folder, "fit", *args, "--ckpt_path", "last")[0] == 0
     assert same(weights(folder), whole_run)
+
+
+@pytest.mark.slow
+def test_a_stop_at_the_end_of_an_epoch_keeps_its_best_checkpoint(command, tiny, tmp_path, monkeypatch):
+    """The epoch counts as finished, so a resume would not write the checkpoint."""
+    from echo_e3net.training.progress_lines import ProgressLines
+
+    args = (*tiny, "--trainer.max_epochs", 2, "--checkpoint.keep", 5, "--trainer.num_sanity_val_steps", 0)
+    monkeypatch.setattr(ProgressLines, "on_validation_end", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    assert command("fit", *args)[0] == STOPPED
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert command("fit", *args, "--ckpt_path", "last")[0] == 0
+    kept = sorted(path.name[:9] for path in (tmp_path / "runs/tiny/checkpoints").glob("epoch=*.ckpt"))
+    assert kept == ["epoch=000", "epoch=001"]
+    best = read_checkpoint(tmp_path / "runs/tiny/checkpoints/last.ckpt")["callbacks"]
+    assert all(len(state["best_k_models"]) == 2 for name, state in best.items() if "Checkpoints" in name)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import yaml
 
 from echo_e3net.errors import InputError
 from echo_e3net.locks import locked
-from echo_e3net.training.resuming import begins, leaves, resume
+from echo_e3net.training.resuming import WITHOUT_EFFECT, begins, leaves, resume
 from echo_e3net.training.weights import read_checkpoint
 
 FREE = (
@@ -59,12 +59,12 @@ def test_every_setting_is_used_noted_or_refused(checkpoint, settings, monkeypatc
     monkeypatch.setattr("echo_e3net.training.resuming.read_checkpoint", lambda _: content)
     assert resume(checkpoint, settings).changed == {"trainer.max_epochs": (1, 2)}
     for name, value in leaves(settings):
-        if name == "trainer.max_epochs":
+        if name in ("trainer.max_epochs", "trainer.max_time"):
             continue
         asked = value + 1000 if isinstance(value, int) and not isinstance(value, bool) else "another value"
         other = changed(settings, name, asked)
         if begins(name, FREE) and name != "trainer.callbacks":
-            noted = begins(name, ("trainer", "data.root", "data.on_defect"))
+            noted = begins(name, ("trainer", "data.root", "data.on_defect")) and not begins(name, WITHOUT_EFFECT)
             assert (name in resume(checkpoint, other).changed) == noted
         else:
             with pytest.raises(InputError, match=rf"{name} is {asked}, but was ") as error:
@@ -88,6 +88,41 @@ def test_every_setting_is_used_noted_or_refused(checkpoint, settings, monkeypatc
 def test_what_a_resume_cannot_do_is_refused(checkpoint, settings, name, value, message):
     with pytest.raises(InputError, match=message):
         resume(checkpoint, changed(settings, name, value))
+
+
+@pytest.mark.parametrize(("limit", "refused"), [("00:00:00:08", True), ("00:00:00:09", False), ({"seconds": 7}, True)])
+def test_a_training_that_ended_by_its_time_is_not_resumed(checkpoint, settings, monkeypatch, limit, refused):
+    content = {**read_checkpoint(checkpoint), "callbacks": {"Timer": {"time_elapsed": {"train": 8.0}}}}
+    monkeypatch.setattr("echo_e3net.training.resuming.read_checkpoint", lambda _: content)
+    asked = changed(settings, "trainer.max_time", limit)
+    if not refused:
+        assert resume(checkpoint, asked).epochs == 1
+        return
+    with pytest.raises(
+        InputError, match=r"max_time is [78] seconds, and the checkpoint already has 8: nothing is left"
+    ):
+        resume(checkpoint, asked)
+    with pytest.raises(SystemExit):
+        resume(checkpoint, changed(asked, "auto_resume", True))
+
+
+def test_another_number_of_devices_is_refused_within_an_epoch(checkpoint, settings, monkeypatch):
+    content = read_checkpoint(checkpoint)
+    monkeypatch.setattr("echo_e3net.training.resuming.read_checkpoint", lambda _: content)
+    asked = changed(settings, "trainer.devices", 2)
+    assert resume(checkpoint, asked).changed["trainer.devices"] == (1, 2)
+    content["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+    with pytest.raises(
+        InputError, match=r"trainer.devices is 2, but was 1, and the checkpoint is from within an epoch"
+    ):
+        resume(checkpoint, asked)
+
+
+def test_weights_without_a_training_are_not_resumed(checkpoint, settings, monkeypatch):
+    content = {name: value for name, value in read_checkpoint(checkpoint).items() if name != "loops"}
+    monkeypatch.setattr("echo_e3net.training.resuming.read_checkpoint", lambda _: content)
+    with pytest.raises(InputError, match=r"last.ckpt: has weights, but no state"):
+        resume(checkpoint, settings)
 
 
 def test_a_schedule_that_restores_its_length_is_not_made_longer(checkpoint, settings):

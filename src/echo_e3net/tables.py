@@ -103,12 +103,13 @@ def encoding_of(content: bytes) -> str:
 
 
 def read_header(content: bytes, encoding: str, columns: Sequence[str]) -> tuple[list[str], str]:
-    """Return the header, and the delimiter that separates the columns; a comma if none does."""
+    """Return the header, and the delimiter that separates the columns; without them, the one that separates most."""
     headers = []
     for sign in DELIMITERS:
         text = io.TextIOWrapper(io.BytesIO(content), encoding, newline="")
         headers.append((next(csv.reader(text, delimiter=sign), []), sign))
-    return next(((header, sign) for header, sign in headers if set(columns) <= set(header)), headers[0])
+    found = ((header, sign) for header, sign in headers if set(columns) <= set(header))
+    return next(found, max(headers, key=lambda header: len(header[0])))
 
 
 def read_rows(path: Path, columns: Sequence[str] = ()) -> list[dict[str, str]]:

@@ -248,7 +248,7 @@ def test_through_the_command_line(clips, tmp_path, command):
             "FileName,EF\nIM0001,0.55\n",
             r"row 2 \(IM0001\): EF is 0.55 to 0.55 in 1 of 1 rows; expected percent. Multiply",
         ),
-        ("FileName,EF,ESV,EDV\nIM0001,55,100,45\n", r"row 2 \(IM0001\): ESV is at least EDV in 1 of 1 rows. Swap"),
+        ("FileName,EF,ESV,EDV\nIM0001,55,100,45\n", r"row 2 \(IM0001\): ESV is above EDV in 1 of 1 rows. Swap"),
         (
             "FileName;EF;Split;Patient ID\nIM0001;55,5;TRAIN;7\ndeep/same.dcm;40,2;VAL;7\n",
             r"row 3 \(deep/same.dcm\): patient '7' is in split VAL and, in ef.csv, row 2 \(IM0001\), in split TRAIN",

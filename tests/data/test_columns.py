@@ -40,7 +40,7 @@ def times(column, factor):
         (LIST, times("EF", 0.01), ["EF is 0.", "in 12 of 12 rows; expected percent", "Multiply fractions by 100"]),
         (LIST, {"EF": 0}, ["EF is 0 to 0 in 12 of 12 rows", "remove rows without EF"]),
         (LIST, {"EF": 60}, ["EF is 60 in 12 of 12 rows", "Enter the EF of each video"]),
-        (LIST, {"EDV": lambda t: t["ESV"], "ESV": lambda t: t["EDV"]}, ["ESV is at least EDV in 12 of 12", "Swap"]),
+        (LIST, {"EDV": lambda t: t["ESV"], "ESV": lambda t: t["EDV"]}, ["ESV is above EDV in 12 of 12", "Swap"]),
         (LIST, times("EDV", 1e-3) | times("ESV", 1e-3), ["EDV is 0.", "expected mL. Multiply litres"]),
         (LIST, times("EDV", 1e3) | times("ESV", 1e3), ["EDV is ", "expected mL. Divide microlitres"]),
         (LIST, {"FPS": lambda t: 1 / t["FPS"]}, ["FPS is 0.0", "expected frames per second. Replace seconds"]),

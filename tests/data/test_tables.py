@@ -199,7 +199,7 @@ def test_text_with_commas_is_kept_between_semicolons(tmp_path):
     ("content", "fact"),
     [
         (EXPORTED.encode("utf-16-le"), "UTF-16 without a byte-order mark; export it as CSV in UTF-8"),
-        (b"PK\x03\x04\x00\x00 a workbook under the name of a CSV", "no text"),
+        (b"PK\x03\x04\x00\x00 a workbook under the name of a CSV", "not a text file"),
         (EXPORTED.replace(".", ",").encode(), "decimal comma need semicolons"),
         (EXPORTED.encode("cp1252").replace(b"\xfc", b"\x81"), "not a readable CSV"),
     ],

@@ -90,9 +90,9 @@ def faults(table: Mapping[str, Column]) -> Iterator[tuple[int, str]]:
     if known.sum() >= CONSTANT_ROWS and np.ptp(ef[known]) == 0:
         yield int(known.argmax()), f"EF is {ef[known][0]:g} {of(known, known)}. Enter the EF of each video."
     both = (edv > 0) & (esv > 0)
-    swapped = both & (esv >= edv)
+    swapped = both & (esv > edv)
     if swapped.sum() > both.sum() / 2:
-        detail = f"ESV is at least EDV {of(swapped, both)}. Swap the two columns, or correct them."
+        detail = f"ESV is above EDV {of(swapped, both)}. Swap the two columns, or correct them."
         yield int(swapped.argmax()), detail
     else:
         computed = 100 * (1 - np.divide(esv, edv, out=np.full_like(edv, np.nan), where=both))

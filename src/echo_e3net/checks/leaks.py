@@ -13,6 +13,8 @@ from echo_e3net.files import file_hash
 
 PATIENT = ("patient", "patientid")
 """Names of a column of patients in lower case, without spaces and underscores."""
+UNKNOWN_PATIENT = ("", "0", "-", "?", "na", "n/a", "nan", "none", "null", "unknown", "anonymous", "anonymized")
+"""Values in lower case that name no patient."""
 KEPT_FIRST = ("test", "val", "train", "")
 """Order of the splits in which one of several copies stays, so that evaluation keeps its videos."""
 Item = TypeVar("Item")
@@ -21,7 +23,8 @@ Item = TypeVar("Item")
 def patient_of(values: Mapping[str, str]) -> str:
     """Return the patient that a row names; empty if it names none."""
     found = (text.strip() for name, text in values.items() if re.sub(r"[\s_-]", "", name.lower()) in PATIENT)
-    return next(found, "")
+    patient = next(found, "")
+    return "" if patient.lower() in UNKNOWN_PATIENT else patient
 
 
 def shared_patients(dataset: DataSet) -> Iterator[Finding]:

@@ -24,6 +24,8 @@ SAME_PICTURE = 2.5
 
 Videos that were compressed again differ by up to 1.6, phantoms of different hearts by 12.8 and more.
 """
+CONTRAST = 20.0
+"""SD of thumbnails, grey values, below which the largest difference is reduced; dark videos differ less."""
 CHUNK = 512
 """Number of videos that are compared with all others at once."""
 
@@ -49,11 +51,12 @@ def same_pictures(records: Sequence[VideoRecord], thumbnails: Mapping[Path, byte
         return
     grey = np.array([np.frombuffer(thumbnails[record.path], np.uint8) for record in ordered], np.float32)
     norms, seen = (grey**2).sum(1), set[int]()
+    limits = grey.shape[1] * (SAME_PICTURE * np.minimum(1, grey.std(1) / CONTRAST)) ** 2
     for start in range(0, len(ordered), CHUNK):
         rows = slice(start, start + CHUNK)
         squares = norms[rows, None] + norms[start:] - 2 * grey[rows] @ grey[start:].T
         near = defaultdict[int, list[int]](list)
-        for first, other in np.argwhere(np.triu(squares < grey.shape[1] * SAME_PICTURE**2, 1)).tolist():
+        for first, other in np.argwhere(np.triu(squares < limits[rows, None], 1)).tolist():
             near[start + first].append(start + other)
         for first, others in near.items():
             if first in seen:

@@ -52,6 +52,9 @@ def main(args: Sequence[str] | None = None) -> int:
         if type(stop).__name__ == "SIGTERMException":
             return 143
         raise
+    except KeyboardInterrupt:
+        print("echo-e3net: interrupted.", file=sys.stderr)
+        return 130
     except Exception as error:
         from echo_e3net.cli.faults import blame, explain
 

@@ -62,12 +62,17 @@ def report(run: Path, videos: int = 6) -> None:
         videos: Number of videos whose ED and ES frames are drawn with their borders.
     """
     require_at_least(1, videos=videos)
+    if not run.is_dir():
+        meant = Path("runs", run)
+        raise InputError(f"{run}: no such folder" + (f"; did you mean {meant}?" if meant.is_dir() else ". Check it."))
     if not (run / METRICS).is_file() and not (run / PREDICTIONS).is_file():
         runs = sorted(path.parent for path in run.glob(f"*/{CONFIG}"))
         if runs:
             raise InputError(f"{run} is a folder of runs. Name one of them: {', '.join(map(str, runs[:SHOWN_RUNS]))}.")
+        if not (run / CONFIG).is_file():
+            raise InputError(f"{run}: not the folder of a run, which has {METRICS} or {PREDICTIONS}. Name one.")
         raise InputError(
-            f"{run}: {METRICS} and {PREDICTIONS} are missing. Run test or predict with --name {run.name} first."
+            f"{run}: {METRICS} and {PREDICTIONS} are missing. Run test or predict with --config {run / CONFIG} first."
         )
     console = Console()
     pictures: list[BorderPicture] = []

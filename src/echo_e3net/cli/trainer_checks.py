@@ -22,7 +22,7 @@ UNSUITABLE = {
     "LearningRateFinder": "Search the rate with `echo-e3net sweep experiments/sweeps/learning_rate.yaml`",
     "BatchSizeFinder": "Set --data.loader.batch_size",
     "Timer": "Set --trainer.max_time",
-    "StochasticWeightAveraging": "Its mean is not in any checkpoint; use lightning.pytorch.callbacks.WeightAveraging",
+    "StochasticWeightAveraging": "Its mean would not be in any checkpoint",
 }
 """Callbacks of Lightning that do not work here, and the alternative."""
 

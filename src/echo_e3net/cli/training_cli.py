@@ -56,6 +56,7 @@ DESCRIPTIONS = {
     "test": "Score a checkpoint on the test split, and write metrics.json and test_videos.csv into the run's folder.",
     "predict": "Predict EF for video files (--videos) or the test split, and write predictions.csv.",
 }
+HIDDEN_LINES = ("litlogger", "litmodels", "TPU available", "Loading `train_dataloader` to estimate")
 HIDDEN_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",
     "LightningCLI's args parameter is intended to run from within Python",
@@ -65,6 +66,9 @@ HIDDEN_WARNINGS = (
     "It is recommended to use `self.log",
     # Depthwise kernels cause this, and no copy is saved.
     "Grad strides do not match bucket view strides",
+    "Checkpoint directory .* exists and is not empty",
+    # Logging per step is for large data sets.
+    "The number of training batches",
     # The training sampler resumes within an epoch.
     "You're resuming from a checkpoint that ended before the epoch ended",
 )
@@ -152,7 +156,8 @@ class E3CLI(LightningCLI):
             self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         require_place(self.run_folder / ENVIRONMENT)
         self.parser.add_instantiator(self.wandb_logger, WandbLogger)
-        self.until_end.enter_context(working(self.run_folder, self.subcommand))
+        if not self._get(self.config, "trainer.fast_dev_run"):
+            self.until_end.enter_context(working(self.run_folder, self.subcommand))
         checkpoint = self.find_checkpoint()
         if self.subcommand == "test" and not self._get(self.config, "overwrite"):
             require_same_test(self.run_folder, str(checkpoint), self._get(self.config, "data").as_dict())
@@ -268,7 +273,7 @@ def agent_loggers(loggers: Sequence[Any], folder: Path) -> list[Logger]:
 def hide_noise() -> None:
     """Hide messages of Lightning and torch that users cannot act on."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "litlogger" not in record.getMessage()
+        lambda record: not any(text in record.getMessage() for text in HIDDEN_LINES)
     )
     for message in HIDDEN_WARNINGS:
         warnings.filterwarnings("ignore", message=message)

@@ -53,7 +53,10 @@ class Clips(Dataset[EchoClip]):
         worker = get_worker_info()
         slot = worker.id % WORKERS if worker else 0
         self.current[slot] = number
-        clip = read_clip(self.records[number], start, self.span, self.clip.size, self.read)
+        try:
+            clip = read_clip(self.records[number], start, self.span, self.clip.size, self.read)
+        except InputError as error:
+            raise InputError(f"{error} `echo-e3net data check --decode` lists all such videos.") from error
         self.current[slot] = -1
         return clip._replace(video_number=torch.tensor(number), clip_number=torch.tensor(clip_number))
 

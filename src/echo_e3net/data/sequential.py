@@ -32,10 +32,7 @@ CONTAINERS = "avi,mov,matroska,mpeg,mpegts,mpegvideo,asf,flv,ogg,gif"
 BT601 = 5
 """FFmpeg's number of the BT.601 matrix. PyAV needs a value; it has no effect on RGB."""
 STRICT = {"err_detect": "crccheck+bitstream+buffer+explode"}
-ADVICE = (
-    "Copy it again, convert it to a motion-JPEG AVI, or remove its row. "
-    "`echo-e3net data check --decode` lists all such videos."
-)
+ADVICE = "Copy it again, convert it to a motion-JPEG AVI, or remove it."
 
 # By default, FFmpeg does not log a repeated error, so the error in the next file would be missed.
 av.logging.set_skip_repeated(False)

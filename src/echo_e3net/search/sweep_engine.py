@@ -120,7 +120,12 @@ class Engine:
         else:
             reason = failure(code, folder, self.sweep.metric)
             self.failures.append((folder.name, reason, code))
-            self.search.end(number, "failed", seconds=seconds, reason=reason)
+            if code == INPUT_ERROR and not finished(self.search.rows()):
+                # The point may work after the input is corrected.
+                with locked(self.folder / LOCK, wait=True):
+                    self.search.retry(number, reason)
+            else:
+                self.search.end(number, "failed", seconds=seconds, reason=reason)
             return
         self.failures.clear()
 
@@ -189,8 +194,8 @@ def run_sweep(
     if engine.failures and (engine.hopeless(search.rows()) or not finished(search.rows())):
         last, reason, _ = engine.failures[-1]
         raise InputError(
-            f"{folder}: {len(engine.failures)} trials failed in a row, the last is {last}: {reason}. "
-            f"Read its {LOG}, correct the cause and run the same command again."
+            f"{folder}: {len(engine.failures)} trials failed in a row, the last is {last}: {reason.rstrip('.')}. "
+            f"Read its {LOG}, correct the cause and run the command again."
         )
 
 

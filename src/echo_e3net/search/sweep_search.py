@@ -102,8 +102,8 @@ class Search:
         meaning = repr((parameters, sweep.metric, sweep.maximize, sweep.method, sweep.command, sweep.program))
         if study.user_attrs.get("meaning", meaning) != meaning:
             raise InputError(
-                f"{journal} holds trials of other parameters, metric, method or command than {sweep.path} has. "
-                "Give the sweep another name, or another --storage."
+                f"{journal} holds trials of other parameters, metric, method or command than {sweep.path} and the "
+                "arguments after it have. Use the same ones, or give the sweep file another `name`, or set --storage."
             )
         study.set_user_attr("meaning", meaning)
         if sweep.method == "grid":

@@ -23,7 +23,7 @@ import torch
 import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from echo_e3net.errors import InputError, require_at_least
@@ -82,8 +82,11 @@ class Checkpoints(ModelCheckpoint):
         super().setup(trainer, pl_module, stage)
 
 
-class LastCheckpoint(Callback):
+class LastCheckpoint(Checkpoint):
     """Writes last.ckpt after every epoch, which ``save_last`` of Lightning 2.6 does not; stops training on a signal.
+
+    Lightning calls callbacks of the type Checkpoint last and in order. So this one, listed after :class:`Checkpoints`,
+    stops only after the best checkpoint of an epoch is written, and last.ckpt contains its score.
 
     Args:
         every_steps: write also after every so many optimiser steps.
@@ -145,7 +148,7 @@ class LastCheckpoint(Callback):
         self.finish(trainer, due)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a checkpoint; runs after the validation, so that it holds the best score of this epoch."""
+        """Write a checkpoint after the validation."""
         self.finish(trainer, due=True)
 
     def finish(self, trainer: Trainer, due: bool) -> None:
@@ -156,7 +159,9 @@ class LastCheckpoint(Callback):
             self.saved_at = time.monotonic()
         if stop:
             name = signal.Signals(self.signal).name if self.signal else "a signal to another process"
-            rank_zero_info(f"Stopped by {name} after step {trainer.global_step}. --ckpt_path last continues.")
+            finished = trainer.fit_loop.epoch_progress.current.processed == trainer.max_epochs  # type: ignore[attr-defined]
+            advice = "The training is finished." if finished else "--ckpt_path last continues."
+            rank_zero_info(f"Stopped by {name} after step {trainer.global_step}. {advice}")
             raise SystemExit(130 if self.signal == signal.SIGINT else STOPPED)
 
 

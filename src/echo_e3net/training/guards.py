@@ -44,12 +44,14 @@ def check_scores(trainer: Trainer, stage: str, accepted: set[str]) -> None:
     scores = {name: float(value) for name, value in trainer.callback_metrics.items()}
     diverged = math.isnan(scores.get(f"{stage}loss/total", 0.0)) and not accepted
     for where, monitor in monitors(trainer):
-        if monitor in accepted or (monitor.startswith(("val/", "train/")) and not monitor.startswith(stage)):
+        if monitor in (*accepted, "epoch", "step") or (
+            monitor.startswith(("val/", "train/")) and not monitor.startswith(stage)
+        ):
             continue
         if diverged or math.isnan(scores.get(monitor, 0.0)):
             raise InputError(
-                f"{where} {monitor} is not a number in epoch {trainer.current_epoch + 1}: the training diverged. Lower "
-                "--model.optimizer.lr, or set --trainer.gradient_clip_val."
+                f"{where} {monitor} is not a number in epoch {trainer.current_epoch + 1}. If the training diverged, "
+                "lower --model.optimizer.lr, or set --trainer.gradient_clip_val."
             )
         if monitor not in scores:
             near = get_close_matches(monitor, scores, 1)

@@ -40,4 +40,4 @@ class PredictionWriter(ResultWriter):
         columns = [*VIDEO_COLUMNS, "clips", "path", "cropped"]
         rows = self.write_tables(cast(E3System, pl_module), records, (PREDICTIONS, PREDICTED_TRACINGS), columns)
         if rows:
-            rank_zero_info(f"EF of {len(rows)} videos: {self.folder / PREDICTIONS}")
+            rank_zero_info(f"EF of {len(rows)} video{'s' * (len(rows) != 1)}: {self.folder / PREDICTIONS}")

@@ -55,6 +55,7 @@ def working(folder: Path, command: str) -> Iterator[None]:
         try:
             yield
         except (Exception, SystemExit):
-            if not existed and {file.name for file in folder.iterdir()} <= {*RECORD, path.name}:
+            steps = any((folder / LOGS).rglob("metrics.csv"))
+            if not existed and not steps and {file.name for file in folder.iterdir()} <= {*RECORD, path.name}:
                 shutil.rmtree(folder, ignore_errors=True)
             raise

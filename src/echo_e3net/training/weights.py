@@ -10,7 +10,8 @@ import torch
 
 from echo_e3net.errors import InputError
 
-NEEDED = ("state_dict", "pytorch-lightning_version")
+NEEDED = ("state_dict", "pytorch-lightning_version", "EchoDataModule")
+"""Keys of a checkpoint: the weights, the version of Lightning, and the clip of the training."""
 
 
 def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, Any]:  # noqa: ANN401
