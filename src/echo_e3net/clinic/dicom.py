@@ -72,6 +72,7 @@ YBR = ("YBR_FULL", "YBR_FULL_422")
 """Values of PhotometricInterpretation, and those with chroma. YBR_ICT and YBR_RCT become RGB when they are decoded."""
 EXPORT = "Export it as JPEG-compressed DICOM or as MP4."
 
+BYTE = 8
 NEUTRAL = 16
 """Largest difference from 128 of the chroma of a grey pixel."""
 UNEQUAL = 2
@@ -288,6 +289,9 @@ def settle_native(data: Any, says: Declared) -> None:  # noqa: ANN401
     stored = np.frombuffer(data.PixelData, np.uint8)
     stated, rest = first.bits == allocated, length - max(1, says.frames) * sizes[first]
     exact = [first] if stated and 0 <= rest <= 1 else []
+    # Half the columns of twice the depth have the same number of bytes.
+    if exact and first.bits > BYTE and not fits(stored, first, sizes[first], columns):
+        exact = []
     fit = [layout for layout, size in sizes.items() if not exact and fits(stored, layout, size, columns)]
     # Less than one row or column per frame is padding.
     padded = [first] if stated and 0 < rest < says.frames * min(rows, columns) else []
