@@ -27,13 +27,14 @@ ALLOWED = {
     ROOT: set(),
     "nn": {ROOT},
     "data": {ROOT},
+    "benchmark": {ROOT, "nn"},
     "checks": {ROOT, "data"},
     "clinic": {ROOT, "data", "checks"},
     "phantom": {ROOT, "data"},
     "training": {ROOT, "data", "checks", "nn"},
     "reporting": {ROOT, "data"},
     "search": {ROOT, "data", "reporting", "training"},
-    "cli": {ROOT, "nn", "data", "checks", "clinic", "phantom", "training", "reporting", "search"},
+    "cli": {ROOT, "nn", "data", "checks", "clinic", "phantom", "training", "reporting", "search", "benchmark"},
 }
 """Packages that each package may import, besides itself."""
 LIGHT = {"echo_e3net.training.run_folder", "echo_e3net.training.history"}

@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": "predict EF for video files",
     "data": "import, check and cache data sets, or make a synthetic one",
     "profile": "measure parameters, multiply-accumulates, memory and latency of a network",
+    "bench": "measure the speed of the presets against R(2+1)D-18",
     "study": "train and test every arm of an ablation study with every seed",
     "sweep": "search hyperparameters as a W&B sweep file describes, without a server",
     "draw": "draw the network with its tensor shapes, or its attention in videos",
@@ -80,7 +81,7 @@ def run(args: Sequence[str]) -> None:
         from echo_e3net.cli.functions import run_function
 
         run_function(f"data {choose(parser, DATA, rest)}", rest[1:])
-    elif command in ("study", "sweep", "doctor", "report"):
+    elif command in ("bench", "study", "sweep", "doctor", "report"):
         from echo_e3net.cli.functions import run_function
 
         run_function(command, rest)
