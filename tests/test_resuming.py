@@ -17,6 +17,7 @@ FREE = (
     "checkpoint.keep",
     "last",
     "name",
+    "precision",
     "runs",
     "overwrite",
     "auto_resume",

@@ -1,8 +1,33 @@
-"""What the hardware computes fast."""
+"""Choose precision and number of workers for the hardware. torch is imported only where it is needed."""
 
 from __future__ import annotations
 
-import torch
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+CGROUP = Path("/sys/fs/cgroup/cpu.max")
+"""Limit of a container: microseconds of CPU time in a period, and the period."""
+MOST_WORKERS = 8
+"""Largest number of workers per device that is chosen; more rarely load faster."""
+
+
+def usual_precision(accelerator: str) -> str:
+    """Return Lightning's precision for this machine: bf16-mixed where the hardware computes it, else 32-true.
+
+    Args:
+        accelerator: ``trainer.accelerator``; auto means a GPU if there is one.
+    """
+    import torch
+
+    kind = "cuda" if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available() else "cpu"
+    if kind == "cpu" and accelerator not in ("auto", "cpu"):
+        return "32-true"
+    return "bf16-mixed" if fast_bf16(torch.device(kind)) else "32-true"
 
 
 def fast_bf16(device: torch.device) -> bool:
@@ -10,8 +35,26 @@ def fast_bf16(device: torch.device) -> bool:
 
     CUDA devices do from compute capability 8. CPUs do with avx512_bf16 or AMX.
     """
+    import torch
+
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     if device.type == "cpu":
         return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     return False
+
+
+def usual_workers(devices: int) -> int:
+    """Return the number of workers per device: one core stays for the training of each, at most ``MOST_WORKERS``."""
+    return max(1, min(MOST_WORKERS, cores() // max(1, devices) - 1))
+
+
+def cores(environment: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> int:
+    """Return the number of cores that this process may use: of its affinity, its SLURM task and its container."""
+    found = [len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1]
+    if (task := environment.get("SLURM_CPUS_PER_TASK", "")).isdigit():
+        found.append(int(task))
+    quota, _, period = (cgroup.read_text() if cgroup.is_file() else "max").strip().partition(" ")
+    if quota != "max":
+        found.append(int(quota) // int(period))
+    return max(1, min(found))

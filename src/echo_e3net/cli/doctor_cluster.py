@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import torch
 
 from echo_e3net.cli.doctor_machine import Finding, judged
-from echo_e3net.search.processes import cores
+from echo_e3net.hardware import cores
 
 TIMEOUT = 60.0
 """Seconds in which two processes must find each other, including the import of torch."""

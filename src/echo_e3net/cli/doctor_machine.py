@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
-from echo_e3net.search.processes import cores
+from echo_e3net.hardware import cores
 
 GB = 1e9
 ROOM_GB, LITTLE_GB = 20, 1
@@ -77,7 +77,7 @@ def cpu() -> Iterator[Finding]:
     info = processor()
     found = [feature for feature in ("amx_bf16", "avx512_bf16") if feature in info]
     what = f"{cores()} of {os.cpu_count()} cores, {', '.join(found) or 'no bfloat16'}"
-    remedy = "Train with --trainer.precision 32 here: bfloat16 is emulated."
+    remedy = "bfloat16 is emulated here; --precision auto trains in float32."
     yield judged("cpu", bool(found) or torch.cuda.is_available(), what, remedy, "warning")
 
 

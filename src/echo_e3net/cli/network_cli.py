@@ -17,7 +17,7 @@ from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.weights import read_checkpoint
 from echo_e3net.types import EchoClip
 
-UNUSED = ("trainer", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")
+UNUSED = ("trainer", "precision", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")
 """Arguments that a run's configuration holds, and that are hidden in --help because no trainer runs."""
 
 

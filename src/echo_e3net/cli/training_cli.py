@@ -19,18 +19,21 @@ import warnings
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import torch
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_info
 
 from echo_e3net.cli.arguments import ConfigurationFile, PlainParser
 from echo_e3net.cli.trainer_checks import check_trainer, run_name
 from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
+from echo_e3net.hardware import usual_precision
 from echo_e3net.training.checkpoints import (
     Checkpoints,
     LastCheckpoint,
@@ -135,6 +138,12 @@ class E3CLI(LightningCLI):
             "--auto_resume": "fit: resume from last.ckpt if it exists, for jobs that are requeued",
         }.items():
             parser.add_argument(flag, type=bool, nargs="?", const=True, default=False, help=text)
+        parser.add_argument(
+            "--precision",
+            type=Literal["auto"] | None,
+            default=None,
+            help="auto: bf16-mixed where the hardware computes it, else 32-true. --trainer.precision overrides it",
+        )
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last")
 
@@ -154,6 +163,7 @@ class E3CLI(LightningCLI):
         check_trainer(self.subcommand, trainer, monitor)
         if self.subcommand == "fit" and (run := agent_run()):
             self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
+        self.choose_precision()
         require_place(self.run_folder / ENVIRONMENT)
         self.parser.add_instantiator(self.wandb_logger, WandbLogger)
         if not self._get(self.config, "trainer.fast_dev_run"):
@@ -171,6 +181,14 @@ class E3CLI(LightningCLI):
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
                 "choose another --name, or move the folder."
             )
+
+    def choose_precision(self) -> None:
+        """Replace the precision auto by one that suits this machine; the record of the run holds what it became."""
+        config = self.config[self.subcommand]
+        if config.precision == "auto" and config.trainer.precision is None:
+            config.trainer.precision = usual_precision(str(config.trainer.accelerator))
+            rank_zero_info(f"precision: {config.trainer.precision} (auto)")
+        config.precision = None
 
     def wandb_logger(self, logger_class: type[WandbLogger], *args: Any, **settings: Any) -> WandbLogger:  # noqa: ANN401
         """Return W&B's logger; its name and folder default to those of the run."""
@@ -194,6 +212,9 @@ class E3CLI(LightningCLI):
         if self._get(self.config_init, "trainer.enable_progress_bar") is None:
             kwargs["enable_progress_bar"] = sys.stdout.isatty()
         kwargs["plugins"] = [*as_list(self._get(self.config_init, "trainer.plugins")), WholeCheckpoints()]
+        if torch.cuda.is_available():
+            # TF32 where the GPU has it.
+            torch.set_float32_matmul_precision("high")
         trainer = super().instantiate_trainer(**kwargs)
         predicts = self.subcommand == "predict"
         writer = PredictionWriter(self._get(self.config, "overwrite")) if predicts else ResultWriter()

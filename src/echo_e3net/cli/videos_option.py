@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser
 
 from echo_e3net.errors import InputError
+from echo_e3net.hardware import usual_workers
 from echo_e3net.training.datamodule import EchoDataModule
 
 
@@ -29,7 +30,7 @@ def own_videos(files: Sequence[Path] | None, data: EchoDataModule) -> Any:  # no
         return None
     from echo_e3net.clinic.user_videos import OwnVideos
 
-    videos = OwnVideos(files, data.loader.workers)
+    videos = OwnVideos(files, usual_workers(1) if data.loader.workers is None else data.loader.workers)
     if not videos.records() and not videos.refused():
         raise InputError(f"{', '.join(map(str, files))}: no file found. Give video files or folders with them.")
     return videos

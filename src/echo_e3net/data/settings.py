@@ -37,12 +37,13 @@ class LoaderSettings:
 
     Args:
         batch_size: clips per batch and device.
-        workers: worker processes per device; 0 reads in the main process.
+        workers: worker processes per device; 0 reads in the main process; null: one less than the cores of each device,
+            at most 8.
         start_method: how workers start (fork, spawn or forkserver); null: the default of the platform.
     """
 
     batch_size: int = 8
-    workers: int = 2
+    workers: int | None = None
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
 
 

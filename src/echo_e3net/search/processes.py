@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+from echo_e3net.hardware import cores
 from echo_e3net.locks import held, locked
 from echo_e3net.training.run_folder import STOP_SIGNALS, STOPPED
 
@@ -137,11 +138,6 @@ def interrupt(number: int, frame: FrameType | None) -> None:
     for further in STOP_SIGNALS:
         signal.signal(further, signal.SIG_IGN)
     raise Preempted
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use; on a cluster those of its allocation."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def last_line(log: Path) -> str:

@@ -25,6 +25,7 @@ from echo_e3net.data.records import SPLITS, DataFormat, VideoRecord
 from echo_e3net.data.sampling import ClipSpan
 from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings, VideoSource
 from echo_e3net.errors import InputError, require_at_least
+from echo_e3net.hardware import usual_workers
 from echo_e3net.training.predict_videos import usable_videos
 from echo_e3net.training.run_folder import STOP_SIGNALS
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
@@ -184,6 +185,8 @@ class EchoDataModule(LightningDataModule):
     ) -> DataLoader[EchoClip]:
         self.loaded.append(clips)
         size, workers = self.loader.batch_size, self.loader.workers
+        if workers is None:
+            workers = usual_workers(self.trainer.num_devices if self.trainer else 1)
         start: dict[str, Any] = {"persistent_workers": True, "multiprocessing_context": self.loader.start_method}
         pin, start = torch.cuda.is_available(), start | {"worker_init_fn": ignore_signals} if workers else {}
         return kind(clips, batch_size=size, sampler=sampler, num_workers=workers, pin_memory=pin, **start)
