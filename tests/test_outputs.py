@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError
 import torch
 
 from echo_e3net import __version__
-from echo_e3net.training import outputs
+from echo_e3net.training import run_record
 
 
 def test_the_environment_does_not_need_installed_metadata(monkeypatch):
@@ -18,7 +18,7 @@ def test_the_environment_does_not_need_installed_metadata(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
     monkeypatch.delitem(sys.modules, "pandas")
-    found = outputs.environment("fit", "32-true")
+    found = run_record.environment("fit", "32-true")
     assert found["packages"]["echo-e3net"] == __version__
     assert found["packages"]["pandas"] is None
     assert found["packages"]["torch"] == torch.__version__

@@ -224,10 +224,21 @@ def test_two_equal_input_errors_before_any_result_stop_the_sweep_and_a_corrected
     path = write(command=["${interpreter}", "gone.py", "${args}"])
     with pytest.raises(InputError, match=r"2 trials failed.* trial0001: .*gone.py.* sweep.log"):
         sweep(path, trials=3)
-    assert table()["state"].tolist() == ["failed"] * 2
+    assert table()["state"].tolist() == ["lost"] * 2
     Path("gone.py").write_text(STUB.read_text())
     sweep(path, trials=3)
-    assert table()["state"].tolist() == ["failed"] * 2 + ["done"] * 3
+    assert table()["state"].tolist() == ["lost"] * 2 + ["done"] * 3
+
+
+def test_a_grid_is_complete_after_an_input_error_is_corrected(write):
+    parameters = {"x": {"values": [0.1, 0.2]}, "kind": {"value": "a"}, "fail": {"value": "no"}}
+    path = write(method="grid", command=["${interpreter}", "gone.py", "${args}"], parameters=parameters)
+    with pytest.raises(InputError, match="2 trials failed"):
+        sweep(path)
+    Path("gone.py").write_text(STUB.read_text())
+    sweep(path)
+    done = table()[table()["state"] == "done"]
+    assert sorted(done["x"].astype(float)) == [0.1, 0.2]
 
 
 def test_five_failures_in_a_row_stop_a_sweep_that_has_results(write):
@@ -238,7 +249,7 @@ def test_five_failures_in_a_row_stop_a_sweep_that_has_results(write):
 
 
 def test_a_sweep_without_a_result_is_an_error(write, capsys):
-    with pytest.raises(InputError, match=r"1 trials failed.* trial0000: .*gone.py"):
+    with pytest.raises(InputError, match=r"2 trials failed.* trial0001: .*gone.py"):
         sweep(write(command=["${interpreter}", "gone.py", "${args}"], run_cap=1))
     assert "best.yaml" not in capsys.readouterr().out
 

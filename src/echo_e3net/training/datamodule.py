@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +26,7 @@ from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.hardware import usual_workers
 from echo_e3net.training.predict_videos import usable_videos
-from echo_e3net.training.run_folder import STOP_SIGNALS
+from echo_e3net.training.run_folder import ignore_signals
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
@@ -217,9 +216,3 @@ class EchoDataModule(LightningDataModule):
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
         endo, epi = torch.stack([record.landmark_mask.any(0) for record in records]).any(0).tolist()
         return TrainingStatistics(float(mean), float(sd), float(np.mean([r.ef for r in records])), (endo, epi))
-
-
-def ignore_signals(worker: int) -> None:
-    """Ignore Ctrl-C and the signals of clusters. The main process finishes its step, then it ends the workers."""
-    for number in (*STOP_SIGNALS, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

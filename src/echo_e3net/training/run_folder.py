@@ -1,4 +1,4 @@
-"""Names of all files in the folder of a run, and the exit code and signals of a stopped run.
+"""Names of all files in the folder of a run; exit code and signals of a stopped run.
 
 Only the standard library is imported, so commands that need only names start fast.
 
@@ -35,3 +35,9 @@ STOPPED = os.EX_TEMPFAIL
 """Exit code 75 of a process that was stopped by a signal and can be started again."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """Signals that clusters send before the time is up."""
+
+
+def ignore_signals(worker: int) -> None:
+    """Ignore Ctrl-C and the signals of clusters in a worker of a loader; the main process ends it after its step."""
+    for number in (*STOP_SIGNALS, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
