@@ -94,7 +94,11 @@ NETWORK_ERRORS = [
 
 @pytest.mark.parametrize(
     ("name", "arguments", "facts"),
-    [("fit", *case) for case in FIT_ERRORS] + [("profile", *case) for case in NETWORK_ERRORS],
+    [
+        # Every third case runs by default, because building a parser takes time.
+        pytest.param(*case, marks=[pytest.mark.slow] * (number % 3 > 0))
+        for number, case in enumerate([("fit", *c) for c in FIT_ERRORS] + [("profile", *c) for c in NETWORK_ERRORS])
+    ],
 )
 def test_errors_of_a_run_name_file_key_and_value(command, tmp_path, name, arguments, facts):
     (tmp_path / "folder").mkdir()

@@ -193,6 +193,7 @@ def test_the_python_example_of_the_readme(command, tiny, phantom_root, trained):
     assert names["output"].landmarks.shape == (1, 2, 2, 42, 2)
 
 
+@pytest.mark.slow
 def test_an_explicit_argument_beats_the_checkpoint(command, tiny, trained):
     code, error = command("test", *tiny, "--model.network.backbone.cnn_channels", "[8, 8]")
     assert code == 2

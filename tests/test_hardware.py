@@ -51,6 +51,7 @@ def test_one_core_of_each_device_stays_for_the_training(monkeypatch, number, dev
     assert usual_workers(devices) == expected
 
 
+@pytest.mark.slow
 def test_the_record_holds_what_auto_became(command, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("echo_e3net.cli.training_cli.usual_precision", lambda _: "32-true")
     args = ("fit", *tiny, "--precision", "auto", "--trainer.max_epochs", 1)

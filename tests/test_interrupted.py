@@ -111,7 +111,8 @@ def test_a_run_resumed_in_the_middle_of_an_epoch_sees_no_clip_twice(command, tin
     assert same(weights(tmp_path), whole)
 
 
-@pytest.mark.parametrize("number", [signal.SIGUSR1, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_path, monkeypatch, number):
     from echo_e3net.training.checkpoints import LastCheckpoint
 

@@ -257,6 +257,7 @@ def test_another_file_than_a_checkpoint_is_refused_and_never_unpickled(tmp_path,
     assert fact in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_start_that_fails_leaves_no_folder(command, tiny, tmp_path):
     code, error = command("fit", *tiny, "--model.optimizer.lr", -1)
     assert code == 2
@@ -265,6 +266,7 @@ def test_a_start_that_fails_leaves_no_folder(command, tiny, tmp_path):
     assert not list((tmp_path / "runs").glob("*"))
 
 
+@pytest.mark.slow
 def test_the_record_of_a_run_is_a_configuration(command, trained):
     error = command("test", "--config", trained / "resolved_config.yaml", "--ckpt_path", "gone.ckpt")[1]
     assert "--ckpt_path gone.ckpt: gone.ckpt does not exist" in error

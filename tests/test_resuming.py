@@ -137,6 +137,7 @@ def test_a_schedule_that_restores_its_length_is_not_made_longer(checkpoint, sett
         resume(checkpoint, settings)
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_resumed_and_its_record_stays(command, tiny, trained):
     record, starts = (trained / "resolved_config.yaml").read_text(), (trained / "environment.json").read_text()
     for more in (("--trainer.max_epochs", 1, "--name", "other"), ("--model.optimizer.lr", 0.5)):
@@ -180,6 +181,7 @@ def test_a_resume_with_other_data_is_refused(command, tiny, trained, phantom_roo
     assert command("fit", *tiny, *args, other)[0] == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["fit", "test"])
 def test_a_second_command_in_the_folder_is_refused_while_the_first_lives(command, tiny, trained, stage):
     with locked(trained / f"{stage}.lock") as lock:

@@ -94,7 +94,7 @@ def test_rounds_are_interleaved_and_broken_forms_are_named():
     assert rounds == ["slow", "fast", "other"] * (len(rounds) // 3)
 
 
-@pytest.mark.parametrize("name", [REFERENCE, "small"])
+@pytest.mark.parametrize("name", [pytest.param(REFERENCE, marks=pytest.mark.slow), "small"])
 def test_forms_run_and_do_not_change_the_network(name):
     network = R2Plus1D18() if name == REFERENCE else preset(name)
     before = {key: value.clone() for key, value in network.state_dict().items()}

@@ -275,6 +275,7 @@ def index_of(data, change):
     return data[: start - 4] + struct.pack("<I", len(index)) + index
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [

@@ -120,6 +120,7 @@ def test_ef_that_belongs_to_other_rows_is_found():
     assert not list(unrelated(60 + np.roll(ef, 1) / 10, ef, "a second reader"))
 
 
+@pytest.mark.slow
 def test_an_ef_column_shifted_against_the_tracings_is_found(root, monkeypatch):
     monkeypatch.setattr("echo_e3net.checks.columns.UNRELATED_ROWS", 12)
     assert not read_data(EchoNetDynamic(), root).findings
