@@ -86,7 +86,9 @@ smoke: $(INSTALLED) ## run a short fit and test with the real command line in a 
 	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
 	$(BIN)/echo-e3net test $$config
 
-bench: $(INSTALLED) ## measure the speed of decoded and cached clips on this machine
+bench: $(INSTALLED) ## measure the speed of the networks, and of decoded and cached clips, on this machine
+	mkdir -p benchmarks
+	$(BIN)/echo-e3net bench --json benchmarks/cpu.json
 	$(BIN)/python experiments/bench_data.py
 
 # Run one after another even with `make -j`. The tests are last, so that the output ends with their result.
