@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from echo_e3net.cli.arguments import refuse_repeated_lists
-from echo_e3net.cli.faults import BUG, blame, explain
+from echo_e3net.cli.faults import BUG, bug_note, explain
 from echo_e3net.cli.trainer_checks import check_launch, check_trainer, run_name
 from echo_e3net.errors import InputError
 from echo_e3net.training.checkpoints import Checkpoints
@@ -153,7 +153,7 @@ def test_an_error_in_a_file_of_the_user_names_that_file():
     with pytest.raises(ZeroDivisionError) as caught:
         1 / 0  # noqa: B018
     assert explain(caught.value) is None
-    assert __file__ in blame(caught.value)
+    assert __file__ in bug_note(caught.value)
 
 
 def stub(**values):

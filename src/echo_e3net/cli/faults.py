@@ -63,8 +63,8 @@ def explain(error: Exception) -> str | None:
     return None
 
 
-def blame(error: Exception) -> str:
-    """Return the line after a traceback: whose bug it is."""
+def bug_note(error: Exception) -> str:
+    """Return the line after a traceback: a request to report the bug, or the file of the user that failed."""
     if file := own_file(error):
         return f"The error is in {file}, which is not part of echo-e3net."
     return BUG

@@ -57,14 +57,14 @@ def main(args: Sequence[str] | None = None) -> int:
         print("echo-e3net: interrupted.", file=sys.stderr)
         return 130
     except Exception as error:
-        from echo_e3net.cli.faults import blame, explain
+        from echo_e3net.cli.faults import bug_note, explain
 
         message = explain(error)
         if os.environ.get("ECHO_E3NET_TRACEBACK") or (message is None and isinstance(error, OSError)):
             raise
         if message is None:
             traceback.print_exception(error)
-            print(blame(error), file=sys.stderr)
+            print(bug_note(error), file=sys.stderr)
             return 1
         print(f"echo-e3net: error: {message}", file=sys.stderr)
         return 2

@@ -28,7 +28,7 @@ RARE = 1e-4
 SAMPLED = 8
 """Number of frames, evenly spaced, from which the reading is decided."""
 CLEAR = 0.8
-"""Largest ratio of two measures of which the smaller one decides."""
+"""Two measures differ clearly if the smaller one is below this fraction of the larger one."""
 ALIKE = 0.7
 """Largest difference of successive rows or frames, relative to that of parts of them."""
 WHITE, BLACK = 0.3, 0.05

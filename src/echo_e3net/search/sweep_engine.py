@@ -75,7 +75,7 @@ class Engine:
             with locked(self.folder / LOCK, wait=True):
                 self.reclaim()
                 rows = self.search.rows()
-                if self.hopeless(rows):
+                if self.should_stop(rows):
                     return
                 left = trials_left(self.sweep, rows, self.wanted)
                 running = sum(row.state == "running" for row in rows)
@@ -87,11 +87,8 @@ class Engine:
             else:
                 self.processes.stopped.wait(self.interval)
 
-    def hopeless(self, rows: Sequence[Row]) -> bool:
-        """Return whether further trials will fail too.
-
-        That is after several failures in a row, or after two equal input errors before any trial finished.
-        """
+    def should_stop(self, rows: Sequence[Row]) -> bool:
+        """Return whether to stop: after several failures in a row, or two equal input errors before any result."""
         last = [reason for _, reason, code in self.failures[-2:] if code == INPUT_ERROR]
         return len(self.failures) >= FAILURES or (len(last) == 2 and last[0] == last[1] and not finished(rows))
 
@@ -191,7 +188,7 @@ def run_sweep(
             from echo_e3net.search.sweep_results import save_results
 
             save_results(folder, sweep, search.rows(), search.importances())
-    if engine.failures and (engine.hopeless(search.rows()) or not finished(search.rows())):
+    if engine.failures and (engine.should_stop(search.rows()) or not finished(search.rows())):
         last, reason, _ = engine.failures[-1]
         raise InputError(
             f"{folder}: {len(engine.failures)} trials failed in a row, the last is {last}: {reason.rstrip('.')}. "

@@ -89,7 +89,7 @@ class LastCheckpoint(Checkpoint):
     stops only after the best checkpoint of an epoch is written, and last.ckpt contains its score.
 
     Args:
-        every_steps: write also after every so many optimiser steps.
+        every_steps: write also after every so many optimizer steps.
         every_minutes: write also when so many minutes have passed since the last time.
     """
 

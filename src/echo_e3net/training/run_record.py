@@ -38,7 +38,7 @@ class RunRecord(SaveConfigCallback):
     def __init__(self, *args: Any, resumed: Resumed | None = None, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
         self.resumed = resumed
-        # Commands that read the record later want the best checkpoint, not the one that this start resumes from.
+        # Later commands that read the record use the best checkpoint, not the one that was resumed.
         record = self.config.clone()
         record["ckpt_path"], record["auto_resume"] = None, False
         self.record = str(self.parser.dump(record, skip_none=False))

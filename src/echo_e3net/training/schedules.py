@@ -28,7 +28,7 @@ def schedule_of(make: Callable[..., LRScheduler], optimizer: Optimizer, trainer:
         schedule = make(optimizer)
     elif math.isinf(steps := trainer.estimated_stepping_batches):
         raise InputError(
-            "model.scheduler needs the number of optimiser steps, but trainer.max_epochs is -1. Set "
+            "model.scheduler needs the number of optimizer steps, but trainer.max_epochs is -1. Set "
             f"--trainer.max_epochs, --trainer.max_steps or --model.scheduler.{STEPS}, or --model.scheduler null."
         )
     else:

@@ -1,4 +1,4 @@
-"""The Lightning module: network, loss, optimiser and scores."""
+"""The Lightning module: network, loss, optimizer and scores."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class WarmupCosine(LambdaLR):
 
     Args:
         optimizer: optimizer whose rate is scheduled.
-        total_steps: optimiser steps of the whole run; null in a configuration: those of the run.
+        total_steps: optimizer steps of the whole run; null in a configuration: those of the run.
         warmup: fraction of the steps that warm up, 0…1.
         floor: last rate, as a fraction of the optimizer's.
     """
@@ -55,7 +55,7 @@ class E3System(LightningModule):
         network: the network.
         loss: the combined loss.
         optimizer: makes the optimizer from the parameters of the network.
-        scheduler: makes the schedule from the optimizer; counts optimiser steps, and ReduceLROnPlateau epochs. An
+        scheduler: makes the schedule from the optimizer; counts optimizer steps, and ReduceLROnPlateau epochs. An
             argument ``total_steps`` that is null becomes the number of steps of the run. null: a constant rate.
     """
 
