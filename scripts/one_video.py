@@ -28,7 +28,6 @@ CHECKS = (
     "cli/trainer_checks.py",
     "data/avi.py",
     "data/fingerprint.py",
-    "hardware.py",
     "locks.py",
     "training/guards.py",
     "training/progress_lines.py",

@@ -22,11 +22,8 @@ from echo_e3net.benchmark.training_step import training_loss
 CPU = torch.device("cpu")
 BLOCK = """
 import sys
-class Blocked:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in {"pandas", "cv2", "decord", "av", "optuna", "wandb", "fvcore", "matplotlib"}:
-            raise ImportError(name)
-sys.meta_path.insert(0, Blocked())
+for name in ("pandas", "cv2", "decord", "av", "optuna", "wandb", "fvcore", "matplotlib"):
+    sys.modules[name] = None
 from echo_e3net.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
