@@ -64,7 +64,7 @@ def bench(
 
     Args:
         device: cpu or cuda.
-        seconds: Time for everything.
+        seconds: Time for everything; exceeded if at least three rounds of slow passes take longer.
         threads: CPU threads; null: the default of torch.
         frames: Frames of a clip.
         size: Side of a clip, pixels.
