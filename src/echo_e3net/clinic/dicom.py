@@ -1,20 +1,14 @@
 """Read ultrasound DICOM: pixels, frame rate, pixel size and region. Only this file uses pydicom.
 
-=============  ===========================================================================================
-frame rate     FrameTime or another field (:mod:`~echo_e3net.clinic.frame_rate`)
-region         the largest two-dimensional item of SequenceOfUltrasoundRegions, of tissue if there is one
-pixel size     PhysicalDeltaX and Y of that region, if they are centimetres and equal
-=============  ===========================================================================================
-
-Regions are in pixels of the scanner's screen. Some files were shrunk without their regions, for example the cine inside
-pydicom. If a region ends outside the picture, it is divided by the smallest integer that makes it fit, and the caller
-compares it with the moving region.
+Frame rate, region and pixel size are read in :mod:`~echo_e3net.clinic.frame_rate` and
+:mod:`~echo_e3net.clinic.region`.
 
 Headers can contradict the pixels, so :func:`settle` corrects what the pixels determine before they are decoded: number
-and size of frames, channels, bits and compression. :mod:`~echo_e3net.clinic.grey_levels` decides the rest.
+and size of frames, channels, bits and compression. :mod:`~echo_e3net.clinic.pixel_layout` and
+:mod:`~echo_e3net.clinic.grey_levels` decide the rest.
 
 References:
-    DICOM PS3.3 C.7.6.3 (Image Pixel), C.8.5.5 (US Region Calibration).
+    DICOM PS3.3 C.7.6.3 (Image Pixel).
 """
 
 from __future__ import annotations
@@ -32,9 +26,10 @@ from jaxtyping import UInt8
 from echo_e3net.clinic.clip import Clip, RefusedError, refuse_large, refuse_long
 from echo_e3net.clinic.codestream import FrameHeader, frame_header, join_fragments, rle_pixels
 from echo_e3net.clinic.frame_rate import field_value, header_rate, number
-from echo_e3net.clinic.grey_levels import alike, eight_bit, gaps, interleaved, is_ybr, unsigned, upright
+from echo_e3net.clinic.grey_levels import alike, eight_bit, interleaved, is_ybr, unsigned, upright
+from echo_e3net.clinic.pixel_layout import fits, layouts
+from echo_e3net.clinic.region import read_region
 from echo_e3net.data.frames import grey_of
-from echo_e3net.data.raster import Mask
 from echo_e3net.errors import InputError
 
 try:
@@ -48,10 +43,6 @@ except ImportError as error:  # pragma: no cover - depends on the installation
         "DICOM files need pydicom, which is not installed. Run: pip install 'echo-e3net[dicom]'."
     ) from error
 
-TWO_D, TISSUE, COLOUR_FLOW, CENTIMETRES = 1, 1, 2, 3
-"""Codes of RegionSpatialFormat, RegionDataType (two) and PhysicalUnits."""
-SAME = 0.02
-"""Largest relative difference of width and height of a square pixel."""
 UNDEFINED = 0xFFFFFFFF
 """Length of an element whose end is marked by a delimiter."""
 ITEM = b"\xfe\xff\x00\xe0"
@@ -73,10 +64,6 @@ YBR = ("YBR_FULL", "YBR_FULL_422")
 EXPORT = "Export it as JPEG-compressed DICOM or as MP4."
 
 BYTE = 8
-NEUTRAL = 16
-"""Largest difference from 128 of the chroma of a grey pixel."""
-UNEQUAL = 2
-"""Largest difference of equal grey values after lossy compression."""
 
 
 class Declared(NamedTuple):
@@ -307,53 +294,6 @@ def settle_native(data: Any, says: Declared) -> None:  # noqa: ANN401
         data.PhotometricInterpretation = "YBR_FULL_422"
 
 
-class Layout(NamedTuple):
-    """How pixels that are not compressed can be stored.
-
-    Attributes:
-        samples: channels.
-        bits: allocated per sample.
-        halved: whether chroma has half as many columns (YBR_FULL_422).
-    """
-
-    samples: int
-    bits: int
-    halved: bool
-
-
-def layouts(samples: int, allocated: int, halved: bool) -> list[Layout]:
-    """Return the layout of the header, then others: other chroma, other depth, other channels."""
-    depths = [bits for bits in dict.fromkeys((allocated, 8, 16)) if bits in (8, 16, 32)]
-    chroma = (halved, not halved) if samples == 3 else (False,)
-    found = [Layout(samples, bits, half) for bits in depths for half in chroma if bits == 8 or not half]
-    return [*found, Layout(3 if samples == 1 else 1, depths[0], False)]
-
-
-def fits(stored: UInt8[np.ndarray, " N"], layout: Layout, size: int, columns: int) -> bool:
-    """Return whether successive frames and rows are alike in a layout with frames of ``size`` bytes."""
-    # Neighbouring bytes of 16-bit values differ more than neighbouring values do.
-    next_byte, next_value = gaps(stored, (1, 2))
-    depth = layout.bits // 8
-    if len(stored) % size > 1 or (next_value < 0.9 * next_byte) != (depth > 1):
-        return False
-    # Two values of luma, then chroma, which is 128 where a picture is grey.
-    if layout.halved and np.median(np.abs(stored[2::4].astype(np.int16) - 128)) > NEUTRAL:
-        return False
-    values = stored[: len(stored) // size * size].view(f"u{depth}")
-    rows = [2 * columns] if layout.halved else [columns, 3 * columns][: layout.samples]
-    ordered = alike(values, size // depth) and any(alike(values, row) for row in rows)
-    return ordered and not (layout.samples == 1 and planes(stored, size))
-
-
-def planes(stored: UInt8[np.ndarray, " N"], size: int) -> bool:
-    """Return whether grey frames of ``size`` bytes are the planes of frames of three colours."""
-    frames = stored[: len(stored) // (3 * size) * 3 * size].reshape(-1, 3, size)[:, :, ::7].astype(np.int16)
-    # Shares of pixels, because coloured text differs much between planes.
-    between = (np.abs(frames[1:, 0] - frames[:-1, 2]) > UNEQUAL).sum() / max(1, len(frames) - 1)
-    first, second = ((np.abs(frames[:, i + 1] - frames[:, i]) > UNEQUAL).sum() / max(1, len(frames)) for i in (0, 1))
-    return bool(max(first, second) < between / 2)
-
-
 def decoded(data: Any, says: Declared) -> UInt8[np.ndarray, "T H W *C"]:  # noqa: ANN401
     """Return grey or RGB frames of 8 bits.
 
@@ -422,42 +362,3 @@ def shape_text(data: Any) -> str:  # noqa: ANN401
     """Return the fields with which pixels are decoded, for error messages."""
     names = ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated")
     return " It was read with " + ", ".join(f"{name} {data.get(name)}" for name in names) + "."
-
-
-def read_region(header: Any, rows: int, columns: int) -> tuple[float | None, Mask | None, int]:  # noqa: ANN401
-    """Return ``pixel_mm``, ``region`` and ``region_scale`` of :class:`Clip`.
-
-    Raises:
-        RefusedError: the regions are colour flow, or none is two-dimensional.
-    """
-    items = list(header.get("SequenceOfUltrasoundRegions") or [])
-    if not items:
-        return None, None, 1
-    flat = [item for item in items if number(item.get("RegionSpatialFormat")) == TWO_D]
-    if any(number(item.get("RegionDataType")) == COLOUR_FLOW for item in flat):
-        raise RefusedError(
-            "colour Doppler: its header describes a region of colour flow. Use the grey clip of the same view."
-        )
-    if not flat:
-        raise RefusedError("no sector: its header describes M-mode or spectral Doppler, but no two-dimensional region.")
-    flat = [item for item in flat if number(item.get("RegionDataType")) == TISSUE] or flat
-    names = ("RegionLocationMinX0", "RegionLocationMinY0", "RegionLocationMaxX1", "RegionLocationMaxY1")
-    corners = [[number(item.get(name)) for name in names] for item in flat]
-    sizes = [(x1 - x0) * (y1 - y0) if 0 <= x0 < x1 and 0 <= y0 < y1 else 0 for x0, y0, x1, y1 in corners]
-    if not max(sizes):
-        return None, None, 1
-    largest = int(np.argmax(sizes))
-    x0, y0, x1, y1 = corners[largest]
-    scale = max(math.ceil((x1 + 1) / columns), math.ceil((y1 + 1) / rows))
-    inside = np.zeros((rows, columns), bool)
-    inside[int(y0) // scale : int(y1) // scale + 1, int(x0) // scale : int(x1) // scale + 1] = True
-    return pixel_size(flat[largest], scale), inside, scale
-
-
-def pixel_size(region: Any, scale: int) -> float | None:  # noqa: ANN401
-    """Return the edge of a pixel of the file, mm; None if it is unknown or differs between the axes."""
-    across, down = (abs(number(region.get(f"PhysicalDelta{axis}"))) for axis in "XY")
-    units = {number(region.get(f"PhysicalUnits{axis}Direction")) for axis in "XY"}
-    if units != {CENTIMETRES} or not across > 0 or not abs(across - down) <= SAME * across:
-        return None
-    return 10 * (across + down) / 2 * scale
