@@ -124,7 +124,7 @@ def refusals(path: Path) -> list[Refusal]:
 
 
 def kind_by_name(path: Path) -> str | None:
-    """Return the first kind that has one of a file's suffixes: scan.nii.gz is a medical image, not an archive."""
+    """Return the first kind that has one of the suffixes of a file; scan.nii.gz is a medical image."""
     suffixes = {suffix.lower().removeprefix(".") for suffix in path.suffixes}
     return next((kind for kind, (known, _) in KINDS.items() if suffixes.intersection(known.split())), None)
 

@@ -93,7 +93,7 @@ def as_rate(fps: float) -> str:
 
 
 def others(field: Given, given: Sequence[Given]) -> list[Given]:
-    """Return the fields that contradict one. How fast a clip is to be displayed is no contradiction."""
+    """Return the other fields whose rate contradicts this one. The display rate is ignored."""
     rates = [o for o in given if o.name != RATES[1] and field.name != RATES[1] and possible(o.fps)]
     return [o for o in rates if max(o.fps, field.fps) > AGREE * min(o.fps, field.fps)]
 
