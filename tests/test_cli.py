@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -144,6 +145,19 @@ def test_report_without_low_ef(command, tiny, trained):
     code, error = command("report", path.parent)
     assert (code, error.count("\n")) == (2, 1)
     assert "scores.png cannot be written: it is a folder" in error
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*EF is 60 in 12 of 12 rows")
+def test_videos_with_one_ef_are_tested_without_r2(command, tiny, trained, phantom_root, tmp_path):
+    root = shutil.copytree(phantom_root, tmp_path / "same")
+    pd.read_csv(root / "FileList.csv").assign(EF=60, Split="TEST").to_csv(root / "FileList.csv", index=False)
+    assert command("test", *tiny, "--data.root", root)[0] == 0
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert (metrics["n"], metrics["ef_r2"]) == (12, None)
+    assert metrics["ef_mae_95"][0] < metrics["ef_mae"] < metrics["ef_mae_95"][1]
+    assert "ef_r2_95" not in metrics
+    assert command("report", trained)[0] == 0
 
 
 @pytest.mark.slow

@@ -76,6 +76,12 @@ def test_intervals_agree_with_scipy(clips):
         assert found[name] == pytest.approx(theirs.confidence_interval, abs=0.12 * spread)
 
 
+def test_r2_of_one_ef_for_all_videos_is_not_defined():
+    prediction, target = torch.linspace(40, 70, 12), torch.full((12,), 60.0)
+    assert torch.tensor(ef_scores(prediction, target).r2).isnan()
+    assert set(score_intervals(prediction, target)) == {"mae", "rmse"}
+
+
 def test_intervals_depend_on_the_table_alone(clips):
     _, values = average_clips(*clips)
     values = torch.cat([values, torch.tensor([[50.0, torch.nan, 50.0]])])

@@ -32,7 +32,7 @@ FEWEST = 10
 
 
 class EFScores(NamedTuple):
-    """Scores over ``n`` videos, in EF points. R² is NaN for fewer than two videos."""
+    """Scores over ``n`` videos, in EF points. R² is NaN for fewer than two different labels."""
 
     mae: float
     rmse: float
@@ -46,7 +46,7 @@ def ef_scores(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> E
     prediction, target = prediction[known].double(), target[known].double()
     if not len(target):
         return EFScores(torch.nan, torch.nan, torch.nan, 0)
-    r2 = r2_score(prediction, target).item() if len(target) > 1 else torch.nan
+    r2 = r2_score(prediction, target).item() if target.max() > target.min() else torch.nan
     rmse = mean_squared_error(prediction, target, squared=False).item()
     return EFScores(mean_absolute_error(prediction, target).item(), rmse, r2, len(target))
 
@@ -54,7 +54,8 @@ def ef_scores(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> E
 def score_intervals(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]) -> dict[str, tuple[float, float]]:
     """Return 95 % bootstrap intervals of MAE, RMSE and R² over videos.
 
-    Videos without a label (NaN) are ignored. The result is empty for fewer than ``FEWEST`` labelled videos.
+    Videos without a label (NaN) are ignored. The result is empty for fewer than ``FEWEST`` labelled videos. It has no
+    R² if all labels are equal.
     """
     known = target.isfinite()
     prediction, target = prediction[known].double().cpu(), target[known].double().cpu()
@@ -64,7 +65,8 @@ def score_intervals(prediction: Float[Tensor, " V"], target: Float[Tensor, " V"]
     means = bootstrap_means(torch.stack([wrong.abs(), wrong.square(), centred, centred.square()], 1))
     absolute, square, mean, second = means.unbind(1)
     r2 = 1 - square / (second - mean.square()).clamp(min=1e-12)
-    return {name: interval(values) for name, values in {"mae": absolute, "rmse": square.sqrt(), "r2": r2}.items()}
+    scores = {"mae": absolute, "rmse": square.sqrt()} | ({"r2": r2} if target.max() > target.min() else {})
+    return {name: interval(values) for name, values in scores.items()}
 
 
 def bootstrap_means(values: Float[Tensor, "V F"], resamples: int = 10_000, seed: int = 0) -> Float[Tensor, "R F"]:

@@ -234,7 +234,7 @@ def test_every_defect_is_planted_somewhere():
         Defect.STILL,
     }
     # In test_formats.py, test_user_videos.py, test_columns.py and test_leaks.py.
-    elsewhere = {Defect.MASK, Defect.NO_CLIP, Defect.COLUMN, Defect.PATIENT_SPLITS}
+    elsewhere = {Defect.MASK, Defect.NO_CLIP, Defect.COLUMN, Defect.CONSTANT, Defect.PATIENT_SPLITS}
     assert set(PLANTS) | decoded | elsewhere == set(Defect)
 
 

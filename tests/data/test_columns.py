@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from echo_e3net.checks.columns import faults, unrelated
+from echo_e3net.checks.columns import constant, faults, unrelated
 from echo_e3net.checks.findings import Defect
 from echo_e3net.checks.rules import read_data
 from echo_e3net.data.formats import EchoNetDynamic
@@ -65,6 +65,29 @@ def test_a_wrong_column_stops_training_and_cannot_be_excluded(root, name, column
         assert "exclude" not in str(caught.value)
 
 
+def test_one_ef_for_all_videos_stops_only_training(root):
+    change(root, LIST, EF=60)
+    data = data_module(root, frames=8)
+    for stage in ("test", "validate"):
+        with pytest.warns(UserWarning, match="EF is 60 in 12 of 12 rows") as caught:
+            data.setup(stage)
+        [line] = [str(warning.message) for warning in caught]
+        assert line.startswith(f"{root / LIST}, row 2 (")
+        assert line.endswith(f"{stage} continues without R².")
+        assert "\n" not in line
+    data.setup("predict")
+    assert not data.excluded
+    with pytest.raises(InputError, match="Enter the EF of each video"):
+        data.setup("fit")
+
+
+def test_data_check_says_that_one_ef_for_all_videos_stops_training(root, command):
+    change(root, LIST, EF=60)
+    assert command("data", "check", root)[0] == 1
+    assert "training stops" in command.output
+    assert "12 usable videos" in command.output
+
+
 def test_data_check_lists_wrong_columns(root, command):
     change(root, LIST, **times("EF", 0.01))
     assert command("data", "check", root)[0] == 1
@@ -81,15 +104,20 @@ def test_data_check_lists_wrong_columns(root, command):
         ([0.6, 0.55, *range(40, 58)], True),
         ([0.6, *range(40, 58)], False),
         ([55.0], False),
-        ([60.0] * 9, False),
-        ([60.0] * 10, True),
-        ([60.0] * 10 + [61], False),
         ([], False),
         ([np.nan] * 12, False),
     ],
 )
 def test_the_scale_of_ef_is_judged_by_the_column(ef, found):
     assert bool(list(faults({"EF": np.array(ef, float)}))) is found
+
+
+@pytest.mark.parametrize(
+    ("ef", "found"),
+    [([60.0] * 9, False), ([60.0] * 10, True), ([60.0] * 10 + [61], False), ([60.0] * 10 + [np.nan], True)],
+)
+def test_ten_rows_with_one_ef_are_found(ef, found):
+    assert bool(list(constant(np.array(ef)))) is found
 
 
 def test_volumes_of_the_smallest_and_largest_hearts_are_accepted():

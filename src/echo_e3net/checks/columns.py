@@ -1,6 +1,7 @@
 """Rules that find implausible columns: wrong units, or constant, swapped or shifted values.
 
-A wrong column concerns every video, so training stops. Excluding videos would not help.
+A wrong column concerns every video, so training stops. Excluding videos would not help. If only EF is the same in all
+rows, videos can still be tested.
 """
 
 from __future__ import annotations
@@ -64,6 +65,7 @@ def columns(dataset: DataSet) -> list[Finding]:
     table = {name: np.array([value(video, name) for video in videos]) for name in ("EF", "EDV", "ESV", "FPS")}
     found = [*faults(table), *unrelated(table["EF"], traced_ef(videos), "Simpson's EF of the tracings")]
     findings = [Finding(Defect.COLUMN, "", videos[row].where, detail) for row, detail in found]
+    findings += [Finding(Defect.CONSTANT, "", videos[row].where, detail) for row, detail in constant(table["EF"])]
     tracings = [Finding(Defect.COLUMN, "", frame.where, detail) for frame, detail in traced_faults(videos)]
     return findings + tracings
 
@@ -86,9 +88,6 @@ def faults(table: Mapping[str, Column]) -> Iterator[tuple[int, str]]:
             shown = f"{column} is {values[wrong].min():g} to {values[wrong].max():g} {of(wrong, known)}"
             yield int(wrong.argmax()), f"{shown}; expected {unit}. {remedy}"
     ef, edv, esv = (table.get(name, np.full(len(table["EF"]), np.nan)) for name in ("EF", "EDV", "ESV"))
-    known = np.isfinite(ef)
-    if known.sum() >= CONSTANT_ROWS and np.ptp(ef[known]) == 0:
-        yield int(known.argmax()), f"EF is {ef[known][0]:g} {of(known, known)}. Enter the EF of each video."
     both = (edv > 0) & (esv > 0)
     swapped = both & (esv > edv)
     if swapped.sum() > both.sum() / 2:
@@ -97,6 +96,13 @@ def faults(table: Mapping[str, Column]) -> Iterator[tuple[int, str]]:
     else:
         computed = 100 * (1 - np.divide(esv, edv, out=np.full_like(edv, np.nan), where=both))
         yield from unrelated(ef, computed, "100 (EDV - ESV) / EDV")
+
+
+def constant(ef: Column) -> Iterator[tuple[int, str]]:
+    """Find an EF that is the same in all rows. Nothing can be learned from it, but videos can be tested with it."""
+    known = np.isfinite(ef)
+    if known.sum() >= CONSTANT_ROWS and np.ptp(ef[known]) == 0:
+        yield int(known.argmax()), f"EF is {ef[known][0]:g} {of(known, known)}. Enter the EF of each video."
 
 
 def of(rows: Bool[np.ndarray, " R"], known: Bool[np.ndarray, " R"]) -> str:

@@ -35,6 +35,7 @@ class Defect(Kind, Enum):
     """The kinds of defect."""
 
     COLUMN = ("implausible column", Effect.REFUSED)
+    CONSTANT = ("same EF for all videos; training stops", Effect.KEPT)
     OUTSIDE = ("file name outside the data set", Effect.REFUSED)
     ABSENT = ("missing file of a listed video", Effect.REFUSED)
     TWICE = ("video listed twice", Effect.REFUSED)

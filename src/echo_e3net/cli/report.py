@@ -123,7 +123,8 @@ def score_table(metrics: Mapping[str, Any]) -> Table:
         if scores[0] is not None:
             table.add_row(name, *("-" if score is None else f"{score:.2f}" for score in scores))
         if not prefix and "ef_mae_95" in metrics:
-            intervals = ("{:.2f} to {:.2f}".format(*metrics[f"ef_{figure}_95"]) for figure in figures)
+            known = [metrics.get(f"ef_{figure}_95") for figure in figures]
+            intervals = ("-" if ends is None else "{:.2f} to {:.2f}".format(*ends) for ends in known)
             table.add_row("  95 % interval over videos", *intervals)
     low = "MAE {low_ef_mae:.2f}, bias {low_ef_bias:+.2f} ({low_ef_n} videos)".format
     parts = [f"EF of {LOW_EF_PERCENT} % and below: {low(**metrics) if metrics['low_ef_n'] else 'no video'}"]

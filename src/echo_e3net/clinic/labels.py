@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from echo_e3net import tables
-from echo_e3net.checks.columns import faults
+from echo_e3net.checks.columns import constant, faults
 from echo_e3net.checks.leaks import patient_of
 from echo_e3net.clinic.file_kind import bare_name
 from echo_e3net.data.layout import EF_PERCENT
@@ -74,7 +74,7 @@ def read_labels(path: Path, files: Sequence[Path]) -> dict[Path, Label]:
         labels[found] = check_label(row, where)
     known = [label for label in labels.values() if label.EF]
     columns = {name: np.array([tables.number(getattr(label, name)) for label in known]) for name in Label._fields[:3]}
-    for row_number, detail in faults(columns):
+    for row_number, detail in (*faults(columns), *constant(columns["EF"])):
         raise InputError(f"{known[row_number].where}: {detail}")
     return labels
 

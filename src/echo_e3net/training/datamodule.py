@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import track
 from torch.utils.data import DataLoader
 
@@ -80,6 +80,7 @@ class EchoDataModule(LightningDataModule):
         self.read: ReadFrames = read_frames if self.cache is None else self.cache.read
         self.records: dict[str, list[VideoRecord]] = {}
         self.excluded: list[Finding] = []
+        self.constant: Finding | None = None
         self.loaded: list[dataset.Clips] = []
 
     def setup(self, stage: str) -> None:
@@ -93,6 +94,10 @@ class EchoDataModule(LightningDataModule):
                 raise InputError("No data set: set --data.root to its folder, or for predict --videos to video files.")
             records = self.read_root(Path(self.root), exclude)
             self.records |= {split: [record for record in records if record.split == split] for split in (*SPLITS, "")}
+        if self.constant and stage == "fit":
+            raise InputError(f"{self.constant} `echo-e3net data check {self.root}` lists all findings.")
+        if self.constant and stage != "predict":
+            rank_zero_warn(f"{self.constant} {stage} continues without R².")
         if stage == "predict":
             self.records["predict"] = self.records["test"] or self.records[""]
         for split in NEEDED[stage]:
@@ -125,6 +130,7 @@ class EchoDataModule(LightningDataModule):
         """Return the usable videos, and log the number of findings of each kind; an unusable video is an InputError."""
         reading = read_data(self.format, root)
         self.excluded = refused(reading.findings)
+        self.constant = next((finding for finding in reading.findings if finding.defect is Defect.CONSTANT), None)
         advice = f"`echo-e3net data check {root}` lists all findings."
         if column := next((finding for finding in self.excluded if finding.defect is Defect.COLUMN), None):
             raise InputError(f"{column} {advice}")
