@@ -23,6 +23,7 @@ from echo_e3net.training.guards import MonitoredScores, check_scores
 from echo_e3net.training.schedules import schedule_of
 from echo_e3net.training.system import WarmupCosine
 from echo_e3net.training.weights import read_checkpoint
+from tests.datamodules import data_module
 
 DEFAULTS = {name: value.default for name, value in inspect.signature(Trainer).parameters.items()}
 
@@ -139,6 +140,33 @@ def test_errors_of_a_class_of_the_configuration_name_the_class(arguments, fact):
 def test_too_little_memory_is_an_input_error():
     for error in (MemoryError("Unable to allocate 9 GiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory")):
         assert "--data.loader.batch_size" in explain(error)
+
+
+@pytest.mark.parametrize(
+    ("settings", "argument"),
+    [
+        ({"batch_size": 10**20}, "data.loader.batch_size is too large"),
+        ({"frames": 10**20}, "--data.clip.frames"),
+        ({"size": 10**20}, "--data.clip.size"),
+        ({"size": 10**12}, "--data.clip.size"),
+    ],
+)
+def test_too_large_a_number_is_an_input_error(phantom_root, settings, argument):
+    data = data_module(phantom_root, **{"frames": 8, "size": 64, "workers": 0} | settings)
+    data.setup("test")
+    with pytest.raises((ValueError, TypeError, RuntimeError)) as caught:
+        next(iter(data.test_dataloader()))
+    assert argument in explain(caught.value)
+    assert "\n" not in explain(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled", "ignore:Error detected in DivBackward0")
+def test_nan_that_the_detection_of_anomalies_finds_is_an_input_error():
+    weight = torch.zeros(1, requires_grad=True)
+    with torch.autograd.detect_anomaly(), pytest.raises(RuntimeError) as caught:
+        (weight / weight).backward()
+    assert explain(caught.value).startswith("trainer.detect_anomaly: Function 'DivBackward0' returned nan values")
+    assert "lower --model.optimizer.lr" in explain(caught.value)
 
 
 def test_a_bug_keeps_its_traceback_and_says_that_it_is_one(command, monkeypatch):

@@ -1,7 +1,8 @@
 """Classify errors: input errors are reported in one line, bugs keep their traceback.
 
 Besides :class:`InputError`, input errors are: errors of the operating system that name a file; all errors
-while objects are made from a configuration; what Lightning and W&B refuse themselves; and too little memory.
+while objects are made from a configuration; what Lightning and W&B refuse themselves; too little memory;
+sizes above the largest integer; and NaN that ``trainer.detect_anomaly`` finds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,11 @@ DEVICES = (
     "Check --trainer.accelerator, --trainer.devices and --trainer.strategy; `echo-e3net doctor` lists the devices."
 )
 NO_MEMORY = ("OutOfMemoryError", "can't allocate memory", "not enough memory")
+BATCH = "Stop argument for islice()"
+"""Error of the sampler of torch for a batch size above the largest integer."""
+SIZES = ("Maximum allowed size exceeded", "Overflow when unpacking", "Storage size calculation overflowed")
+"""Errors of NumPy and torch for the size of an array above the largest integer."""
+ANOMALY = "returned nan values in its"
 LIBRARIES = tuple({*sysconfig.get_paths().values(), sys.prefix, sys.base_prefix, "<"})
 
 
@@ -43,8 +49,15 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, MemoryError) or any(sign in f"{type(error).__name__} {text}" for sign in NO_MEMORY):
         advice = "Lower --data.loader.batch_size, --data.clip.frames or --data.clip.size."
         return f"out of memory: {text.partition('. ')[0].rstrip('.')}. {advice}"
+    if isinstance(error, RuntimeError) and ANOMALY in text:
+        advice = "If the training diverged, lower --model.optimizer.lr, or set --trainer.gradient_clip_val."
+        return f"trainer.detect_anomaly: {text.rstrip('.')}. {advice} {SHOW}"
+    if BATCH in text:
+        return f"data.loader.batch_size is too large; expected at most {sys.maxsize}. {SHOW}"
     frames = [*traceback.walk_tb(error.__traceback__)]
     modules = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames]
+    if "jsonargparse" not in modules and any(sign in text for sign in SIZES):
+        return f"a clip is too large for this machine. Lower --data.clip.frames or --data.clip.size. {SHOW}"
     refused = linecache.getline(frames[-1][0].f_code.co_filename, frames[-1][1]).lstrip().startswith("raise")
     if own_file(error) and not refused:
         return None
