@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 from echo_e3net.clinic import importing as write
-from echo_e3net.clinic.labels import Fractions, Label, assign_splits, draw_split
+from echo_e3net.clinic.labels import Fractions, Label, assign_splits, draw_split, read_labels
 from echo_e3net.clinic.private import read_entries
 from echo_e3net.data import raster
 from echo_e3net.data.formats import EchoNetDynamic
@@ -375,6 +375,13 @@ def test_wrong_arguments_are_errors(clips, tmp_path, command):
         assert code == 2
         assert fact in error
         assert not (tmp_path / "set").exists()
+
+
+def test_labels_with_one_ef_are_refused(tmp_path):
+    files = [tmp_path / f"v{i}.avi" for i in range(10)]
+    (tmp_path / "labels.csv").write_text("FileName,EF\n" + "".join(f"{file.name},60\n" for file in files))
+    with pytest.raises(InputError, match=r"row 2 \(v0.avi\): EF is 60 in 10 of 10 rows"):
+        read_labels(tmp_path / "labels.csv", files)
 
 
 @pytest.mark.parametrize("fps", [0.5, 29.97, 30000 / 1001, 33.333, 50, 138.7])
