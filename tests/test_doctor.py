@@ -83,7 +83,7 @@ def test_packages_that_are_missing_or_out_of_range(monkeypatch):
 @pytest.mark.parametrize(("flags", "count", "mark"), [("amx_bf16", 0, "ok"), ("", 0, "warning"), ("", 1, "ok")])
 def test_a_processor_without_bfloat16(monkeypatch, flags, count, mark):
     has_gpus(monkeypatch, count)
-    monkeypatch.setattr(machine, "processor", lambda: flags)
+    monkeypatch.setattr(machine, "cpu_info", lambda: flags)
     assert only(cpu()).mark == mark
 
 

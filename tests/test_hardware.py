@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from echo_e3net import hardware
-from echo_e3net.hardware import cores, fast_bf16, usual_precision, usual_workers
+from echo_e3net.hardware import cores, cpu_name, fast_bf16, usual_precision, usual_workers
 
 
 @pytest.mark.parametrize(("bf16", "amx", "expected"), [(0, 0, "32-true"), (1, 0, "bf16-mixed"), (0, 1, "bf16-mixed")])
@@ -49,6 +49,19 @@ def test_cores_are_those_of_affinity_slurm_and_container(monkeypatch, tmp_path, 
 def test_one_core_of_each_device_stays_for_the_training(monkeypatch, number, devices, expected):
     monkeypatch.setattr(hardware, "cores", lambda: number)
     assert usual_workers(devices) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("processor\t: 0\nmodel name\t: A 9 Processor\nmodel name\t: B\n", "A 9 Processor"), (None, "riscv64")],
+)
+def test_the_cpu_is_named_by_its_model_or_architecture(monkeypatch, tmp_path, text, expected):
+    path = tmp_path / "cpuinfo"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(hardware, "CPU_INFO", path)
+    monkeypatch.setattr(hardware.platform, "machine", lambda: "riscv64")
+    assert cpu_name() == expected
 
 
 @pytest.mark.slow

@@ -1,8 +1,10 @@
-"""Choose precision and number of workers for the hardware. torch is imported only where it is needed."""
+"""Name the hardware, and choose precision and number of workers for it. torch is imported only where it is needed."""
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")
 """Limit of a container: microseconds of CPU time in a period, and the period."""
+CPU_INFO = Path("/proc/cpuinfo")
 MOST_WORKERS = 8
 """Largest number of workers per device that is chosen; more rarely load faster."""
 
@@ -58,3 +61,14 @@ def cores(environment: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) ->
     if quota != "max":
         found.append(int(quota) // int(period))
     return max(1, min(found))
+
+
+def cpu_info() -> str:
+    """Return what Linux says about the processor; an empty text on other systems."""
+    return CPU_INFO.read_text() if CPU_INFO.is_file() else ""
+
+
+def cpu_name() -> str:
+    """Return the name of the processor, or only its architecture where the name is unknown."""
+    model = re.search(r"model name\s*: (.+)", cpu_info())
+    return model[1] if model else platform.machine()

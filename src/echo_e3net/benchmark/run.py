@@ -20,7 +20,7 @@ from echo_e3net.benchmark.presets import PRESETS, preset
 from echo_e3net.benchmark.reference import R2Plus1D18
 from echo_e3net.benchmark.training_step import training_loss
 from echo_e3net.errors import InputError, require_at_least
-from echo_e3net.hardware import fast_bf16
+from echo_e3net.hardware import cpu_name, fast_bf16
 
 REFERENCE = "R(2+1)D-18"
 PEAK_SIDE = 2048
@@ -112,17 +112,10 @@ def measure_task(
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Return what the figures depend on: device, threads, precision and versions."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu_name()
+    cpu = f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
     found = {"device": name, "threads": torch.get_num_threads(), "fast bf16": fast_bf16(device)}
     return found | {"torch": torch.__version__, "echo-e3net": __version__, "python": platform.python_version()}
-
-
-def cpu_name() -> str:
-    """Return the name of the CPU and the widest instructions that torch uses."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    model = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
-    return f"{model} ({torch.backends.cpu.get_cpu_capability()})"
 
 
 def peak(device: torch.device) -> float:

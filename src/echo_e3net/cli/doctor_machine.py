@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
-from echo_e3net.hardware import cores
+from echo_e3net.hardware import cores, cpu_info
 
 GB = 1e9
 ROOM_GB, LITTLE_GB = 20, 1
@@ -74,17 +74,11 @@ def versions() -> Iterator[Finding]:
 
 def cpu() -> Iterator[Finding]:
     """Check the cores of this process, and whether they calculate in bfloat16."""
-    info = processor()
+    info = cpu_info()
     found = [feature for feature in ("amx_bf16", "avx512_bf16") if feature in info]
     what = f"{cores()} of {os.cpu_count()} cores, {', '.join(found) or 'no bfloat16'}"
     remedy = "bfloat16 is emulated here; --precision auto trains in float32."
     yield judged("cpu", bool(found) or torch.cuda.is_available(), what, remedy, "warning")
-
-
-def processor() -> str:
-    """Return what Linux says about the processor; an empty text on other systems."""
-    info = Path("/proc/cpuinfo")
-    return info.read_text() if info.is_file() else ""
 
 
 def gpus() -> Iterator[Finding]:

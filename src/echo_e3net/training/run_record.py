@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from echo_e3net import __version__
 from echo_e3net.files import code_hash, write_text
+from echo_e3net.hardware import cpu_name
 from echo_e3net.tables import write_csv
 from echo_e3net.training import run_folder
 from echo_e3net.training.resuming import Resumed
@@ -81,6 +81,7 @@ def environment(stage: str, precision: str) -> dict[str, Any]:
     git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
     revision = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     versions = {name: getattr(sys.modules.get(name), "__version__", None) for name in PACKAGES}
+    cpu = f"{cpu_name()}, {os.cpu_count()} cores"
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "stage": stage,
@@ -88,16 +89,9 @@ def environment(stage: str, precision: str) -> dict[str, Any]:
         "packages": {"echo-e3net": __version__, **versions},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu_name(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "threads": torch.get_num_threads(),
         "precision": precision,
         "revision": revision or None,
         "code": code_hash(),
     }
-
-
-def cpu_name() -> str:
-    """Return the name of the CPU and the number of its cores."""
-    info = Path("/proc/cpuinfo")
-    model = re.search(r"model name\s*: (.+)", info.read_text()) if info.is_file() else None
-    return f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores"
