@@ -5,6 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 JOBS ?= 1
+SECONDS ?= 1800
 OUT ?= runs/study-phantom
 OLDEST := .venv-oldest
 DEFAULT_TESTS := pytest -n auto -m 'not slow and not gpu'
@@ -17,6 +18,7 @@ QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.ya
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=$(PYTHON): interpreter; VENV=$(VENV): environment; JOBS=$(JOBS): parallel trials of a study"
+	@echo "  SECONDS=$(SECONDS): time of bench per device"
 
 install: $(INSTALLED) ## create the environment: the package (editable) and all tools, pinned by constraints.txt
 
@@ -86,10 +88,13 @@ smoke: $(INSTALLED) ## run a short fit and test with the real command line in a 
 	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
 	$(BIN)/echo-e3net test $$config
 
-bench: $(INSTALLED) ## measure the speed of the networks, and of decoded and cached clips, on this machine
-	mkdir -p benchmarks
-	$(BIN)/echo-e3net bench --json benchmarks/cpu.json
-	$(BIN)/python experiments/bench_data.py
+bench: $(INSTALLED) ## measure the networks, decoding and the cache on this machine; rewrite docs/BENCHMARKS.md
+	$(BIN)/echo-e3net bench --seconds $(SECONDS) --json benchmarks/cpu.json
+	if $(BIN)/python -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then \
+		$(BIN)/echo-e3net bench --device cuda --seconds $(SECONDS) --json benchmarks/cuda.json; fi
+	$(BIN)/python experiments/bench_data.py --json benchmarks/data.json
+	# the tables of the documentation
+	$(BIN)/python -m echo_e3net.benchmark.document docs/BENCHMARKS.md benchmarks
 
 # Run one after another even with `make -j`. The tests are last, so that the output ends with their result.
 ci: ## run what CI runs: lint, types, smoke, all tests without a GPU

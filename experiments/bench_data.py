@@ -1,6 +1,6 @@
 """Measure how fast clips are read, decoded and cached, and compare with a common reference on the same files.
 
-    python experiments/bench_data.py [--root FOLDER] [--videos 60] [--repeats 5]
+    python experiments/bench_data.py [--root FOLDER] [--videos 60] [--repeats 5] [--json benchmarks/data.json]
     python experiments/bench_data.py --memory docs/figures/memory.png [--clips 20000] [--restarts 50]
 
 The reference reads every frame with OpenCV, converts the video to float32 and then selects the frames of the clip. The
@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
+from echo_e3net.benchmark.document import Table, as_json, markdown
+from echo_e3net.benchmark.forms import dtypes, precision
+from echo_e3net.benchmark.run import machine
 from echo_e3net.checks.rules import read_data
 from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.data.cache import FrameCache
@@ -33,6 +35,7 @@ from echo_e3net.data.frames import read_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan
 from echo_e3net.data.settings import ClipSettings
+from echo_e3net.files import write_text
 from echo_e3net.phantom import phantom
 from echo_e3net.reporting import draw_curves, require_picture
 
@@ -108,35 +111,29 @@ def seconds(way: Read, records: Sequence[VideoRecord]) -> float:
     return (time.perf_counter() - start) / len(records)
 
 
-def table_of(title: str, *columns: str) -> Table:
-    """Return an empty table whose first column is text."""
-    table = Table(columns[0], title=title)
-    for column in columns[1:]:
-        table.add_column(column, justify="right")
-    return table
-
-
-def one_process(ways: dict[str, Read], records: Sequence[VideoRecord], repeats: int) -> None:
-    """Print the median time of each way and its ratio to the first."""
+def one_process(ways: dict[str, Read], records: Sequence[VideoRecord], repeats: int) -> Table:
+    """Return the median time of each way and its ratio to the first."""
     # The first pass brings files and maps into memory.
     for way in ways.values():
         seconds(way, records)
     medians = np.median([[seconds(way, records) for way in ways.values()] for _ in range(repeats)], axis=0)
     title = f"one process: clips of 32 frames every 2 of {len(records)} videos, median of {repeats} passes"
-    table = table_of(title, "way", "ms per clip", "times the reference")
-    for name, median in zip(ways, medians, strict=True):
-        table.add_row(name, f"{1000 * median:.2f}", f"{medians[0] / median:.2f}")
-    CONSOLE.print(table)
+    rows = [
+        {"way": name, "ms per clip": 1000 * median, "times as fast": medians[0] / median}
+        for name, median in zip(ways, medians.tolist(), strict=True)
+    ]
+    return Table("one-process", title, rows)
 
 
-def with_workers(ways: dict[str, Read], records: Sequence[VideoRecord], repeats: int) -> None:
-    """Print clips per second through a loader, for several numbers of workers."""
-    title = f"through a loader, clips per second, median of {repeats} passes"
-    table = table_of(title, "way", *(f"{count} workers" for count in WORKERS))
+def with_workers(ways: dict[str, Read], records: Sequence[VideoRecord], repeats: int) -> Table:
+    """Return clips per second through a loader, for several numbers of workers, and the ratio of the best numbers."""
+    rows, best = [], []
     for name, way in ways.items():
         calls = Calls(records, way, 20 if name.startswith("cached") else 2)
-        table.add_row(name, *(f"{clips_per_second(calls, count, repeats):.0f}" for count in WORKERS))
-    CONSOLE.print(table)
+        rates = {f"{count} workers": clips_per_second(calls, count, repeats) for count in WORKERS}
+        best.append(max(rates.values()))
+        rows.append({"way": name} | rates | {"times as fast": best[-1] / best[0]})
+    return Table("loader", f"through a loader, clips per second, median of {repeats} passes", rows)
 
 
 def clips_per_second(calls: Calls, workers: int, repeats: int) -> float:
@@ -152,8 +149,9 @@ def clips_per_second(calls: Calls, workers: int, repeats: int) -> float:
     return float(np.median(passes))
 
 
-def waiting(root: Path, folder: Path) -> None:
-    """Print the share of a training step that waits for the next batch, decoded and cached, with two workers."""
+def waiting(root: Path, folder: Path) -> Table:
+    """Return the share of a training step that waits for the next batch, decoded and cached, with two workers."""
+    rows = []
     for name, extra in {"decoded": [], "cached": ["--data.cache.folder", str(folder)]}.items():
         cli = NetworkCLI("bench", "", [*CONFIGS, "--data.root", str(root), "--data.loader.workers", "2", *extra])
         cli.data.setup("fit")
@@ -168,13 +166,14 @@ def waiting(root: Path, folder: Path) -> None:
             if clip is None:
                 break
             waited += time.perf_counter() - before
-            with torch.autocast("cpu", torch.bfloat16):
+            with precision(torch.device("cpu"), dtypes(torch.device("cpu"))[0]):
                 value = loss.average(loss(network(clip.video, clip.frame_mask), clip))["total"]
             optimizer.zero_grad()
             value.backward()
             optimizer.step()
         share = 100 * waited / (time.perf_counter() - start)
-        CONSOLE.print(f"training on the CPU at 64 px, 2 workers, {name}: {share:.2f} % of a step waits for data")
+        rows.append({"clips": name, "% of a step": share})
+    return Table("waiting", "training on the CPU at 64 px, 2 workers: waiting for data", rows)
 
 
 def resident() -> float:
@@ -206,25 +205,25 @@ def memory_of_restarts(records: Sequence[VideoRecord], read: Read, restarts: int
 
 def watch_memory(
     picture: Path | None, records: Sequence[VideoRecord], ways: dict[str, Read], clips: int, restarts: int
-) -> None:
-    """Print the memory over clips and over workers for each way, and draw it if a picture is given."""
+) -> Table:
+    """Return the memory over clips and over workers for each way, and draw it if a picture is given."""
     panels = {
         "clips read in one process": {name: memory(records, way, clips) for name, way in ways.items()},
         "pairs of workers started and ended": {
             name: memory_of_restarts(records, way, restarts) for name, way in ways.items()
         },
     }
-    title = f"memory in MB, {clips} clips in one process; the main process over {restarts} pairs of workers"
-    table = table_of(title, "way, over", "first tenth, median", "last tenth, median", "largest")
+    rows = []
     for after, curves in panels.items():
         for name, (_, marks) in curves.items():
             tenth = max(1, len(marks) // 10)
-            figures = (np.median(marks[:tenth]), np.median(marks[-tenth:]), max(marks))
-            table.add_row(f"{name}, {after}", *(f"{figure:.1f}" for figure in figures))
-    CONSOLE.print(table)
+            row = {"way, over": f"{name}, {after}", "first tenth, median": float(np.median(marks[:tenth]))}
+            rows.append(row | {"last tenth, median": float(np.median(marks[-tenth:])), "largest": max(marks)})
     if picture is not None:
         draw_curves(picture, "memory of the process, MB", panels)
         CONSOLE.print(str(picture))
+    title = f"memory in MB, {clips} clips in one process; the main process over {restarts} pairs of workers"
+    return Table("memory", title, rows)
 
 
 def main() -> None:
@@ -236,7 +235,17 @@ def main() -> None:
     parser.add_argument("--memory", type=Path, help="only watch memory, and draw it to this file")
     parser.add_argument("--clips", type=int, default=2000, help="clips over which memory is watched")
     parser.add_argument("--restarts", type=int, default=10, help="pairs of workers over which memory is watched")
+    parser.add_argument("--json", type=Path, help="also write the tables to this JSON file")
     args = parser.parse_args()
+    tables: list[Table] = []
+
+    def done(table: Table) -> None:
+        tables.append(table)
+        print(f"\n{markdown(table)}", flush=True)
+        if args.json is not None:
+            write_text(args.json, as_json(about, tables))
+
+    about = machine(torch.device("cpu")) | {"date": time.strftime("%Y-%m-%d")}
     if args.memory is not None:
         require_picture(args.memory)
     with tempfile.TemporaryDirectory() as folder:
@@ -257,11 +266,11 @@ def main() -> None:
                 "cached, framed and labelled": item_of(store.read),
             }
             limit = {"limit: copied from a bare memory map": memory_map(Path(folder), records)}
-            one_process(ways | limit, records, args.repeats)
-            with_workers(ways, records, args.repeats)
-            waiting(root, store.folder)
+            done(one_process(ways | limit, records, args.repeats))
+            done(with_workers(ways, records, args.repeats))
+            done(waiting(root, store.folder))
         watched = {"decoded": frames_of(read_frames), "cached": frames_of(store.read)}
-        watch_memory(args.memory, records, watched, args.clips, args.restarts)
+        done(watch_memory(args.memory, records, watched, args.clips, args.restarts))
 
 
 if __name__ == "__main__":

@@ -2,53 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+import logging
+import shutil
+import warnings
+from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from itertools import product
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from echo_e3net.hardware import fast_bf16
 
-Form = Callable[[], object]
+Run = Callable[[], object]
 """A function that runs one pass or one step."""
-Step = Callable[[nn.Module, Tensor], Tensor]
+Loss = Callable[[nn.Module, Tensor], Tensor]
 """A function that returns the loss of a network for a batch of videos."""
-FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last_3d}
+FORMATS = {"channels-last": torch.channels_last_3d, "contiguous": torch.contiguous_format}
+EAGER = "eager "
+"""The names of the forms in torch's eager mode begin with it."""
+COMPILING = {"cpu": 120.0, "cuda": 30.0}
+EXPORTING, LOADING = 30.0, 5.0
+"""Usual seconds to compile a network, to export it, and to load an exported one."""
+REPLAYED = 8
+"""Batches up to this size replay a CUDA graph."""
 
 
-def inference_forms(network: nn.Module, video: Tensor) -> Iterator[tuple[str, Callable[[], Form]]]:
-    """Yield the name of each form of an inference pass, and a function that prepares it.
+class Form(NamedTuple):
+    """One way to run a network.
+
+    Attributes:
+        name: mode, memory format and precision.
+        prepare: returns the function that runs it.
+        setup: usual seconds of the preparation.
+    """
+
+    name: str
+    prepare: Callable[[], Run]
+    setup: float = 0.0
+
+
+def inference_forms(network: nn.Module, video: Tensor) -> list[Form]:
+    """Return the forms of an inference pass, the surest first.
 
     Args:
         network: the network, on the device of the video.
         video: uint8, (B, 1, T, H, W).
     """
     network = network.eval()
-    for layout, dtype in product(FORMATS, dtypes(video.device)):
-        yield f"torch {layout} {short(dtype)}", partial(eager, network, video, layout, dtype)
-    if video.is_cuda:
-        for dtype in dtypes(video.device):
-            yield f"torch.compile {short(dtype)}", partial(compiled, network, video, dtype)
-    elif len(video) == 1:
-        if find_spec("onnx") and find_spec("onnxscript") and find_spec("onnxruntime"):
-            yield "ONNX Runtime float32", partial(onnx_runtime, network, video)
+    forms = [
+        Form(f"{EAGER}{layout} {short(dtype)}", partial(eager, network, video, layout, dtype))
+        for dtype, layout in product(dtypes(video.device), FORMATS)
+    ]
+    if not video.is_cuda and find_spec("onnx") and find_spec("onnxscript"):
+        setup = EXPORTING
+        if find_spec("onnxruntime"):
+            forms.append(Form("ONNX Runtime float32", partial(onnx_runtime, network, video), setup))
+            setup = LOADING
         if find_spec("openvino"):
-            yield "OpenVINO float32", partial(openvino, network, video)
+            forms += [
+                Form(f"OpenVINO {short(dtype)}", partial(openvino, network, video, dtype), setup)
+                for dtype in dtypes(video.device)
+            ]
+    return forms + compiled_forms(partial(compiled, network, video), video.device)
 
 
-def training_forms(network: nn.Module, video: Tensor, loss: Step) -> Iterator[tuple[str, Callable[[], Form]]]:
-    """Yield the name of each form of a training step with AdamW, and a function that prepares it."""
-    for layout, dtype in product(FORMATS, dtypes(video.device)):
-        yield f"torch {layout} {short(dtype)}", partial(training_step, network, video, layout, dtype, loss)
+def training_forms(network: nn.Module, video: Tensor, loss: Loss) -> list[Form]:
+    """Return the forms of a training step with AdamW, the surest first."""
+    step = partial(training_step, network, video, loss)
+    forms = [
+        Form(f"{EAGER}{layout} {short(dtype)}", partial(step, layout, dtype))
+        for dtype, layout in product(dtypes(video.device), FORMATS)
+    ]
+    return forms + compiled_forms(partial(step, "channels-last", whole=True), video.device)
+
+
+def compiled_forms(prepare: Callable[..., Run], device: torch.device) -> list[Form]:
+    """Return the compiled forms, where there is a compiler."""
+    if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+        return []
+    return [
+        Form(f"torch.compile {short(dtype)}", partial(prepare, dtype=dtype), COMPILING[device.type])
+        for dtype in dtypes(device)[:1]
+    ]
 
 
 def dtypes(device: torch.device) -> list[torch.dtype]:
-    """Return float32, and bfloat16 where the device computes it in hardware."""
-    return [torch.float32, *([torch.bfloat16] if fast_bf16(device) else [])]
+    """Return bfloat16 where the device computes it in hardware, and float32."""
+    return [*([torch.bfloat16] if fast_bf16(device) else []), torch.float32]
 
 
 def short(dtype: torch.dtype) -> str:
@@ -61,7 +106,7 @@ def precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
-def eager(network: nn.Module, video: Tensor, layout: str, dtype: torch.dtype) -> Form:
+def eager(network: nn.Module, video: Tensor, layout: str, dtype: torch.dtype) -> Run:
     """Prepare a pass in eager mode."""
     network = deepcopy(network).eval()
     set_layout(network, layout)
@@ -73,24 +118,28 @@ def eager(network: nn.Module, video: Tensor, layout: str, dtype: torch.dtype) ->
     return run
 
 
-def compiled(network: nn.Module, video: Tensor, dtype: torch.dtype) -> Form:
-    """Prepare a pass that is compiled without graph breaks; small batches replay a CUDA graph."""
+def compiled(network: nn.Module, video: Tensor, dtype: torch.dtype) -> Run:
+    """Prepare a pass that is compiled without graph breaks; small batches on a GPU replay a CUDA graph."""
     network = deepcopy(network).eval()
     set_layout(network, "channels-last")
-    mode = "reduce-overhead" if len(video) <= 8 else "default"
-    whole = torch.compile(network, fullgraph=True, mode=mode)
+    mode = "reduce-overhead" if video.is_cuda and len(video) <= REPLAYED else "default"
+    network.compile(fullgraph=True, mode=mode, dynamic=False)
 
     def run() -> None:
         with torch.inference_mode(), precision(video.device, dtype):
-            whole(video)
+            network(video)
 
-    return run
+    return warm(run)
 
 
-def training_step(network: nn.Module, video: Tensor, layout: str, dtype: torch.dtype, loss: Step) -> Form:
-    """Prepare a training step with AdamW in eager mode."""
+def training_step(
+    network: nn.Module, video: Tensor, loss: Loss, layout: str, dtype: torch.dtype, whole: bool = False
+) -> Run:
+    """Prepare a training step with AdamW; ``whole`` compiles the network."""
     network = deepcopy(network).train()
     set_layout(network, layout)
+    if whole:
+        network.compile(dynamic=False)
     optimizer = torch.optim.AdamW(network.parameters())
 
     def run() -> None:
@@ -100,6 +149,13 @@ def training_step(network: nn.Module, video: Tensor, layout: str, dtype: torch.d
         optimizer.step()
         optimizer.zero_grad()
 
+    return warm(run) if whole else run
+
+
+def warm(run: Run) -> Run:
+    """Compile, record a CUDA graph and replay it before the first pass that is timed."""
+    for _ in range(3):
+        run()
     return run
 
 
@@ -110,33 +166,48 @@ def set_layout(network: nn.Module, layout: str) -> None:
             module.weight.data = module.weight.data.contiguous(memory_format=FORMATS[layout])
 
 
-def onnx_bytes(network: nn.Module, video: Tensor) -> bytes:
-    """Return the network as ONNX with a dynamic batch."""
-    program = torch.onnx.export(
-        network, (video,), dynamo=True, dynamic_shapes=({0: "batch"},), input_names=["video"], verbose=False
-    )
+@lru_cache(maxsize=8)
+def onnx_bytes(network: nn.Module, shape: torch.Size) -> bytes:
+    """Return the network as ONNX for one shape of the video; the network is on the CPU, in evaluation mode."""
+    # the exporter warns of torchvision and of its own use of torch
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network, (torch.zeros(shape, dtype=torch.uint8),), dynamo=True, input_names=["video"], verbose=False
+        )
     assert program is not None
     content: bytes = program.model_proto.SerializeToString()
     return content
 
 
-def onnx_runtime(network: nn.Module, video: Tensor) -> Form:
-    """Prepare a pass in ONNX Runtime."""
+def onnx_runtime(network: nn.Module, video: Tensor) -> Callable[[], list[Any]]:
+    """Prepare a pass in ONNX Runtime; it returns the outputs of the network, EF first."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(onnx_bytes(network, video), options, providers=["CPUExecutionProvider"])
+    content = onnx_bytes(network, video.shape)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     values = {"video": video.numpy()}
-    return lambda: session.run(None, values)
+    return lambda: list(session.run(None, values))
 
 
-def openvino(network: nn.Module, video: Tensor) -> Form:
-    """Prepare a pass in OpenVINO."""
+def openvino(network: nn.Module, video: Tensor, dtype: torch.dtype) -> Callable[[], list[Any]]:
+    """Prepare a pass in OpenVINO; it returns the outputs of the network, EF first."""
     import openvino as ov
 
-    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": "f32"}
-    model = ov.convert_model(network, example_input=video)
-    whole = ov.Core().compile_model(model, "CPU", settings)
-    request = whole.create_infer_request()
-    return lambda: request.infer([video.numpy()])
+    hint = {torch.float32: "f32", torch.bfloat16: "bf16"}[dtype]
+    settings = {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "INFERENCE_PRECISION_HINT": hint}
+    model = ov.Core().read_model(io.BytesIO(onnx_bytes(network, video.shape)))
+    request = ov.Core().compile_model(model, "CPU", settings).create_infer_request()
+    values = [video.numpy()]
+    return lambda: list(request.infer(values).values())
+
+
+def largest_difference(network: nn.Module, video: Tensor, run: Callable[[], list[Any]]) -> float:
+    """Return how far EF of another runtime is from eager mode for the same clips, in EF points (percent)."""
+    with torch.inference_mode():
+        output = network.eval()(video)
+    ef = output if isinstance(output, Tensor) else output.ef
+    return float((100 * (torch.as_tensor(run()[0]) - ef)).abs().max())

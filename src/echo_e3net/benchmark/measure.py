@@ -1,26 +1,57 @@
-"""Time the forms of several networks in turn, and compare each network's best form with that of the reference."""
+"""Time the forms of several networks in turn, within a given time."""
 
 from __future__ import annotations
 
+import signal
 import statistics
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 import torch
 
-from echo_e3net.benchmark.forms import Form
+from echo_e3net.benchmark.forms import Form, Run
 
-WARM_UP = 2
-"""Passes before the measurement, which allocate memory and choose kernels."""
 FEWEST = 3
-"""Smallest number of measured rounds."""
-PREPARING = 0.5
-"""Share of the time in which forms are prepared."""
+"""Rounds that must fit into the time of a row; otherwise only the fastest form of each network is repeated."""
+MOST = 200
+"""Largest number of rounds."""
+PREPARING = 0.6
+"""Share of the time of a row in which forms are prepared, except the first of each network."""
+WARM_UP = 2
+"""Passes after the first one that are not counted. They are left out where ten of them would not fit."""
+NO_TIME = "no time left"
+FIRST = "first pass"
+"""Shown instead of the number of rounds where the time was too short for one."""
+Clock = Callable[[], float]
+"""A function that returns the time in seconds."""
+
+
+class Budget:
+    """A time that must not be exceeded.
+
+    Args:
+        seconds: the time from now on.
+        now: returns the current time in seconds.
+    """
+
+    def __init__(self, seconds: float, now: Clock = time.perf_counter) -> None:
+        self.now = now
+        self.end = now() + seconds
+
+    def left(self) -> float:
+        """Return the seconds that are left; 0 at the end."""
+        return max(0.0, self.end - self.now())
+
+    def share(self, part: float) -> Budget:
+        """Return a budget for a part of what is left."""
+        return Budget(part * self.left(), self.now)
 
 
 class Timing(NamedTuple):
-    """The median time of a form, seconds, over a number of rounds."""
+    """The median time of a form in seconds, and over how many rounds; 0 rounds: the time of its first pass."""
 
     form: str
     seconds: float
@@ -28,60 +59,130 @@ class Timing(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Timings of all forms of a network, fastest first, and the forms that failed with the reason."""
+    """Timings of the forms of a network, fastest first, and the forms without a timing, with the reason."""
 
     timings: list[Timing]
     failed: dict[str, str]
 
 
 def measure(
-    networks: Mapping[str, Iterable[tuple[str, Callable[[], Form]]]], device: torch.device, seconds: float
+    networks: Mapping[str, Sequence[Form]],
+    device: torch.device,
+    row: Budget,
+    whole: Budget,
+    expected: Mapping[str, float] | None = None,
 ) -> dict[str, Result]:
     """Measure the forms of several networks in interleaved rounds, so that other work disturbs all alike.
 
+    All networks have the same forms in the same order. A form is prepared for all networks or for none. What would
+    not end in time is not started; the estimate of a pass is that of an earlier form of the network.
+
     Args:
-        networks: the forms of each network by name, each with the function that prepares it.
+        networks: the forms of each network, the slowest network first.
         device: the device on which they run.
-        seconds: time for all. Forms are prepared in ``PREPARING`` of it, except the first of each network; the rest
-            is for at least ``FEWEST`` rounds.
+        row: the time for this row.
+        whole: the time for the whole benchmark, which the first form of each network may use.
+        expected: estimate of a pass of each network in seconds, if there is one.
     """
-    start = time.perf_counter()
-    ready: dict[tuple[str, str], Form] = {}
+    ready, times, failed = prepare(networks, device, row, whole, dict(expected or {}))
+    rounds: dict[tuple[str, str], list[float]] = {key: [] for key in ready}
+    repeated = list(ready)
+    if FEWEST * sum(times.values()) > row.left():
+        measured = {name for name, _ in ready}
+        repeated = [min((key for key in ready if key[0] == name), key=times.__getitem__) for name in sorted(measured)]
+    with suppress(TimeoutError), at_most(whole.left()):
+        for _ in range(MOST):
+            if not repeated or sum(times[key] for key in repeated) > row.left():
+                break
+            for key in repeated:
+                times[key] = timed(ready[key], device, row.now)
+                rounds[key].append(times[key])
+    found: dict[str, list[Timing]] = {name: [] for name in networks}
+    for (name, form), values in rounds.items():
+        seconds = statistics.median(values) if values else times[name, form]
+        found[name].append(Timing(form, seconds, len(values)))
+    return {name: Result(sorted(found[name], key=lambda timing: timing.seconds), failed[name]) for name in networks}
+
+
+def prepare(
+    networks: Mapping[str, Sequence[Form]],
+    device: torch.device,
+    row: Budget,
+    whole: Budget,
+    estimates: dict[str, float],
+) -> tuple[dict[tuple[str, str], Run], dict[tuple[str, str], float], dict[str, dict[str, str]]]:
+    """Prepare the forms that fit into the time, and run each at least once.
+
+    Returns:
+        the prepared forms, the seconds of their last pass, and the forms that are left out with the reason.
+    """
+    ready: dict[tuple[str, str], Run] = {}
+    times: dict[tuple[str, str], float] = {}
     failed: dict[str, dict[str, str]] = {name: {} for name in networks}
-    for name, forms in networks.items():
-        for form, prepare in forms:
-            late = time.perf_counter() - start > PREPARING * seconds
-            if late and any(network == name for network, _ in ready):
-                failed[name][form] = "no time left"
+    preparing = row.share(PREPARING)
+    for number in range(max(map(len, networks.values()))):
+        group = {name: forms[number] for name, forms in networks.items()}
+        cost = sum(form.setup + estimate(name, estimates) for name, form in group.items())
+        fits = cost <= (preparing if number else whole).left()
+        limit = row if number else whole
+        for name, form in group.items():
+            if not fits or form.setup + estimate(name, estimates) > limit.left():
+                failed[name][form.name] = NO_TIME
                 continue
             try:
-                ready[name, form] = prepare()
-                for _ in range(WARM_UP):
-                    ready[name, form]()
+                with at_most(limit.left()):
+                    run = form.prepare()
+                    seconds = timed(run, device, whole.now)
+                    estimates[name] = min(seconds, estimates.get(name, seconds))
+                    for _ in range(WARM_UP if 10 * seconds <= preparing.left() else 0):
+                        seconds = timed(run, device, whole.now)
+                ready[name, form.name], times[name, form.name] = run, seconds
+            except TimeoutError:
+                failed[name][form.name] = NO_TIME
             except Exception as error:
-                ready.pop((name, form), None)
-                lines = str(error).strip().splitlines()
-                failed[name][form] = f"{type(error).__name__}: {lines[0][:120] if lines else ''}"
-    times: dict[tuple[str, str], list[float]] = {key: [] for key in ready}
-    while ready and (len(next(iter(times.values()))) < FEWEST or time.perf_counter() - start < seconds):
-        for key, run in ready.items():
-            times[key].append(timed(run, device))
-    results = {}
-    for name in networks:
-        found = [
-            Timing(form, statistics.median(values), len(values)) for (n, form), values in times.items() if n == name
-        ]
-        results[name] = Result(sorted(found, key=lambda timing: timing.seconds), failed[name])
-    return results
+                failed[name][form.name] = reason(error)
+    return ready, times, failed
 
 
-def timed(run: Form, device: torch.device) -> float:
+def estimate(name: str, estimates: Mapping[str, float]) -> float:
+    """Return the expected seconds of a pass. A network without an estimate takes half of the fastest before it."""
+    return estimates.get(name, 0.5 * min(estimates.values(), default=0.0))
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:120] if lines else ''}"
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in a block of Python that takes longer, where the system has timers."""
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        raise TimeoutError(f"not ready in {seconds:.0f} s")
+
+    start, before = time.monotonic(), signal.signal(signal.SIGALRM, stop)
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        if outer:
+            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - start), 0.001))
+
+
+def timed(run: Run, device: torch.device, now: Clock = time.perf_counter) -> float:
     """Return the seconds of one pass, after the device has finished its work."""
     synchronise(device)
-    start = time.perf_counter()
+    start = now()
     run()
     synchronise(device)
-    return time.perf_counter() - start
+    return now() - start
 
 
 def synchronise(device: torch.device) -> None:

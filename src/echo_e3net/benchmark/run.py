@@ -2,51 +2,87 @@
 
 from __future__ import annotations
 
-import json as json_format
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from echo_e3net import __version__
-from echo_e3net.benchmark.forms import Form, inference_forms, training_forms
-from echo_e3net.benchmark.measure import Result, measure, timed
+from echo_e3net.benchmark.document import Row, Table, as_json, cell, markdown
+from echo_e3net.benchmark.forms import EAGER, dtypes, inference_forms, short, training_forms, training_step
+from echo_e3net.benchmark.limits import (
+    bandwidth,
+    count_kernels,
+    count_macs,
+    count_step,
+    growing,
+    measure_growth,
+    parts_of,
+    peak,
+    time_parts,
+)
+from echo_e3net.benchmark.measure import FIRST, NO_TIME, Budget, Result, at_most, measure, reason
 from echo_e3net.benchmark.presets import PRESETS, preset
 from echo_e3net.benchmark.reference import R2Plus1D18
+from echo_e3net.benchmark.tasks import EAGER_RATIO, RATIO, REFERENCE, TASKS, Task
 from echo_e3net.benchmark.training_step import training_loss
 from echo_e3net.errors import InputError, require_at_least
+from echo_e3net.files import require_place, write_text
 from echo_e3net.hardware import cpu_name, fast_bf16
 
-REFERENCE = "R(2+1)D-18"
-PEAK_SIDE = 2048
-"""Side of the matrices whose product measures the peak of the machine."""
+STEP = 3
+"""Cost of a training step in forward passes, multiply-accumulates and roughly time."""
+LARGEST_BATCH = {"cpu": 8, "cuda": 64}
+STUDIED = "version 1"
+"""The network whose limits are measured."""
+NETWORKS: dict[str, Callable[[], nn.Module]] = {REFERENCE: R2Plus1D18, **{n: partial(preset, n) for n in PRESETS}}
+"""The networks by name, the reference first."""
 
-Forms = Iterable[tuple[str, Callable[[], Form]]]
+
+@dataclass
+class Bench:
+    """What all sections share: the device, the clip, the networks, the time, and what is known so far."""
+
+    device: torch.device
+    frames: int
+    size: int
+    budget: Budget
+    networks: dict[str, nn.Module] = field(default_factory=dict)
+    macs: dict[str, dict[str, float]] = field(default_factory=dict)
+    peaks: dict[str, float] = field(default_factory=dict)
+    """10⁹ multiply-accumulates per second by the name of the type."""
+    clip_seconds: dict[str, float] = field(default_factory=dict)
+    """Seconds of a forward pass of one clip by network."""
+
+    def videos(self, batch: int) -> torch.Tensor:
+        """Return random clips."""
+        shape = (batch, 1, self.frames, self.size, self.size)
+        return torch.randint(0, 256, shape, dtype=torch.uint8, device=self.device)
 
 
-class Task(NamedTuple):
-    """One row of the benchmark: inference or training with a batch size."""
+@dataclass
+class Section:
+    """A part of the benchmark that gets ``weight`` shares of the time and returns tables."""
 
+    name: str
     title: str
-    batch: int
-    training: bool
+    measure: Callable[[Bench, Budget], Sequence[Table]]
+    weight: float = 1.0
 
 
-TASKS = {
-    "cpu": (Task("inference", 1, False), Task("training step", 4, True), Task("inference", 8, False)),
-    "cuda": (
-        Task("training step", 16, True),
-        Task("inference", 64, False),
-        Task("inference", 1, False),
-        Task("inference", 8, False),
-    ),
-}
-"""Rows for each device, the most important first."""
+def sections(device: str) -> list[Section]:
+    """Return all sections, the most important first. Further measurements are added here."""
+    tasks = [Section(task.name, task.title, partial(measure_task, task), 4) for task in TASKS[device]]
+    parts = Section("parts", f"{STUDIED}: parts of a forward pass", measure_parts)
+    larger = Section("growth", f"{STUDIED}: time and memory of larger clips", growth, 2)
+    return [*tasks[:2], parts, larger, *tasks[2:], Section("operators", "operators of a training step", operators)]
 
 
 def bench(
@@ -55,114 +91,230 @@ def bench(
     threads: int | None = None,
     frames: int = 32,
     size: int = 112,
+    only: str | None = None,
     json: Path | None = None,
 ) -> None:
     """Measure the presets against R(2+1)D-18: inference and training steps, each network in its best form.
 
     Rounds of all forms are interleaved, and medians are compared, so other work on the machine disturbs all alike. Each
-    row is printed when it is done. Rows that do not fit into the time are named.
+    table is printed when it is done. What does not fit into the time is not started, and is named.
 
     Args:
         device: cpu or cuda.
-        seconds: Time for everything; exceeded if at least three rounds of slow passes take longer.
+        seconds: Time for everything.
         threads: CPU threads; null: the default of torch.
         frames: Frames of a clip.
         size: Side of a clip, pixels.
-        json: Also write the results to this JSON file, after each row.
+        only: Names of sections, separated by commas, such as training-16,inference-64; null: all.
+        json: Also write the results to this JSON file, after each section.
     """
+    budget = Budget(seconds)
     require_at_least(1, seconds=seconds, threads=threads)
     if device not in TASKS or (device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device {device}: torch finds no such device. Use cpu, or cuda if there is a GPU.")
+    plan = chosen(sections(device), only)
+    if json is not None:
+        require_place(json)
     if threads is not None:
         torch.set_num_threads(threads)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-    end, place = time.monotonic() + seconds, torch.device(device)
-    results: dict[str, Any] = {"machine": machine(place), "clip": [frames, size, size], "rows": []}
-    print(", ".join(f"{name} {value}" for name, value in results["machine"].items()), flush=True)
-    results["peak_gmacs_per_second"] = peak(place)
-    print(f"matrix product of side {PEAK_SIDE}: {results['peak_gmacs_per_second']:.0f} GMAC/s in float32", flush=True)
-    networks = {REFERENCE: R2Plus1D18(), **{name: preset(name) for name in PRESETS}}
-    macs = {name: count_macs(network, frames, size) for name, network in networks.items()}
-    for number, task in enumerate(TASKS[device]):
-        left = end - time.monotonic()
-        if left <= 0:
-            print(f"not run: {task.title}, batch {task.batch} (no time left)", flush=True)
-            continue
-        row = measure_task(task, networks, place, (frames, size), left / (len(TASKS[device]) - number))
-        results["rows"].append(as_json(task, row, macs, results["peak_gmacs_per_second"]))
-        print_row(task, row, macs)
+    setting = Bench(torch.device(device), frames, size, budget)
+    about = machine(setting.device) | {"clip": f"{frames} × {size} × {size}", "time": f"{seconds:g} s"}
+    about["date"] = time.strftime("%Y-%m-%d")
+    print("; ".join(f"{name}: {value}" for name, value in about.items()), flush=True)
+    tables, failures = [prepare(setting)], 0
+    print(f"\n{markdown(tables[0])}", flush=True)
+    while plan:
+        section, *plan = plan
+        print(f"\n… {section.title}, {budget.left():.0f} s left", flush=True)
+        found, failed = run_section(section, setting, section.weight / sum(s.weight for s in (section, *plan)))
+        failures += failed
+        tables.extend(found)
+        print("\n" + "\n\n".join(map(markdown, found)), flush=True)
         if json is not None:
-            json.write_text(json_format.dumps(results, indent=2) + "\n")
+            write_text(json, as_json(about, tables))
+    if failures:
+        raise SystemExit(1)
 
 
-def measure_task(
-    task: Task, networks: Mapping[str, nn.Module], device: torch.device, clip: tuple[int, int], seconds: float
-) -> dict[str, Result]:
-    """Measure one row; ``seconds`` is the time for the rounds."""
-    frames, size = clip
-    video = torch.randint(0, 256, (task.batch, 1, frames, size, size), dtype=torch.uint8, device=device)
-    forms: dict[str, Forms] = {}
-    for name, network in networks.items():
-        network.to(device)
-        forms[name] = (
-            training_forms(network, video, training_loss) if task.training else inference_forms(network, video)
-        )
-    return measure(forms, device, seconds)
+def chosen(plan: list[Section], only: str | None) -> list[Section]:
+    """Return the sections with the names of ``--only``."""
+    if only is None:
+        return plan
+    names, known = only.split(","), [section.name for section in plan]
+    for name in names:
+        if name not in known:
+            raise InputError(f"--only {name}: unknown section; choose from {', '.join(known)}.")
+    return [section for section in plan if section.name in names]
+
+
+def run_section(section: Section, setting: Bench, part: float) -> tuple[Sequence[Table], bool]:
+    """Return the tables of a section, and whether it failed. A failure is a note, so that the others still run."""
+    if not setting.budget.left():
+        return [Table(section.name, section.title, [], [f"Not run: {NO_TIME}."])], False
+    try:
+        with at_most(setting.budget.left()):
+            return section.measure(setting, setting.budget.share(part)), False
+    except TimeoutError:
+        return [Table(section.name, section.title, [], [f"Not run: {NO_TIME}."])], False
+    except Exception as error:
+        return [Table(section.name, section.title, [], [f"Failed: {reason(error)}."])], True
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """Return what the figures depend on: device, threads, precision and versions."""
     cpu = f"{cpu_name()} ({torch.backends.cpu.get_cpu_capability()})"
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu
-    found = {"device": name, "threads": torch.get_num_threads(), "fast bf16": fast_bf16(device)}
-    return found | {"torch": torch.__version__, "echo-e3net": __version__, "python": platform.python_version()}
+    found = {"device": name, "threads": torch.get_num_threads(), "fast bfloat16": "yes" if fast_bf16(device) else "no"}
+    found |= {"echo-e3net": __version__, "python": platform.python_version(), "torch": torch.__version__}
+    for package in ("onnxruntime", "openvino"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
 
 
-def peak(device: torch.device) -> float:
-    """Return 10⁹ multiply-accumulates per second of a large matrix product in float32 (TF32 on CUDA), best of five."""
-    matrix = torch.rand(PEAK_SIDE, PEAK_SIDE, device=device)
-    return PEAK_SIDE**3 / min(timed(lambda: matrix @ matrix, device) for _ in range(5)) / 1e9
+def prepare(setting: Bench) -> Table:
+    """Build and count the networks, and measure the peaks of the machine."""
+    setting.networks = {name: build().to(setting.device) for name, build in NETWORKS.items()}
+    setting.macs = {name: count_macs(build, setting.frames, setting.size) for name, build in NETWORKS.items()}
+    setting.peaks = {short(dtype): peak(setting.device, dtype) for dtype in dtypes(setting.device)}
+    rows: list[Row] = [
+        {"limit": f"matrix product, {name}", "measured": value, "unit": "GMAC/s"}
+        for name, value in setting.peaks.items()
+    ]
+    rows.append({"limit": "copy, read and written", "measured": bandwidth(setting.device), "unit": "GB/s"})
+    return Table("peaks", "Limits of the machine", rows)
 
 
-def count_macs(network: nn.Module, frames: int, size: int) -> float:
-    """Return 10⁹ multiply-accumulates of one clip: convolutions, matrix products and attention."""
-    counter = FlopCounterMode(display=False)
-    with counter:
-        network.eval()(torch.zeros(1, 1, frames, size, size, dtype=torch.uint8))
-    return counter.get_total_flops() / 2e9
-
-
-def ratio(results: Mapping[str, Result], name: str) -> float:
-    """Return how many times faster a network is than the reference, best form against best form."""
-    return results[REFERENCE].timings[0].seconds / results[name].timings[0].seconds
-
-
-def print_row(task: Task, results: Mapping[str, Result], macs: Mapping[str, float]) -> None:
-    """Print the best form of each network, its ratio, and all forms."""
-    print(f"\n{task.title}, batch {task.batch}", flush=True)
+def measure_task(task: Task, setting: Bench, row: Budget) -> list[Table]:
+    """Compare all networks in all forms."""
+    video = setting.videos(task.batch)
+    forms = {
+        name: training_forms(network, video, training_loss) if task.training else inference_forms(network, video)
+        for name, network in setting.networks.items()
+    }
+    passes = task.batch * (STEP if task.training else 1)
+    expected = {name: passes * seconds for name, seconds in setting.clip_seconds.items()}
+    results = measure(forms, setting.device, row, setting.budget, expected)
     for name, result in results.items():
-        if not result.timings or not results[REFERENCE].timings:
-            print(f"  {name}: no form works", flush=True)
-        else:
-            best = result.timings[0]
-            rate = f"{task.batch * macs[name] / best.seconds:.0f} GMAC/s"
-            print(f"  {name}: ratio {ratio(results, name):.2f}, {1000 * best.seconds:.1f} ms ({best.form}, {rate})")
-        for timing in result.timings[1:]:
-            print(f"      {timing.form}: {1000 * timing.seconds:.1f} ms", flush=True)
-        for form, reason in result.failed.items():
-            print(f"      {form}: failed ({reason})", flush=True)
+        if result.timings:
+            setting.clip_seconds[name] = fastest(result, EAGER) / passes
+    return task_tables(task, results, {name: passes * setting.macs[name][""] for name in forms}, setting.peaks)
 
 
-def as_json(task: Task, results: Mapping[str, Result], macs: Mapping[str, float], peak: float) -> dict[str, Any]:
-    """Return a row as a value of JSON; times are medians in milliseconds."""
-    networks = {}
+def fastest(result: Result, prefix: str = "") -> float:
+    """Return the seconds of the fastest form whose name begins with ``prefix``; infinite if there is none."""
+    return min((t.seconds for t in result.timings if t.form.startswith(prefix)), default=float("inf"))
+
+
+def ratio(results: dict[str, Result], name: str, prefix: str = "") -> float | None:
+    """Return how many times faster a network is than the reference; None without a timing of either."""
+    reference, own = fastest(results[REFERENCE], prefix), fastest(results[name], prefix)
+    return reference / own if reference < float("inf") and own < float("inf") else None
+
+
+def task_tables(
+    task: Task, results: dict[str, Result], gmacs: dict[str, float], peaks: dict[str, float]
+) -> list[Table]:
+    """Return the comparison of the best forms, and the times of all forms."""
+    rows: list[Row] = []
     for name, result in results.items():
-        best = result.timings[0] if result.timings and results[REFERENCE].timings else None
-        networks[name] = {
-            "gmacs": round(macs[name], 3),
-            "ratio": best and round(ratio(results, name), 3),
-            "share_of_peak": best and round(task.batch * macs[name] / best.seconds / peak, 3),
-            "forms": {t.form: {"ms": round(1000 * t.seconds, 2), "rounds": t.rounds} for t in result.timings},
-            "failed": result.failed,
-        }
-    return {"task": task.title, "batch": task.batch, "networks": networks}
+        best = result.timings[0] if result.timings else None
+        rate = gmacs[name] / best.seconds if best else None
+        rows.append(
+            {
+                "network": name,
+                RATIO: ratio(results, name),
+                EAGER_RATIO: ratio(results, name, EAGER),
+                "ms": best and 1000 * best.seconds,
+                "best form": best.form if best else None,
+                "rounds": (best.rounds or FIRST) if best else None,
+                "GMAC/s": rate,
+                "% of peak": rate and best and 100 * rate / peaks[best.form.split()[-1]],
+            }
+        )
+    names = {form for result in results.values() for form in (*(t.form for t in result.timings), *result.failed)}
+    forms = [{"form": form, **{name: form_cell(results[name], form) for name in results}} for form in sorted(names)]
+    counts = sorted({timing.rounds for result in results.values() for timing in result.timings if timing.rounds})
+    notes = [f"Rounds of each median: {' or '.join(map(str, counts))}."] if counts else []
+    notes += [
+        f"{name}, {form}: {why}."
+        for name, result in results.items()
+        for form, why in result.failed.items()
+        if why != NO_TIME
+    ]
+    if not any(result.timings for result in results.values()):
+        return [Table(task.name, task.title, [], [f"Not run: {NO_TIME}.", *notes])]
+    return [
+        Table(task.name, f"{task.title}: times as fast as {REFERENCE}", rows),
+        Table(f"{task.name}-forms", f"{task.title}: all forms, ms", forms, notes),
+    ]
+
+
+def form_cell(result: Result, form: str) -> float | str:
+    """Return the milliseconds of a form, or why there are none."""
+    for timing in result.timings:
+        if timing.form == form:
+            value = 1000 * timing.seconds
+            return value if timing.rounds else f"{cell(value)} ({FIRST})"
+    why = result.failed[form]
+    return f"not run: {why}" if why == NO_TIME else "failed"
+
+
+def measure_parts(setting: Bench, row: Budget) -> list[Table]:
+    """Compare the parts of a network with the peak of the machine."""
+    network, dtype = setting.networks[STUDIED].eval(), dtypes(setting.device)[0]
+    batch = 1 if setting.device.type == "cpu" else 8
+    if batch * setting.clip_seconds.get(STUDIED, 0) > row.left():
+        return [Table("parts", f"{STUDIED}: parts of a forward pass", [], [f"Not run: {NO_TIME}."])]
+    times, count = time_parts(network, setting.videos(batch), dtype, row)
+    whole = sum(times.values())
+    rows: list[Row] = []
+    for title, name in parts_of(network).items():
+        gmacs = batch * setting.macs[STUDIED].get(name, 0.0)
+        rows.append(part_row(title, gmacs, times[title], whole, setting.peaks[short(dtype)]))
+    total = batch * setting.macs[STUDIED][""]
+    rows.append(part_row("all", total, whole, whole, setting.peaks[short(dtype)]))
+    title = f"{STUDIED}: parts of a forward pass, batch {batch}, {short(dtype)}, median of {count} rounds"
+    return [Table("parts", title, rows)]
+
+
+def part_row(title: str, gmacs: float, seconds: float, whole: float, peak: float) -> Row:
+    """Return the row of a part."""
+    return {
+        "part": title,
+        "GMACs": gmacs,
+        "ms": 1000 * seconds,
+        "% of time": 100 * seconds / whole,
+        "GMAC/s": gmacs / seconds,
+        "% of peak": 100 * gmacs / seconds / peak,
+    }
+
+
+def growth(setting: Bench, row: Budget) -> list[Table]:
+    """Measure how time and memory grow with the clip."""
+    groups = growing(setting.frames, setting.size, LARGEST_BATCH[setting.device.type])
+    network, dtype = setting.networks[STUDIED], dtypes(setting.device)[0]
+    rows = measure_growth(network, setting.device, dtype, groups, row)
+    title = f"{STUDIED}: time and memory of larger clips, inference, eager channels-last {short(dtype)}"
+    return [Table("growth", title, rows, ["Growth is linear where the time per pixel stays the same."])]
+
+
+def operators(setting: Bench, row: Budget) -> list[Table]:
+    """Count what a training step of each network launches, reads and writes."""
+    task = next(task for task in TASKS[setting.device.type] if task.training)
+    notes = ["Operators and bytes are counted without computing them, in float32 and without caches or fusion."]
+    rows: list[Row] = []
+    for name, build in NETWORKS.items():
+        if not row.left():
+            notes.append(f"Not run: {name}, {NO_TIME}.")
+            continue
+        found: dict[str, Any] = {"network": name, **count_step(build, task.batch, setting.frames, setting.size)}
+        if setting.device.type == "cuda":
+            video, dtype = setting.videos(task.batch), dtypes(setting.device)[0]
+            step = training_step(setting.networks[name], video, training_loss, "channels-last", dtype)
+            found["kernels launched"] = count_kernels(step)
+        rows.append(found)
+    return [Table("operators", f"training step, batch {task.batch}: operators and memory traffic", rows, notes)]
