@@ -45,18 +45,14 @@ def bandwidth(device: torch.device) -> float:
     return 2 * COPIED / min(timed(lambda: target.copy_(source), device) for _ in range(5)) / 1e9
 
 
-def count_macs(build: Callable[[], nn.Module], frames: int, size: int) -> dict[str, float]:
-    """Return 10⁹ multiply-accumulates for one clip: convolutions, matrix products and attention.
-
-    Nothing is computed: the network is built of tensors without content.
+def count_macs(network: nn.Module, video: Tensor) -> dict[str, float]:
+    """Return 10⁹ multiply-accumulates of a forward pass: convolutions, matrix products and attention.
 
     Returns:
         the count by the dotted name of each module; ``""`` is the whole network.
     """
-    with FakeTensorMode():
-        network = build().eval()
-        with FlopCounterMode(display=False) as counter:
-            network(torch.zeros(1, 1, frames, size, size, dtype=torch.uint8))
+    with FlopCounterMode(display=False) as counter:
+        network.eval()(video)
     found = {name.partition(".")[2]: sum(flops.values()) / 2e9 for name, flops in counter.get_flop_counts().items()}
     return found | {"": counter.get_total_flops() / 2e9}
 

@@ -133,6 +133,7 @@ def bench(
         print("\n" + "\n\n".join(map(markdown, found)), flush=True)
         if json is not None:
             write_text(json, as_json(about, tables))
+    print(f"\nEnded with {budget.left():.0f} s of {seconds:g} s left.", flush=True)
     if failures:
         raise SystemExit(1)
 
@@ -176,9 +177,13 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 
 def prepare(setting: Bench) -> Table:
-    """Build and count the networks, and measure the peaks of the machine."""
+    """Build the networks, count their multiply-accumulates in a first pass, and measure the peaks of the machine."""
     setting.networks = {name: build().to(setting.device) for name, build in NETWORKS.items()}
-    setting.macs = {name: count_macs(build, setting.frames, setting.size) for name, build in NETWORKS.items()}
+    video = setting.videos(1)
+    for name, network in setting.networks.items():
+        start = setting.budget.now()
+        setting.macs[name] = count_macs(network, video)
+        setting.clip_seconds[name] = setting.budget.now() - start
     setting.peaks = {short(dtype): peak(setting.device, dtype) for dtype in dtypes(setting.device)}
     rows: list[Row] = [
         {"limit": f"matrix product, {name}", "measured": value, "unit": "GMAC/s"}
@@ -305,16 +310,22 @@ def growth(setting: Bench, row: Budget) -> list[Table]:
 def operators(setting: Bench, row: Budget) -> list[Table]:
     """Count what a training step of each network launches, reads and writes."""
     task = next(task for task in TASKS[setting.device.type] if task.training)
-    notes = ["Operators and bytes are counted without computing them, in float32 and without caches or fusion."]
     rows: list[Row] = []
-    for name, build in NETWORKS.items():
-        if not row.left():
+    notes = ["Operators and bytes are counted without computing them, in float32 and without caches or fusion."]
+    for name in NETWORKS:
+        try:
+            with at_most(row.left()):
+                rows.append({"network": name} | operator_counts(setting, name, task.batch))
+        except TimeoutError:
             notes.append(f"Not run: {name}, {NO_TIME}.")
-            continue
-        found: dict[str, Any] = {"network": name, **count_step(build, task.batch, setting.frames, setting.size)}
-        if setting.device.type == "cuda":
-            video, dtype = setting.videos(task.batch), dtypes(setting.device)[0]
-            step = training_step(setting.networks[name], video, training_loss, "channels-last", dtype)
-            found["kernels launched"] = count_kernels(step)
-        rows.append(found)
     return [Table("operators", f"training step, batch {task.batch}: operators and memory traffic", rows, notes)]
+
+
+def operator_counts(setting: Bench, name: str, batch: int) -> dict[str, Any]:
+    """Return the columns of a network."""
+    found = count_step(NETWORKS[name], batch, setting.frames, setting.size)
+    if setting.device.type == "cuda":
+        video, dtype = setting.videos(batch), dtypes(setting.device)[0]
+        step = training_step(setting.networks[name], video, training_loss, "channels-last", dtype)
+        found["kernels launched"] = count_kernels(step)
+    return found
