@@ -19,7 +19,18 @@ from echo_e3net.benchmark.limits import Clips, Traffic, count_macs, count_step, 
 from echo_e3net.benchmark.measure import NO_TIME, Budget, Result, Timing
 from echo_e3net.benchmark.presets import PRESETS, merged, preset
 from echo_e3net.benchmark.reference import R2Plus1D18
-from echo_e3net.benchmark.run import NETWORKS, Bench, bench, chosen, ratio, run_section, sections, task_tables
+from echo_e3net.benchmark.run import (
+    NETWORKS,
+    Bench,
+    Section,
+    bench,
+    chosen,
+    prepare,
+    ratio,
+    run_section,
+    sections,
+    task_tables,
+)
 from echo_e3net.benchmark.tasks import EAGER_RATIO, RATIO, REFERENCE, TASKS, Task
 from echo_e3net.benchmark.training_step import training_loss
 
@@ -162,13 +173,25 @@ def test_each_section_is_printed_and_written(fast, tmp_path, capsys):
     assert sum(row["% of time"] for row in parts[:-1]) == pytest.approx(100, abs=0.1)
 
 
+def test_preparations_that_take_too_long_are_stopped(fast, monkeypatch, capsys):
+    class Slow(Small):
+        def forward(self, video):
+            time.sleep(5)
+            return super().forward(video)
+
+    monkeypatch.setitem(NETWORKS, REFERENCE, Slow)
+    start = time.monotonic()
+    bench(seconds=1, frames=8, size=64)
+    assert time.monotonic() - start < 4
+    assert capsys.readouterr().out.count(f"Not run: {NO_TIME}.") == 1 + len(sections("cpu"))
+
+
 def test_without_time_each_section_says_so(fast, tmp_path):
     class Late(Budget):
         def left(self):
             return 0.0
 
-    plan = sections("cpu")
-    for section in plan:
+    for section in [Section("peaks", "limits of the machine", prepare), *sections("cpu")]:
         tables, failed = run_section(section, Bench(CPU, 8, 64, Late(1)), 1)
         assert not failed
         assert [table.notes for table in tables] == [[f"Not run: {NO_TIME}."]]
@@ -219,9 +242,9 @@ def test_the_presets_are_measured_in_time(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("prepare", [onnx_runtime, partial(openvino, dtype=torch.float32)], ids=["onnx", "openvino"])
-def test_other_runtimes_predict_the_same_ef(prepare):
-    for library in ("onnx", "onnxscript", "onnxruntime" if prepare is onnx_runtime else "openvino"):
+@pytest.mark.parametrize("runtime", [onnx_runtime, partial(openvino, dtype=torch.float32)], ids=["onnx", "openvino"])
+def test_other_runtimes_predict_the_same_ef(runtime):
+    for library in ("onnx", "onnxscript", "onnxruntime" if runtime is onnx_runtime else "openvino"):
         pytest.importorskip(library)
     torch.manual_seed(0)
     network = preset("small").eval()
@@ -231,7 +254,7 @@ def test_other_runtimes_predict_the_same_ef(prepare):
     with torch.inference_mode():
         first, second = network(video).ef
     assert (first - second).abs() > 1e-3
-    assert largest_difference(network, video, prepare(network, video)) < 0.01
+    assert largest_difference(network, video, runtime(network, video)) < 0.01
 
 
 def test_a_missing_device_is_an_input_error(command):

@@ -78,7 +78,10 @@ class Section:
 
 
 def sections(device: str) -> list[Section]:
-    """Return all sections, the most important first. Further measurements are added here."""
+    """Return all sections, the most important first. Add further measurements here.
+
+    Those that need more than the libraries of this package are imported within their function.
+    """
     tasks = [Section(task.name, task.title, partial(measure_task, task), 4) for task in TASKS[device]]
     parts = Section("parts", f"{STUDIED}: parts of a forward pass", measure_parts)
     larger = Section("growth", f"{STUDIED}: time and memory of larger clips", growth, 2)
@@ -112,7 +115,7 @@ def bench(
     require_at_least(1, seconds=seconds, threads=threads)
     if device not in TASKS or (device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device {device}: torch finds no such device. Use cpu, or cuda if there is a GPU.")
-    plan = chosen(sections(device), only)
+    plan = [Section("peaks", "limits of the machine", prepare), *chosen(sections(device), only)]
     if json is not None:
         require_place(json)
     if threads is not None:
@@ -122,8 +125,8 @@ def bench(
     about = machine(setting.device) | {"clip": f"{frames} × {size} × {size}", "time": f"{seconds:g} s"}
     about["date"] = time.strftime("%Y-%m-%d")
     print("; ".join(f"{name}: {value}" for name, value in about.items()), flush=True)
-    tables, failures = [prepare(setting)], 0
-    print(f"\n{markdown(tables[0])}", flush=True)
+    tables: list[Table] = []
+    failures = 0
     while plan:
         section, *plan = plan
         print(f"\n… {section.title}, {budget.left():.0f} s left", flush=True)
@@ -176,7 +179,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def prepare(setting: Bench) -> Table:
+def prepare(setting: Bench, row: Budget) -> list[Table]:
     """Build the networks, count their multiply-accumulates in a first pass, and measure the peaks of the machine."""
     setting.networks = {name: build().to(setting.device) for name, build in NETWORKS.items()}
     video = setting.videos(1)
@@ -190,7 +193,7 @@ def prepare(setting: Bench) -> Table:
         for name, value in setting.peaks.items()
     ]
     rows.append({"limit": "copy, read and written", "measured": bandwidth(setting.device), "unit": "GB/s"})
-    return Table("peaks", "Limits of the machine", rows)
+    return [Table("peaks", "limits of the machine", rows)]
 
 
 def measure_task(task: Task, setting: Bench, row: Budget) -> list[Table]:
