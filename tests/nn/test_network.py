@@ -114,7 +114,7 @@ def test_ef_starts_at_the_training_mean():
 def test_initialisation_survives_construction():
     """Initial values of the parts are unchanged after the whole network is built."""
     network = E3Net(LHUNetEncoder(), BorderDetector, FeatureAggregator)
-    assert network.aggregator.trust.item() == 0.5
+    assert network.aggregator.trust.item() == 1
     assert network.aggregator.head[-1].bias.abs().max() < 0.02
     resting = network.detector.resting_shape.sigmoid()
     assert geometry.ejection_fraction(resting[0, :42], resting[1, :42]).item() == pytest.approx(0.556, abs=0.01)

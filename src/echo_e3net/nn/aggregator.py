@@ -100,7 +100,7 @@ class FeatureAggregator(nn.Module):
         self,
         channels: Sequence[int],
         cue_dim: int | None,
-        dim: int = 256,
+        dim: int = 272,
         heads: int = 4,
         level: int = 2,
         statistics: Callable[[], MapStatistics] = MapStatistics,
@@ -116,7 +116,7 @@ class FeatureAggregator(nn.Module):
             self.embedding = nn.Linear(cue_dim, dim)
             self.role = nn.Parameter(torch.zeros(len(PHASES), len(BORDERS), 1, dim))
             self.shape_change = Mlp(geometry.DISCS + 2, dim, dim)
-            self.trust = nn.Parameter(torch.tensor(0.5))
+            self.trust = nn.Parameter(torch.tensor(1.0))
         self.query = nn.Parameter(torch.randn(1, 1, dim) * 0.02)
         self.attend = nn.MultiheadAttention(dim, heads, batch_first=True)
         self.norm = nn.LayerNorm(dim)

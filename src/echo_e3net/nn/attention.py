@@ -20,47 +20,41 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echo_e3net.errors import require_at_least
-from echo_e3net.nn.layers import ResidualBlock, group_norm, require_heads
+from echo_e3net.nn.layers import ResidualBlock, require_heads
 
 
 class LargeKernelAttention(nn.Module):
-    """Gate a map with two depthwise convolutions that have a large receptive field.
+    """Gate a map with depthwise convolutions that have a large receptive field.
 
-    ``p = GELU(conv1(x)); y = p * mix(depthwise(p))``
+    ``p = GELU(project(x)); y = p * mix(depthwise(p))``
 
-    Departs from the paper: the variant with a deformable 3-D convolution is not used, because it has no CPU
-    implementation and cannot be exported.
+    Departs from the paper: the depthwise convolutions of k x k x k cells, one of them dilated, are replaced by one over
+    the k x k cells of a frame, then strips along each axis, as in LSKA (arXiv 2309.01439). CPU and GPU libraries have
+    no fast dilated or cubic depthwise convolution. The variant with a deformable 3-D convolution is not used, because
+    it has no CPU implementation and cannot be exported.
 
     Args:
-        channels: input and output channels. Maps with more channels are smaller and get smaller kernels.
+        channels: input and output channels.
+        local: cells per side of the local kernel in a frame, odd.
+        reach: cells of the strips along T, H and W, odd.
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, local: int = 5, reach: int = 11) -> None:
         super().__init__()
-        local_kernel, dilated_kernel, dilation = (
-            (5, 7, 3) if channels <= 32 else (5, 5, 3) if channels <= 64 else (3, 3, 2)
-        )
+        kernels = [(1, local, local), (reach, 1, 1), (1, reach, 1), (1, 1, reach)]
         self.project = nn.Conv3d(channels, channels, 1)
         self.depthwise = nn.Sequential(
-            nn.Conv3d(channels, channels, local_kernel, padding=local_kernel // 2, groups=channels),
-            nn.Conv3d(
-                channels,
-                channels,
-                dilated_kernel,
-                padding=dilation * (dilated_kernel // 2),
-                dilation=dilation,
-                groups=channels,
-            ),
+            *(
+                nn.Conv3d(channels, channels, kernel, padding=[n // 2 for n in kernel], groups=channels)
+                for kernel in kernels
+            )
         )
         self.mix = nn.Conv3d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the gated feature map, of the same size."""
         p = F.gelu(self.project(x))
-        # on a CPU, depthwise gradients are three times faster in float32 and channels-last
-        with torch.autocast(x.device.type, enabled=False):
-            gate = self.depthwise(p.float().contiguous(memory_format=torch.channels_last_3d))
-        return p * self.mix(gate)  # type: ignore[no-any-return]
+        return p * self.mix(self.depthwise(p))  # type: ignore[no-any-return]
 
 
 class SpatialAttention(nn.Module):
@@ -98,13 +92,19 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the mixed cells as a feature map of the same size."""
         x = x + self.position(x)
-        coarse = F.adaptive_avg_pool3d(x, self.grid)
+        coarse = coarsen(x, self.grid)
         tokens, memory = (self.norm(rearrange(m, "b c t h w -> b (t h w) c")) for m in (x, coarse))
         query = rearrange(self.query(tokens), "b n (m d) -> b m n d", m=self.heads)
         key, value = rearrange(self.key_value(memory), "b p (two m d) -> two b m p d", two=2, m=self.heads)
         query = F.normalize(query, dim=-1) * self.temperature
         mixed = F.scaled_dot_product_attention(query, key, value.to(query.dtype), scale=1.0)
         return self.out(rearrange(mixed, "b m n d -> b n (m d)")).mT.unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
+
+
+def coarsen(x: Float[Tensor, "B C T H W"], grid: tuple[int, int, int]) -> Float[Tensor, "B C U V X"]:
+    """Average a map onto at most (t, y, x) cells of equal size; the last cell of an axis may be smaller."""
+    kernel = [-(-n // g) for n, g in zip(x.shape[2:], grid, strict=True)]
+    return F.avg_pool3d(x, kernel, ceil_mode=True, count_include_pad=False)
 
 
 class ChannelAttention(nn.Module):
@@ -162,14 +162,16 @@ class HybridAttention(nn.Module):
         # a missing branch has no weight: distributed training refuses parameters without a gradient
         self.delta = None if large_kernel is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.gamma = None if tokens is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
-        self.mixer = nn.Sequential(ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1))
-        self.norm = group_norm(channels)
+        self.mixer = nn.Sequential(
+            ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels)
+        )
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the attended feature map, of the same size."""
         y = x
         if self.large_kernel is not None:
-            y = y + self.delta * self.large_kernel(x)
+            # without the cast, float32 weights would make the map float32 under autocast
+            y = torch.addcmul(y, self.delta.to(x.dtype), self.large_kernel(x))
         if self.tokens is not None:
-            y = y + self.gamma * (x * self.tokens(x))
-        return self.norm(y + self.mixer(y))  # type: ignore[no-any-return]
+            y = torch.addcmul(y, self.gamma.to(x.dtype) * x, self.tokens(x))
+        return y + self.mixer(y)  # type: ignore[no-any-return]

@@ -1,36 +1,69 @@
 """The spatio-temporal backbone: the encoder of LHU-Net.
 
-The stem is a 1x1x1 convolution without downsampling. A CNN stage is a residual block and max-pooling. A hybrid stage
-adds hybrid attention and a second residual block. Each stage halves H and W, and some stages halve T. The backbone
-returns the feature maps of all stages.
+The stem halves H and W and moves pixels into channels. A CNN stage is a residual block. A hybrid stage adds hybrid
+attention and a second residual block. Every stage but the first halves H and W by max-pooling before its block, and
+some stages halve T. The backbone returns the feature maps of all stages.
 
-    clip 32x112x112 → 56 → 28 │ 14 → 7 → 4        (H = W after CNN stages │ hybrid stages)
+    clip 32x112x112 → stem 56 → 56 → 28 │ 14 → 7 → 4        (H = W after CNN stages │ hybrid stages)
 
 References:
     Sadegheih et al., LHU-Net, arXiv 2404.05102. Echo-E³Net, arXiv 2503.17543, names its encoder as the backbone.
 
-Departs from the paper: pooling rounds up, so 112 px pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is
-accepted. The exact widths of Echo-E³Net are not public. Ours meet the published totals with most parameters in the
-late stages: the stem has 4 channels instead of 6, because the first block runs at full resolution; the last stage has
-160 channels instead of 128; the last two stages halve T.
+Departs from the paper: the exact widths of Echo-E³Net are not public, and ours spend the published cost where a
+processor computes fastest. No convolution runs at full size, and pooling comes before the block that widens the map, so
+narrow maps of many pixels are rare (docs/LOG.md compares). All widths are multiples of 8. Pooling rounds up, so 112 px
+pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is accepted. The last two stages halve T.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
-from echo_e3net.nn.layers import ResidualBlock, group_norm
+from echo_e3net.nn.layers import MaxPool, ResidualBlock
 
 INPUTS = 2
 """Channels of the input: the frame, and its difference from the mean frame."""
 SPATIAL_STAGES = 2
 """Number of hybrid stages with spatial attention. Later maps are small enough for channel attention."""
+
+
+class SpaceToDepthStem(nn.Sequential):
+    """Move pixels into channels: a convolution of 4x4 pixels every 2, with norm and activation. Halves H and W.
+
+    Departs from the paper: LHU-Net's stem keeps the size, see :class:`FullSizeStem`.
+
+    Args:
+        channels: output channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv3d(INPUTS, channels, (1, 4, 4), (1, 2, 2), (0, 1, 1), bias=False),
+            nn.BatchNorm3d(channels),
+            nn.LeakyReLU(0.01, inplace=True),
+        )
+
+
+class FullSizeStem(nn.Sequential):
+    """The stem and the first convolutions of LHU-Net at full size, then max-pooling. Halves H and W.
+
+    Args:
+        channels: output channels.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__(
+            nn.Conv3d(INPUTS, channels, 1),
+            nn.PReLU(),
+            nn.BatchNorm3d(channels),
+            ResidualBlock(channels, channels),
+            MaxPool((1, 2, 2)),
+        )
 
 
 class LHUNetEncoder(nn.Module):
@@ -43,7 +76,8 @@ class LHUNetEncoder(nn.Module):
         cnn_channels: channels of each CNN stage.
         hybrid_channels: channels of each hybrid stage. The first two use spatial attention, later ones channel
             attention.
-        temporal_strides: 1 or 2 for each stage, CNN stages first; 2 halves T.
+        temporal_strides: 1 or 2 for each stage, CNN stages first; 2 halves T. The first is 1.
+        stem: makes the stem from its channels; it halves H and W.
         large_kernel: makes the large-kernel branch of a hybrid stage from its channels; null removes it.
         spatial_attention: makes the token branch of the first two hybrid stages from their channels; null removes it.
         channel_attention: makes the token branch of later hybrid stages from their channels; null removes it.
@@ -55,10 +89,11 @@ class LHUNetEncoder(nn.Module):
 
     def __init__(
         self,
-        stem_channels: int = 4,
-        cnn_channels: Sequence[int] = (12, 16),
-        hybrid_channels: Sequence[int] = (32, 64, 160),
+        stem_channels: int = 16,
+        cnn_channels: Sequence[int] = (16, 32),
+        hybrid_channels: Sequence[int] = (64, 96, 128),
         temporal_strides: Sequence[int] = (1, 1, 1, 2, 2),
+        stem: Callable[[int], nn.Module] = SpaceToDepthStem,
         large_kernel: Callable[[int], nn.Module] | None = LargeKernelAttention,
         spatial_attention: Callable[[int], nn.Module] | None = SpatialAttention,
         channel_attention: Callable[[int], nn.Module] | None = ChannelAttention,
@@ -74,7 +109,7 @@ class LHUNetEncoder(nn.Module):
                 f"backbone.temporal_strides is {list(temporal_strides)}; "
                 f"expected 1 or 2 for each of the {len(self.channels)} stages."
             )
-        self.stem = nn.Sequential(nn.Conv3d(INPUTS, stem_channels, 1), nn.PReLU(), group_norm(stem_channels))
+        self.stem = stem(stem_channels)
         self.stages = nn.ModuleList()
         before = (stem_channels, *self.channels)
         for i, (channels, stride) in enumerate(zip(self.channels, temporal_strides, strict=True)):
@@ -84,7 +119,8 @@ class LHUNetEncoder(nn.Module):
                 attention = HybridAttention(
                     channels, large_kernel and large_kernel(channels), tokens and tokens(channels)
                 )
-            self.stages.append(Stage(before[i], channels, stride, attention))
+            strides = (stride, 1 if i == 0 else 2)
+            self.stages.append(Stage(before[i], channels, strides, attention))
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> list[Float[Tensor, "B _ _ _ _"]]:
         """Return the feature map of each stage, finest first."""
@@ -97,30 +133,29 @@ class LHUNetEncoder(nn.Module):
 
 
 class Stage(nn.Module):
-    """Residual block and max-pooling, then ``x ← block(x + attention(x))`` if there is attention.
+    """Max-pooling and a residual block, then ``x ← block(x + attention(x))`` if there is attention.
 
-    A stage of LHU-Net, arXiv 2404.05102. Departs from the paper: pooling rounds up.
+    A stage of LHU-Net, arXiv 2404.05102. Departs from the paper: pooling comes before the block, so the wider
+    convolutions run on the smaller map; it rounds up.
 
     Args:
         inputs: input channels.
         outputs: output channels.
-        temporal_stride: 1 keeps T, 2 halves it, rounding up. H and W are always halved.
+        strides: of T, and of H and W; 1 keeps an axis, 2 halves it, rounding up.
         attention: the hybrid attention of the stage, or None for a CNN stage.
     """
 
-    def __init__(self, inputs: int, outputs: int, temporal_stride: int, attention: HybridAttention | None) -> None:
+    def __init__(self, inputs: int, outputs: int, strides: tuple[int, int], attention: HybridAttention | None) -> None:
         super().__init__()
+        time, space = strides
+        self.pool = MaxPool((time, space, space)) if max(strides) > 1 else nn.Identity()
         self.block = ResidualBlock(inputs, outputs)
-        self.pool = nn.MaxPool3d((temporal_stride, 2, 2), ceil_mode=True)
         self.attention = attention
         self.refine = ResidualBlock(outputs, outputs) if attention is not None else None
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
         """Return the smaller feature map of this stage."""
-        x = self.block(x)
-        # autocast would pool a float32 copy of the largest map
-        with torch.autocast(x.device.type, enabled=False):
-            x = self.pool(x)
+        x = self.block(self.pool(x))
         if self.attention is not None and self.refine is not None:
             x = self.refine(x + self.attention(x))
         return x

@@ -39,7 +39,6 @@ from echo_e3net.nn.layers import (
     FourierPosition,
     Mlp,
     cell_centres,
-    group_norm,
     pool_frames,
     require_heads,
     require_level,
@@ -66,8 +65,8 @@ class LandmarkCues(NamedTuple):
 class BorderDetector(nn.Module):
     """Find landmarks with learned queries that cross-attend to the map of their phase.
 
-    ED and ES have one cross-attention each. The computation is in float32 also under autocast, because bfloat16 is too
-    coarse for positions.
+    ED and ES have one cross-attention each. What follows the averages over time is in float32 also under autocast,
+    because bfloat16 is too coarse for positions.
 
     Implements E²CBD of arXiv 2503.17543. The docstring of the module lists where it departs from the paper.
 
@@ -88,7 +87,7 @@ class BorderDetector(nn.Module):
     def __init__(
         self,
         channels: Sequence[int],
-        dim: int = 128,
+        dim: int = 112,
         heads: int = 4,
         layers: int = 2,
         level: int = 1,
@@ -120,10 +119,10 @@ class BorderDetector(nn.Module):
             maps: feature maps of all stages of the backbone, finest first.
             frame_mask: False on padded frames.
         """
+        phase_logits = self.timing(maps[self.timing_level :], frame_mask)
+        averages = average_frames(maps[self.level :], phase_logits.softmax(-1))
         with torch.autocast(maps[0].device.type, enabled=False):
-            maps = [m.float() for m in maps[min(self.level, self.timing_level) :]]
-            phase_logits = self.timing(maps[-len(self.timing.laterals) :], frame_mask)
-            phase_map = self.phase_maps(maps[-len(self.phase_maps.laterals) :], phase_logits.softmax(-1))
+            phase_map = self.phase_maps([average.float() for average in averages])
             centres = cell_centres(phase_map[..., 0])
             tokens = (phase_map + self.position(centres)).flatten(2, 3)
             queries = self.queries.expand(len(tokens), len(PHASES), -1, -1)
@@ -177,14 +176,35 @@ class PhaseTiming(nn.Module):
     def forward(self, maps: list[Tensor], frame_mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B P T"]:
         """Return logits over the frames of the clip, minus infinity on padded frames."""
         frames = frame_mask.shape[1]
-        levels = [F.gelu(lateral(m)).mean((3, 4)) for lateral, m in zip(self.laterals, maps, strict=True)]
+        levels = [
+            F.gelu(lateral(m)).mean((3, 4), dtype=torch.float32) for lateral, m in zip(self.laterals, maps, strict=True)
+        ]
         series = torch.stack([F.interpolate(level, frames, mode="linear") for level in levels]).sum(0)
-        logits: Tensor = self.series(self.norm(series.mT).mT)
+        with torch.autocast(series.device.type, enabled=False):
+            logits: Tensor = self.series(self.norm(series.mT).mT)
         return logits.masked_fill(~frame_mask[:, None], -torch.inf)
 
 
+def average_frames(maps: list[Tensor], weights: Float[Tensor, "B P T"]) -> list[Float[Tensor, "N C H W"]]:
+    """Average feature maps over time, once per phase; N is batch times phases.
+
+    Args:
+        maps: feature maps (B, C, U, H, W).
+        weights: weight of each frame for each phase; they sum to 1 over the frames.
+    """
+    averages = []
+    for m in maps:
+        share = pool_frames(weights, m, F.avg_pool1d)
+        share = (share / share.sum(-1, keepdim=True)).to(m.dtype)
+        # a view of channels-last maps, in which H, W and C are next to each other
+        frames = m.permute(0, 2, 3, 4, 1)
+        average = (share @ frames.flatten(2)).unflatten(2, frames.shape[2:]).flatten(0, 1)
+        averages.append(average.permute(0, 3, 1, 2))
+    return averages
+
+
 class PhaseMaps(nn.Module):
-    """Average each level over time with the weights of a phase, then fuse all levels on the finest grid.
+    """Fuse the average maps of all levels on the finest grid.
 
     Departs from the paper: one map per phase is our choice.
 
@@ -196,22 +216,19 @@ class PhaseMaps(nn.Module):
     def __init__(self, channels: Sequence[int], dim: int) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(c, dim, 1) for c in channels)
-        self.smooth = nn.Sequential(group_norm(dim), nn.GELU(), nn.Conv2d(dim, dim, 3, padding=1))
+        self.smooth = nn.Sequential(nn.Conv2d(dim, dim, 3, padding=1, bias=False), nn.BatchNorm2d(dim), nn.GELU())
         self.norm = nn.LayerNorm(dim)
 
-    def forward(self, maps: list[Tensor], weights: Float[Tensor, "B P T"]) -> Float[Tensor, "B P H W D"]:
+    def forward(self, averages: list[Tensor]) -> Float[Tensor, "B P H W D"]:
         """Return one map per phase on the finest grid, channels last.
 
         Args:
-            maps: feature maps, finest first.
-            weights: weight of each frame for each phase; they sum to 1 over the frames.
+            averages: maps (N, C, H, W), finest first; N is batch times phases.
         """
-        size = maps[0].shape[3:]
-        fused = maps[0].new_zeros(())
-        for lateral, m in zip(self.laterals, maps, strict=True):
-            share = pool_frames(weights, m, F.avg_pool1d)
-            average = torch.einsum("bcthw,bpt->bpchw", m, share / share.sum(-1, keepdim=True)).flatten(0, 1)
-            fused = fused + F.interpolate(lateral(average), size, mode="bilinear")
+        # from the coarsest map to the finest, so that each interpolation runs at the smaller of two sizes
+        fused = self.laterals[-1](averages[-1])
+        for lateral, average in zip(reversed(self.laterals[:-1]), reversed(averages[:-1]), strict=True):
+            fused = lateral(average) + F.interpolate(fused, average.shape[2:], mode="bilinear")
         fused = self.norm(rearrange(fused + self.smooth(fused), "n d h w -> n h w d"))
         return rearrange(fused, "(b p) h w d -> b p h w d", p=len(PHASES))  # type: ignore[no-any-return]
 

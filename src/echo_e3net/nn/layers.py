@@ -39,30 +39,12 @@ def require_level(part: str, name: str, level: int, channels: Sequence[int]) -> 
         )
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
-    """Return a GroupNorm with the largest number of groups, at most eight, that divides ``channels``.
-
-    Departs from the paper: LHU-Net has BatchNorm. Clips are large, so batches are small, and running averages lag
-    behind the weights. After one epoch of 24 steps with 8 clips, EF was 7 points off with the statistics of the batch
-    and 23 points off with the running averages (docs/LOG.md). GroupNorm uses the statistics of each clip only.
-    Training and evaluation therefore agree for any batch size and any number of devices.
-    """
-    return nn.GroupNorm(math.gcd(channels, GROUPS), channels)
-
-
-GROUPS = 8
-
-
 class Conv3x3x3(nn.Conv3d):
     """A 3x3x3 convolution without bias that keeps T, H and W.
 
-    Two cases are computed differently on a CPU. Results are equal up to rounding.
-
-    * Narrow maps are convolved in channels-last layout. The gradient of oneDNN is then two to four times faster, and a
-      training step takes one seventh less time (docs/LOG.md).
-    * Maps of two frames are convolved in float32, also under autocast. With T = 2, the bfloat16 weight gradient of
-      oneDNN reads uninitialised memory, and training continues with NaN or noise (torch 2.13, a CPU with avx512_bf16
-      and without AMX; docs/LOG.md).
+    On a CPU, maps of two frames are convolved in float32 also under autocast. With T = 2, the bfloat16 weight gradient
+    of oneDNN reads uninitialised memory, and training continues with NaN or noise (torch 2.13, a CPU with avx512_bf16
+    and without AMX; docs/LOG.md).
 
     Args:
         inputs: input channels.
@@ -74,18 +56,10 @@ class Conv3x3x3(nn.Conv3d):
 
     def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:
         """Convolve a feature map."""
-        if input.device.type != "cpu":
-            return super().forward(input)
-        if input.shape[2] == 2:
+        if input.device.type == "cpu" and input.shape[2] == 2:
             with torch.autocast("cpu", enabled=False):
                 return super().forward(input.float())
-        if self.in_channels <= NARROW:
-            return super().forward(input.contiguous(memory_format=torch.channels_last_3d)).contiguous()
         return super().forward(input)
-
-
-NARROW = 16
-"""Up to this number of input channels, channels-last is faster on a CPU, including the two copies."""
 
 
 class ResidualBlock(nn.Module):
@@ -103,19 +77,35 @@ class ResidualBlock(nn.Module):
         super().__init__()
         self.body = nn.Sequential(
             Conv3x3x3(inputs, outputs),
-            group_norm(outputs),
-            nn.LeakyReLU(0.01),
+            nn.BatchNorm3d(outputs),
+            nn.LeakyReLU(0.01, inplace=True),
             Conv3x3x3(outputs, outputs),
-            group_norm(outputs),
+            nn.BatchNorm3d(outputs),
         )
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, bias=False), group_norm(outputs))
-        self.activation = nn.LeakyReLU(0.01)
+            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, bias=False), nn.BatchNorm3d(outputs))
+        self.activation = nn.LeakyReLU(0.01, inplace=True)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:
         """Return a feature map of the same T, H and W."""
         return self.activation(self.body(x) + self.shortcut(x))  # type: ignore[no-any-return]
+
+
+class MaxPool(nn.MaxPool3d):
+    """Max-pooling that rounds up, in the type of its input: autocast on a CPU would pool a float32 copy.
+
+    Args:
+        strides: of T, H and W.
+    """
+
+    def __init__(self, strides: tuple[int, int, int]) -> None:
+        super().__init__(strides, ceil_mode=True)
+
+    def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C U V X"]:
+        """Return the smaller map."""
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input)
 
 
 class Mlp(nn.Sequential):

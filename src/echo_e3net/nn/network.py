@@ -42,6 +42,9 @@ class E3Net(nn.Module):
         self.backbone = backbone
         self.detector = None if detector is None else detector(backbone.channels)
         self.aggregator = aggregator(backbone.channels, None if self.detector is None else self.detector.dim)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
         self.register_buffer("ef_mean", torch.tensor(0.557))
         self.register_buffer("borders_labelled", torch.ones(len(BORDERS), dtype=torch.bool))
 
@@ -94,4 +97,4 @@ class GreyNormalisation(nn.Module):
         mask = frame_mask[:, None, :, None, None]
         frames = (video.float() - self.mean) / self.sd * mask
         mean_frame = frames.sum(2, keepdim=True) / mask.sum(2, keepdim=True)
-        return torch.cat([frames, (frames - mean_frame) * mask], 1)
+        return torch.cat([frames, (frames - mean_frame) * mask], 1).contiguous(memory_format=torch.channels_last_3d)

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import track
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from echo_e3net.checks.findings import Defect, Finding
@@ -29,6 +30,8 @@ from echo_e3net.training.predict_videos import usable_videos
 from echo_e3net.training.run_folder import ignore_signals
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
+NORM_VIDEOS, NORM_BATCH = 128, 16
+"""Number of training clips from which the statistics of the norms are estimated, and their batch size."""
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 
@@ -206,6 +209,22 @@ class EchoDataModule(LightningDataModule):
     def reading(self) -> list[str]:
         """Return the files that workers read now, or read when they died."""
         return [path for clips in self.loaded for path in clips.reading()]
+
+    def norm_batches(self) -> list[tuple[Tensor, Tensor]]:
+        """Return video and frame mask of one clip of ``NORM_VIDEOS`` training videos, evenly chosen.
+
+        In a distributed run every process reads the same.
+        """
+        records = self.records["train"]
+        step = max(1, len(records) / NORM_VIDEOS)
+        chosen = [records[int(i * step)] for i in range(min(len(records), NORM_VIDEOS))]
+        clips = dataset.TrainingClips(chosen, self.clip, self.read)
+        read = [clips[number] for number in range(len(clips))]
+        batches = [read[i : i + NORM_BATCH] for i in range(0, len(read), NORM_BATCH)]
+        return [
+            (torch.stack([clip.video for clip in batch]), torch.stack([clip.frame_mask for clip in batch]))
+            for batch in batches
+        ]
 
     def training_statistics(self) -> TrainingStatistics:
         """Return grey mean and SD of 8 frames each of ``statistics_videos`` videos, mean EF, and labelled borders.

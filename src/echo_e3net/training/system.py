@@ -17,6 +17,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.losses import E3Loss, TermSum
 from echo_e3net.metrics import SplitScores
 from echo_e3net.nn.network import E3Net
+from echo_e3net.training.norms import update_norms
 from echo_e3net.training.schedules import schedule_of
 from echo_e3net.types import E3Output, EchoClip
 
@@ -75,6 +76,7 @@ class E3System(LightningModule):
             why = "require a border detector, but model.network.detector is null"
             raise InputError(f"model.loss: the terms {', '.join(needing)} {why}. Set these terms to null.")
         self.scores = SplitScores()
+        self.norm_batches: list[tuple[Tensor, Tensor]] | None = None
         self.register_buffer("measured", torch.tensor(False))
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
@@ -137,6 +139,16 @@ class E3System(LightningModule):
         return output._asdict()
 
     test_step = validation_step
+
+    def on_validation_epoch_start(self) -> None:
+        """While training, estimate the statistics of the norms with the present weights."""
+        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+            return
+        if self.norm_batches is None:
+            batches = self.trainer.datamodule.norm_batches()
+            self.norm_batches = [(video.to(self.device), mask.to(self.device)) for video, mask in batches]
+        with self.trainer.precision_plugin.forward_context():
+            update_norms(self.network, self.norm_batches)
 
     def predict_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
         """Return the output of the network."""
