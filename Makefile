@@ -10,7 +10,7 @@ OUT ?= runs/study-phantom
 OLDEST := .venv-oldest
 DEFAULT_TESTS := pytest -n auto -m 'not slow and not gpu'
 RUN := runs/quickstart
-QUICKSTART := --config experiments/e3net.yaml --config experiments/quickstart.yaml
+QUICKSTART := --config experiments/e3net.yaml --config experiments/e3net_small.yaml --config experiments/quickstart.yaml
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart study test test-all test-oldest test-gpu lint types smoke bench ci clean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import shutil
 import warnings
 from collections.abc import Callable
 from copy import deepcopy
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from echo_e3net.hardware import fast_bf16
+from echo_e3net.nn.inference import for_inference
 
 Run = Callable[[], object]
 """A function that runs one pass or one step."""
@@ -25,8 +25,7 @@ Loss = Callable[[nn.Module, Tensor], Tensor]
 FORMATS = {"channels-last": torch.channels_last_3d, "contiguous": torch.contiguous_format}
 EAGER = "eager "
 """The names of the forms in torch's eager mode begin with it."""
-COMPILING = {"cpu": 120.0, "cuda": 30.0}
-EXPORTING, LOADING = 30.0, 5.0
+COMPILING, EXPORTING, LOADING = 30.0, 30.0, 5.0
 """Usual seconds to compile a network, to export it, and to load an exported one."""
 REPLAYED = 8
 """Batches up to this size replay a CUDA graph."""
@@ -82,12 +81,11 @@ def training_forms(network: nn.Module, video: Tensor, loss: Loss) -> list[Form]:
 
 
 def compiled_forms(prepare: Callable[..., Run], device: torch.device) -> list[Form]:
-    """Return the compiled forms, where there is a compiler."""
-    if device.type == "cpu" and not (shutil.which("g++") or shutil.which("clang++")):
+    """Return the compiled forms of a GPU. On a CPU, compiling takes minutes and gains nothing (docs/LOG.md)."""
+    if device.type == "cpu":
         return []
     return [
-        Form(f"torch.compile {short(dtype)}", partial(prepare, dtype=dtype), COMPILING[device.type])
-        for dtype in dtypes(device)[:1]
+        Form(f"torch.compile {short(dtype)}", partial(prepare, dtype=dtype), COMPILING) for dtype in dtypes(device)[:1]
     ]
 
 
@@ -108,7 +106,7 @@ def precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
 
 def eager(network: nn.Module, video: Tensor, layout: str, dtype: torch.dtype) -> Run:
     """Prepare a pass in eager mode."""
-    network = deepcopy(network).eval()
+    network = for_inference(network)
     set_layout(network, layout)
 
     def run() -> None:
@@ -120,7 +118,7 @@ def eager(network: nn.Module, video: Tensor, layout: str, dtype: torch.dtype) ->
 
 def compiled(network: nn.Module, video: Tensor, dtype: torch.dtype) -> Run:
     """Prepare a pass that is compiled without graph breaks; small batches on a GPU replay a CUDA graph."""
-    network = deepcopy(network).eval()
+    network = for_inference(network)
     set_layout(network, "channels-last")
     mode = "reduce-overhead" if video.is_cuda and len(video) <= REPLAYED else "default"
     network.compile(fullgraph=True, mode=mode, dynamic=False)

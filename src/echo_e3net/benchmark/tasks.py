@@ -29,7 +29,7 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "cpu": (Task(1), Task(2, training=True), Task(8)),
+    "cpu": (Task(1), Task(4, training=True), Task(8)),
     "cuda": (Task(16, training=True), Task(64), Task(1), Task(8)),
 }
 """The most important first."""

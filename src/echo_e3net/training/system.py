@@ -21,6 +21,9 @@ from echo_e3net.training.norms import update_norms
 from echo_e3net.training.schedules import schedule_of
 from echo_e3net.types import E3Output, EchoClip
 
+SMALL_BATCH = 8
+"""Up to this batch size, a compiled network replays a CUDA graph: launching its kernels takes longer than they do."""
+
 
 class WarmupCosine(LambdaLR):
     """Linear warm-up, then half a cosine. A run that is resumed with more epochs continues on the longer curve.
@@ -58,6 +61,8 @@ class E3System(LightningModule):
         optimizer: makes the optimizer from the parameters of the network.
         scheduler: makes the schedule from the optimizer; counts optimizer steps, and ReduceLROnPlateau epochs. An
             argument ``total_steps`` that is null becomes the number of steps of the run. null: a constant rate.
+        compile: whether torch.compile compiles the network, without graph breaks, on a GPU. Small batches replay a CUDA
+            graph. Compiling takes about a minute.
     """
 
     measured: Tensor
@@ -68,8 +73,10 @@ class E3System(LightningModule):
         loss: E3Loss,
         optimizer: Callable[[Iterable[Tensor]], Optimizer] = AdamW,
         scheduler: Callable[[Optimizer], LRScheduler] | None = WarmupCosine,
+        compile: bool = False,
     ) -> None:
         super().__init__()
+        self.compiles = compile
         self.network, self.loss = network, loss
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
         if network.detector is None and (needing := sorted(set(loss.terms) - {"ef"})):
@@ -78,6 +85,21 @@ class E3System(LightningModule):
         self.scores = SplitScores()
         self.norm_batches: list[tuple[Tensor, Tensor]] | None = None
         self.register_buffer("measured", torch.tensor(False))
+
+    def setup(self, stage: str) -> None:
+        """Compile the network if that is asked for.
+
+        Raises:
+            InputError: the device is not a GPU.
+        """
+        if not self.compiles:
+            return
+        if self.trainer.strategy.root_device.type != "cuda":
+            raise InputError(
+                "model.compile is true, but there is no GPU. Compiling gains nothing on a CPU; leave it out."
+            )
+        small = self.trainer.datamodule.loader.batch_size <= SMALL_BATCH  # type: ignore[attr-defined]
+        self.network.compile(fullgraph=True, mode="reduce-overhead" if small else None)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Return the optimizer, and its schedule if there is one."""
