@@ -71,10 +71,15 @@ class Ventricle(NamedTuple):
         """Z of the epicardium's apex."""
         return self.apex - _APEX_WALL * self.wall
 
+    def single(self) -> Ventricle:
+        """Return all moments in single precision."""
+        base_width, *series = self
+        return Ventricle(base_width, *(part.astype(np.float32) for part in series))
+
     def at(self, moment: int) -> Ventricle:
         """Return one moment in single precision; arrays are (1,)."""
         base_width, *series = self
-        return Ventricle(base_width, *(part[moment : moment + 1].astype(np.float32) for part in series))
+        return Ventricle(base_width, *(part[moment : moment + 1] for part in series)).single()
 
     def inner_half_width(self, z: np.ndarray) -> np.ndarray:
         """Return the half chord of the cavity at height z."""

@@ -38,37 +38,44 @@ class MaterialMap:
         x, depth = sector.points(_COARSE)
         self.x, self.depth = x.astype(np.float32), depth.astype(np.float32)
         self.seen = np.stack(sector.to_grid(x, depth), axis=-1).astype(np.float32)
-        self.identity = np.stack(np.meshgrid(np.arange(BEAMS), np.arange(DEPTHS)), axis=-1).astype(np.float32)
+        self.beams, self.rows = np.arange(BEAMS, dtype=np.float32), np.arange(DEPTHS, dtype=np.float32)[:, None]
 
     def __call__(self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Grid, Grid]:
         """Return the grid position (beam, row) at rest of each sample now."""
         u, z = to_heart(self.x - drift_cm[0], self.depth - drift_cm[1], self.sector.scan)
-        place = to_probe(*at_rest(u, z, now, self.rest), self.sector.scan)
-        moved = np.stack(self.sector.to_grid(*place), axis=-1) - self.seen
-        moved = resize_linear(moved.astype(np.float32), DEPTHS, BEAMS) + self.identity
-        return np.ascontiguousarray(moved[..., 0]), np.ascontiguousarray(moved[..., 1])
+        beam, row = self.sector.to_grid(*to_probe(*at_rest(u, z, now, self.rest), self.sector.scan))
+        moved = np.empty_like(self.seen)
+        moved[..., 0] = beam - self.seen[..., 0]
+        moved[..., 1] = row - self.seen[..., 1]
+        moved = resize_linear(moved, DEPTHS, BEAMS)
+        return moved[..., 0] + self.beams, moved[..., 1] + self.rows
 
 
 def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tuple[np.ndarray, np.ndarray]:
     """Convert heart (u, z) now to heart (u, z) at rest."""
-    share = np.cos(0.5 * np.pi * np.clip((z - now.base) / _ATRIAL_REACH, 0, 1)) ** 2
+    share = np.ones_like(z)
+    below = z > now.base
+    np.cos(0.5 * np.pi * np.minimum((z - now.base) / _ATRIAL_REACH, 1), out=share, where=below)
+    share *= share
     z_rest = _along(z, now, rest, share)
-    u_centred = u - now.midline(z)
-    moved = _across(u_centred, z, z_rest, now, rest) + rest.midline(z_rest) - u
-    return u + share * moved, z_rest
+    moved = _across(u - now.midline(z), z, z_rest, now, rest)
+    moved += rest.midline(z_rest)
+    moved -= u
+    moved *= share
+    moved += u
+    return moved, z_rest
 
 
 def _along(z: np.ndarray, now: Ventricle, rest: Ventricle, share: np.ndarray) -> np.ndarray:
     """Return z at rest; ``share`` of the shift of the mitral plane reaches tissue below it."""
     knots_now = np.concatenate([now.outer_apex, now.apex, now.base])
     knots_rest = np.concatenate([rest.outer_apex, rest.apex, rest.base])
-    inside = np.interp(z, knots_now, knots_rest)
-    above = np.minimum(z - knots_now[0], 0)
-    shift_above = (knots_rest[0] - knots_now[0]) * np.exp(above / _APICAL_REACH)
-    shift_below = (knots_rest[2] - knots_now[2]) * share
-    return np.asarray(
-        np.where(z < knots_now[0], z + shift_above, np.where(z > knots_now[2], z + shift_below, inside)), z.dtype
-    )
+    z_rest = np.interp(z, knots_now, knots_rest)
+    above, below = z < knots_now[0], z > knots_now[2]
+    fading = np.exp((z - knots_now[0]) / _APICAL_REACH, out=np.zeros_like(z), where=above)
+    np.add(z, (knots_rest[0] - knots_now[0]) * fading, out=z_rest, where=above)
+    np.add(z, (knots_rest[2] - knots_now[2]) * share, out=z_rest, where=below)
+    return z_rest
 
 
 def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
@@ -76,14 +83,17 @@ def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, re
     inner, outer = now.inner_half_width(z), now.outer_half_width(z)
     inner_rest, outer_rest = rest.inner_half_width(z_rest), rest.outer_half_width(z_rest)
     distance = np.abs(u)
-    cavity = distance * inner_rest / np.maximum(inner, _TINY)
-    wall = inner_rest + (distance - inner) * (outer_rest - inner_rest) / np.maximum(outer - inner, _TINY)
     beyond = distance - outer
-    squeeze = _RIGHT_SQUEEZE * (1 - now.length / rest.length) / 0.15 * (u < 0) * np.clip(z / rest.base, 0, 1)
-    outside = (
-        outer_rest
-        + beyond
-        + (outer - outer_rest) * (1 - np.exp(-beyond / _SIDE_REACH))
-        + squeeze * beyond * np.exp(-((beyond / 3.5) ** 2))
-    )
-    return np.asarray(np.sign(u) * np.where(distance < inner, cavity, np.where(distance < outer, wall, outside)))
+    outside = beyond >= 0
+    side = np.exp(beyond / -_SIDE_REACH, out=np.zeros_like(u), where=outside)
+    result = outer_rest + beyond + (outer - outer_rest) * (1 - side)
+    squeeze = _RIGHT_SQUEEZE * (1 - now.length / rest.length) / 0.15
+    right = outside & (u < 0)
+    near = np.exp(-((beyond / 3.5) ** 2), out=np.zeros_like(u), where=right)
+    near *= beyond
+    near *= squeeze * np.clip(z / rest.base, 0, 1)
+    result += near
+    wall = inner_rest + (distance - inner) * (outer_rest - inner_rest) / np.maximum(outer - inner, _TINY)
+    np.copyto(result, wall, where=~outside)
+    np.copyto(result, distance * inner_rest / np.maximum(inner, _TINY), where=distance < inner)
+    return np.copysign(result, u)

@@ -132,21 +132,35 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
     rng, rest, shape = stream(plan.seed, plan.index, "speckle").spawn(1)[0], plan.rest, plan.shape
     chambers = draw_chambers(plan.seed, plan.index, plan.heart, rest)
     painted = _painted(rng, plan, chambers, sector, scanner)
-    where, parts = MaterialMap(sector, rest), leaflets(chambers, rest)
-    haze = amplitude(artefacts.haze_db)[..., None]
-    still = np.sqrt(1 - np.float32(_HAZE_WANDER)) * haze * scatterers(rng)
+    where = MaterialMap(sector, rest)
+    valves = [
+        part.curves(shape.single(), rest, plan.ejection.opening, plan.drift_cm, sector)
+        for part in leaflets(chambers, rest)
+    ]
+    haze = amplitude(artefacts.haze_db)
+    still = np.sqrt(1 - np.float32(_HAZE_WANDER)) * haze[..., None] * scatterers(rng)
+    haze *= np.sqrt(np.float32(_HAZE_WANDER))
     valve, noise = amplitude(np.array(rng.uniform(*plan.look.valve_db))), amplitude(np.array(scanner.noise_db))
     scale, drifting = np.float32(point_spread_gain(scanner)), wandering(rng, scanner, plan.scan.fps)
     plane = fading(rng, scanner, plan.scan.fps, len(plan.drift_cm))
     for t, (wander, innovation) in zip(moments, drifting, strict=False):
         now, drift = shape.at(t), plan.drift_cm[t].astype(np.float32)
         seen = remap(painted, *where(now, drift), mirror=True)
-        seen = seen[..., :3] * np.exp(plane[t] * seen[..., 3:])
-        drawn = draw_leaflets(parts, now, rest, float(plan.ejection.opening[t]), drift, sector)
-        thin = valve / 255 * drawn[..., None].astype(np.float32)
-        restless = seen[..., 2:] + np.sqrt(np.float32(_HAZE_WANDER)) * haze + 0.5 * thin
-        field = seen[..., :2] + restless * wander + noise * innovation + still + 0.7 * thin
-        yield scale * point_spread(field, scanner)
+        fade = np.exp(plane[t] * seen[..., 3])
+        thin = valve / 255 * draw_leaflets(valves, t).astype(np.float32)
+        restless = seen[..., 2] * fade + haze + 0.5 * thin
+        thin *= 0.7
+        field = np.empty_like(wander)
+        # One part at a time, because broadcasting to a last axis of two is slow
+        for part in (0, 1):
+            field[..., part] = seen[..., part] * fade + restless * wander[..., part]
+        field += noise * innovation
+        field += still
+        for part in (0, 1):
+            field[..., part] += thin
+        spread = point_spread(field, scanner)
+        spread *= scale
+        yield spread
 
 
 def _painted(

@@ -91,13 +91,17 @@ def scatterers(rng: np.random.Generator) -> Field:
 
 
 def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterator[tuple[Field, Field]]:
-    """Yield the AR(1) field and its innovation per frame; both like :func:`scatterers`."""
+    """Yield the AR(1) field and its innovation per frame; both like :func:`scatterers`.
+
+    The next frame overwrites the field.
+    """
     memory = np.float32(_memory(scanner.wander_s, fps))
     fresh = np.sqrt(1 - memory**2)
     field = scatterers(rng)
     while True:
         innovation = scatterers(rng)
-        field = memory * field + fresh * innovation
+        field *= memory
+        field += fresh * innovation
         yield field, innovation
 
 
@@ -123,9 +127,17 @@ def point_spread_gain(scanner: Scanner) -> float:
 
 def compress(field: Field, gain_db: Grid, scanner: Scanner) -> Grid:
     """Convert a field to grey values 0…255: the logarithm of its envelope."""
-    power = np.square(field[..., 0]) + np.square(field[..., 1]) + np.float32(1e-9)
-    shown = (10 * np.log10(power) + gain_db - scanner.black_db) / scanner.dynamic_range_db
-    return np.asarray(255 * np.clip(shown, 0, 1) ** np.float32(scanner.gamma), np.float32)
+    grey = np.square(field[..., 0]) + np.square(field[..., 1])
+    grey += np.float32(1e-9)
+    np.log10(grey, out=grey)
+    grey *= 10
+    grey += gain_db
+    grey -= scanner.black_db
+    grey /= scanner.dynamic_range_db
+    np.clip(grey, 0, 1, out=grey)
+    grey **= np.float32(scanner.gamma)
+    grey *= 255
+    return grey
 
 
 def amplitude(db: np.ndarray) -> np.ndarray:

@@ -7,19 +7,33 @@ drawn into the polar grid in every frame, since they do not move with the tissue
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.data.raster import draw_curve
 from echo_e3net.phantom.anatomy import Ventricle, to_probe
+from echo_e3net.phantom.prior import Series
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
 from echo_e3net.phantom.tissue import Chambers, right_faces
 
 _POINTS = 6
 _GRAZING = 0.25
 """Amplitude of a leaflet that is parallel to the beam over that of one across it."""
+
+
+class Curves(NamedTuple):
+    """One leaflet at T moments.
+
+    Attributes:
+        points: grid positions (beam, row) from hinge to tip.
+        grey: brightness, 0…255.
+    """
+
+    points: Float32[np.ndarray, "T P 2"]
+    grey: Series
 
 
 class Leaflet(NamedTuple):
@@ -43,18 +57,44 @@ class Leaflet(NamedTuple):
     opened: float
     mitral: bool
 
-    def curve(self, now: Ventricle, rest: Ventricle, opening: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return points (u, z) from hinge to tip."""
-        narrowing = float(now.radius[0] / rest.radius[0])
-        edge = float(now.outer_half_width(now.base)[0] - rest.outer_half_width(rest.base)[0])
-        hinge = self.hinge_u * narrowing if self.mitral else self.hinge_u - edge
-        length = self.length * (0.6 + 0.4 * narrowing)
+    def curves(
+        self,
+        shape: Ventricle,
+        rest: Ventricle,
+        opening: Series,
+        drift_cm: Float[np.ndarray, "T 2"],
+        sector: Sector,
+    ) -> Curves:
+        """Return the leaflet in every frame.
+
+        Args:
+            shape: the ventricle at T moments, in single precision.
+            rest: the painted ventricle, one moment.
+            opening: opening of the valve at each moment, 0…1.
+            drift_cm: shift of the whole heart at each moment, (x, depth).
+            sector: the polar grid.
+        """
+        u, z = self._heart_points(shape, rest, opening[:, None])
+        place = np.stack(to_probe(u, z, sector.scan), axis=-1) + drift_cm.astype(np.float32)[:, None]
+        points = np.stack(sector.to_grid(place[..., 0], place[..., 1]), axis=-1).astype(np.float32)
+        along, beam = place[:, -1] - place[:, 0], place.mean(1)
+        across = np.abs(along[:, 0] * beam[:, 1] - along[:, 1] * beam[:, 0])
+        across /= np.linalg.norm(along, axis=1) * np.linalg.norm(beam, axis=1)
+        # The leaflets of the right heart are thinner.
+        strength = 1.0 if self.mitral else 0.6
+        return Curves(points, strength * (255 * (_GRAZING + (1 - _GRAZING) * across)))
+
+    def _heart_points(self, shape: Ventricle, rest: Ventricle, opening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return points (u, z) from hinge to tip, each (T, P)."""
+        narrowing = (shape.radius / rest.radius).astype(np.float64)[:, None]
+        edge = shape.outer_half_width(shape.base) - rest.outer_half_width(rest.base)
+        hinge = self.hinge_u * narrowing if self.mitral else self.hinge_u - edge[:, None]
         along = np.linspace(0, 1, _POINTS)
         angle = self.closed + (self.opened - self.closed) * opening * (0.55 + 0.45 * np.sqrt(along))
         angle = angle + 0.25 * (0.5 - along) * (1 - opening)
-        step = np.concatenate([[0.0], np.full(_POINTS - 1, length / (_POINTS - 1))])
-        u = hinge + self.side * np.cumsum(step * np.cos(angle))
-        return u, float(now.base[0]) + self.hinge_z - np.cumsum(step * np.sin(angle))
+        step = self.length * (0.6 + 0.4 * narrowing) / (_POINTS - 1) * (along > 0)
+        u = hinge + self.side * np.cumsum(step * np.cos(angle), axis=1)
+        return u, shape.base[:, None].astype(np.float64) + self.hinge_z - np.cumsum(step * np.sin(angle), axis=1)
 
 
 def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
@@ -72,22 +112,9 @@ def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
     )
 
 
-def draw_leaflets(
-    parts: tuple[Leaflet, ...],
-    now: Ventricle,
-    rest: Ventricle,
-    opening: float,
-    drift_cm: Float[np.ndarray, " 2"],
-    sector: Sector,
-) -> UInt8[np.ndarray, "R A"]:
-    """Draw the leaflets on the polar grid, 0…255."""
+def draw_leaflets(valves: Iterable[Curves], moment: int) -> UInt8[np.ndarray, "R A"]:
+    """Draw the leaflets at one moment on the polar grid, 0…255."""
     picture = np.zeros((DEPTHS, BEAMS), np.uint8)
-    for part in parts:
-        place = np.stack(to_probe(*part.curve(now, rest, opening), sector.scan), axis=-1) + drift_cm
-        points = np.stack(sector.to_grid(*place.T), axis=-1).astype(np.float32)
-        # The leaflets of the right heart are thinner.
-        strength = 1.0 if part.mitral else 0.6
-        along, beam = place[-1] - place[0], place.mean(0)
-        across = abs(along[0] * beam[1] - along[1] * beam[0]) / float(np.linalg.norm(along) * np.linalg.norm(beam))
-        draw_curve(picture, points, strength * (255 * (_GRAZING + (1 - _GRAZING) * float(across))))
+    for points, grey in valves:
+        draw_curve(picture, points[moment], grey[moment])
     return picture
