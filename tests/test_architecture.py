@@ -15,6 +15,7 @@ ROOT = "(root)"
 MATHEMATICS = (
     "types.py",
     "errors.py",
+    "contour.py",
     "geometry.py",
     "losses.py",
     "metrics.py",

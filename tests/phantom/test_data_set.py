@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -110,6 +112,12 @@ def by_frame(segments):
 
 
 class TestRuns:
+    def test_a_process_that_makes_videos_does_not_load_torch(self):
+        """Every worker process imports the package, and torch takes seconds."""
+        code = "import sys, echo_e3net.phantom; print('torch' in sys.modules)"
+        words = [sys.executable, "-c", code]
+        assert subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip() == "False"
+
     @pytest.mark.slow
     def test_jobs_do_not_matter(self, made, tmp_path):
         phantom(tmp_path / "set", **{**SMALL, "jobs": 2})

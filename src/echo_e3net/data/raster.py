@@ -202,7 +202,7 @@ def _encode(path: Path, frames: Frames, fps: float, quality: int) -> None:
         raise OSError("OpenCV cannot open a motion-JPEG file here")
     try:
         for frame in frames:
-            writer.write(np.repeat(frame[..., None], 3, axis=-1))
+            writer.write(cv2.cvtColor(frame, cv2.COLOR_GRAY2BGR))
     finally:
         writer.release()
     if fps != whole_rate:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from echo_e3net.geometry import DISCS
+from echo_e3net.contour import DISCS
 from echo_e3net.phantom.prior import Heart, Scan, Series
 
 _APEX_WALL = 0.7
@@ -93,7 +93,8 @@ class Ventricle(NamedTuple):
 
     def midline(self, z: np.ndarray) -> np.ndarray:
         """Return u of the mid-line at height z: a half sine between apex and mitral plane."""
-        return np.asarray(self.bend * np.sin(np.pi * np.clip((z - self.apex) / self.length, 0, 1)))
+        t = (z - self.apex) / self.length
+        return np.asarray(self.bend * np.sin(np.pi * t, out=np.zeros_like(t), where=(t > 0) & (t < 1)))
 
 
 def ventricle(heart: Heart, volume_ml: Series) -> Ventricle:

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from echo_e3net.contour import APEX, BASE, LEFT, RIGHT
 from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS
-from echo_e3net.geometry import APEX, BASE, LEFT, RIGHT
 from echo_e3net.phantom.prior import split_of, stream
 from echo_e3net.phantom.render import Plan
 from echo_e3net.phantom.sector import SIZE

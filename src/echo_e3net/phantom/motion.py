@@ -75,7 +75,7 @@ def _along(z: np.ndarray, now: Ventricle, rest: Ventricle, share: np.ndarray) ->
     fading = np.exp((z - knots_now[0]) / _APICAL_REACH, out=np.zeros_like(z), where=above)
     np.add(z, (knots_rest[0] - knots_now[0]) * fading, out=z_rest, where=above)
     np.add(z, (knots_rest[2] - knots_now[2]) * share, out=z_rest, where=below)
-    return z_rest
+    return np.asarray(z_rest)
 
 
 def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
@@ -85,15 +85,15 @@ def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, re
     distance = np.abs(u)
     beyond = distance - outer
     outside = beyond >= 0
-    side = np.exp(beyond / -_SIDE_REACH, out=np.zeros_like(u), where=outside)
-    result = outer_rest + beyond + (outer - outer_rest) * (1 - side)
+    place = np.exp(beyond / -_SIDE_REACH, out=np.zeros_like(u), where=outside)
+    place *= outer_rest - outer
+    place += distance
     squeeze = _RIGHT_SQUEEZE * (1 - now.length / rest.length) / 0.15
-    right = outside & (u < 0)
-    near = np.exp(-((beyond / 3.5) ** 2), out=np.zeros_like(u), where=right)
-    near *= beyond
-    near *= squeeze * np.clip(z / rest.base, 0, 1)
-    result += near
+    right = np.exp(-((beyond / 3.5) ** 2), out=np.zeros_like(u), where=outside & (u < 0))
+    right *= beyond
+    right *= squeeze * np.clip(z / rest.base, 0, 1)
+    place += right
     wall = inner_rest + (distance - inner) * (outer_rest - inner_rest) / np.maximum(outer - inner, _TINY)
-    np.copyto(result, wall, where=~outside)
-    np.copyto(result, distance * inner_rest / np.maximum(inner, _TINY), where=distance < inner)
-    return np.copysign(result, u)
+    np.copyto(place, wall, where=~outside)
+    np.copyto(place, distance * inner_rest / np.maximum(inner, _TINY), where=distance < inner)
+    return np.asarray(np.copysign(place, u))

@@ -8,6 +8,7 @@ AR(1) field, :math:`A_t = ρ A_{t-1} + \sqrt{1-ρ²} W_t`. The scanner displays 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -87,7 +88,9 @@ _REST_GAIN = (0.5 / np.square(_REST_KERNEL / _REST_KERNEL.sum()).sum() ** 2) ** 
 def scatterers(rng: np.random.Generator) -> Field:
     """Return a complex field of unit power that is smooth enough for interpolation."""
     white = rng.standard_normal((DEPTHS, BEAMS, 2), dtype=np.float32)
-    return np.asarray(np.float32(_REST_GAIN) * blur(white, _REST_SIGMA, _REST_SIGMA))
+    field = blur(white, _REST_SIGMA, _REST_SIGMA)
+    field *= np.float32(_REST_GAIN)
+    return field
 
 
 def wandering(rng: np.random.Generator, scanner: Scanner, fps: float) -> Iterator[tuple[Field, Field]]:
@@ -121,8 +124,7 @@ def point_spread(field: Field, scanner: Scanner) -> Field:
 
 def point_spread_gain(scanner: Scanner) -> float:
     """Return the factor that restores unit power after the point-spread function."""
-    probe = scatterers(np.random.default_rng(0))
-    return float(1 / np.sqrt(2 * np.mean(np.square(point_spread(probe, scanner)))))
+    return float(1 / np.sqrt(2 * np.mean(np.square(point_spread(_probe(), scanner)))))
 
 
 def compress(field: Field, gain_db: Grid, scanner: Scanner) -> Grid:
@@ -137,12 +139,17 @@ def compress(field: Field, gain_db: Grid, scanner: Scanner) -> Grid:
     np.clip(grey, 0, 1, out=grey)
     grey **= np.float32(scanner.gamma)
     grey *= 255
-    return grey
+    return np.asarray(grey)
 
 
 def amplitude(db: np.ndarray) -> np.ndarray:
     """Convert decibels to amplitude."""
     return np.asarray(10 ** (db / 20), np.float32)
+
+
+@cache
+def _probe() -> Field:
+    return scatterers(np.random.default_rng(0))
 
 
 def _memory(decay_s: float, fps: float) -> float:

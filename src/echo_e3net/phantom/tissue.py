@@ -151,10 +151,12 @@ def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: flo
 
 
 def _egg(canvas: Canvas, centre_u: float, centre_z: float, half_u: float, half_z: float) -> np.ndarray:
-    """Return a value below 1 inside a rounded box, which grows with the distance outside."""
-    return np.asarray(
-        (np.abs((canvas.u - centre_u) / half_u) ** 2.3 + np.abs((canvas.z - centre_z) / half_z) ** 2.3) ** (1 / 2.3)
-    )
+    """Return a value below 1 inside a rounded box, which grows with the distance outside; infinite above 2.4."""
+    u, z = np.abs((canvas.u - centre_u) / half_u), np.abs((canvas.z - centre_z) / half_z)
+    near = np.maximum(u, z) < 2.4
+    value = np.full(u.shape, np.inf)
+    value[near] = (u[near] ** 2.3 + z[near] ** 2.3) ** (1 / 2.3)
+    return value
 
 
 def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> None:
