@@ -48,7 +48,7 @@ DOORS = {
     "cv2": "data/",
     "pandas": "tables.py",
     "optuna": "search/",
-    "fvcore": "cli/",
+    "fvcore": ("cli/", "training/norms.py"),
     "matplotlib": "reporting/",
     "lightning": ("training/", "cli/"),
 }

@@ -59,7 +59,7 @@ def test_results_replace_what_is_between_the_markers(tmp_path):
 
 
 def test_the_summary_has_a_row_for_every_task_and_says_why_a_ratio_is_missing(tmp_path):
-    first, second, third = Task(1), Task(8), Task(2, training=True)
+    first, second, third = Task(1), Task(8), Task(4, training=True)
     ratios = {"version 1": (3.0, 2.5), "lite": (None, None), "small": (4.0, None)}
     rows = [{"network": name, RATIO: best, EAGER_RATIO: eager} for name, (best, eager) in ratios.items()]
     write(tmp_path / "cpu.json", Table(first.name, "", rows), Table(second.name, "", [], ["Not run."]))

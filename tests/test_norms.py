@@ -1,0 +1,47 @@
+"""The statistics of the norms are those of the present weights, and the same on all devices and after a resume."""
+
+import torch
+from torch import nn
+
+from echo_e3net.training.norms import update_norms
+
+
+class Network(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv3d(1, 4, 1), nn.BatchNorm3d(4)
+
+    def forward(self, video, frame_mask):
+        return self.norm(self.conv(video.float()))
+
+
+def batches():
+    generator = torch.Generator().manual_seed(0)
+    return [
+        (
+            torch.randint(0, 256, (n, 1, 8, 4, 4), dtype=torch.uint8, generator=generator),
+            torch.ones(n, 8, dtype=torch.bool),
+        )
+        for n in (3, 1)
+    ]
+
+
+def test_the_statistics_are_those_of_all_clips_under_the_present_weights():
+    network = Network().eval()
+    network.norm.running_mean.fill_(100.0)
+    update_norms(network, batches())
+    with torch.no_grad():
+        maps = network.conv(torch.cat([video for video, _ in batches()]).float())
+    torch.testing.assert_close(network.norm.running_mean, maps.mean((0, 2, 3, 4)))
+    torch.testing.assert_close(network.norm.running_var, maps.var((0, 2, 3, 4), correction=0), rtol=1e-3, atol=0)
+
+
+def test_mode_momentum_and_buffers_stay():
+    """Distributed training and compiled networks refer to the buffers themselves."""
+    for training in (True, False):
+        network = Network().train(training)
+        buffers = dict(network.named_buffers())
+        update_norms(network, batches())
+        assert network.training == network.norm.training == training
+        assert network.norm.momentum == 0.1
+        assert all(value is buffers[name] for name, value in network.named_buffers())
