@@ -17,7 +17,7 @@ import wandb
 import yaml
 
 from echo_e3net import geometry
-from echo_e3net.cli.report import is_true
+from echo_e3net.cli.report_pictures import is_true
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.errors import InputError
@@ -79,7 +79,7 @@ def check_tracings(path, predicted):
 
 def landmarks_of(segments):
     assert segments.shape == (21, 4)
-    assert canonical_contours(segments[None]).isfinite().all()
+    assert torch.from_numpy(canonical_contours(segments[None].numpy())).isfinite().all()
     return torch.cat([segments[0].view(2, 2), segments[1:, :2], segments[1:, 2:]])
 
 

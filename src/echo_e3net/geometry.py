@@ -21,12 +21,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from echo_e3net.contour import APEX as APEX
-from echo_e3net.contour import BASE as BASE
-from echo_e3net.contour import DISCS as DISCS
-from echo_e3net.contour import LANDMARKS as LANDMARKS
-from echo_e3net.contour import LEFT as LEFT
-from echo_e3net.contour import RIGHT as RIGHT
+from echo_e3net.conventions import APEX as APEX
+from echo_e3net.conventions import BASE as BASE
+from echo_e3net.conventions import DISCS as DISCS
+from echo_e3net.conventions import LANDMARKS as LANDMARKS
+from echo_e3net.conventions import LEFT as LEFT
+from echo_e3net.conventions import RIGHT as RIGHT
 
 _TINY = 1e-6
 """Added to squared lengths and volumes to keep roots and logarithms finite; far below any visible ventricle."""

@@ -14,10 +14,10 @@ from typing import NamedTuple
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-PHASES = ("ED", "ES")
-BORDERS = ("endo", "epi")
-MIN_FRAMES, MIN_SIZE = 8, 64
-"""Smallest clip that the network accepts: number of frames, and pixels per side."""
+from echo_e3net.conventions import BORDERS as BORDERS
+from echo_e3net.conventions import MIN_FRAMES as MIN_FRAMES
+from echo_e3net.conventions import MIN_SIZE as MIN_SIZE
+from echo_e3net.conventions import PHASES as PHASES
 
 
 class EchoClip(NamedTuple):

@@ -44,8 +44,12 @@ def test_a_training_clip_shows_the_frames_it_names(records):
     np.testing.assert_array_equal(clip.video[0].numpy(), whole[clip.frame_index])
     for p, frame in enumerate(record.traced):
         assert abs(frame - clip.frame_index[0] - 2 * clip.phase_position[p]) < 1e-5 or clip.phase_position[p].isnan()
-    assert torch.equal(clip.landmark_mask, record.landmark_mask & clip.phase_position.isfinite()[:, None])
-    torch.testing.assert_close(clip.landmarks[clip.landmark_mask], record.landmarks[clip.landmark_mask])
+    assert torch.equal(
+        clip.landmark_mask, torch.from_numpy(record.landmark_mask) & clip.phase_position.isfinite()[:, None]
+    )
+    torch.testing.assert_close(
+        clip.landmarks[clip.landmark_mask], torch.from_numpy(record.landmarks)[clip.landmark_mask]
+    )
 
 
 @pytest.mark.parametrize("size", [112, 80])

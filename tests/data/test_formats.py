@@ -7,6 +7,7 @@ import nibabel
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from echo_e3net import geometry
 from echo_e3net.checks.advice import advise
@@ -62,6 +63,10 @@ def pediatric(few, tmp_path):
 # Reading
 
 
+def traced_ef(record):
+    return 100 * geometry.ejection_fraction(*torch.from_numpy(record.landmarks[:, 0])).item()
+
+
 def test_pediatric_polygons_give_the_phantoms_records(pediatric_root, phantom_root):
     found, exact = (
         check(EchoNetPediatric(), pediatric_root),
@@ -74,9 +79,8 @@ def test_pediatric_polygons_give_the_phantoms_records(pediatric_root, phantom_ro
         assert (record.frames, record.traced, record.split) == (own.frames, own.traced, own.split)
         assert record.ef == pytest.approx(own.ef, abs=1e-5)
         assert record.landmark_mask.tolist() == [[True, False], [True, False]]
-        assert (record.landmarks[:, 0] - own.landmarks[:, 0]).norm(dim=-1).mean() < 0.3
-        ef = geometry.ejection_fraction(*record.landmarks[:, 0]).item()
-        assert 100 * ef == pytest.approx(100 * own.ef, abs=0.5)
+        assert np.linalg.norm(record.landmarks[:, 0] - own.landmarks[:, 0], axis=-1).mean() < 0.3
+        assert traced_ef(record) == pytest.approx(100 * own.ef, abs=0.5)
 
 
 def test_pediatric_root_may_be_the_views_folder_and_short_axis_has_no_landmarks(pediatric):
@@ -127,11 +131,11 @@ def test_camus_masks_give_the_phantoms_borders_and_volumes(phantom_root, plans, 
         np.testing.assert_array_equal(frames[::-1] if index % 2 else frames, whole)
         for p, frame in enumerate((ed, es)):
             for s in (0, 1):
-                off = np.hypot(*(record.landmarks[p, s].numpy() - plan.borders(bool(s))[frame]).T)
+                off = np.hypot(*(record.landmarks[p, s] - plan.borders(bool(s))[frame]).T)
                 assert off.mean() < 1
-        edv = geometry.volume_ml(record.landmarks[0, 0], record.pixel_mm).item()
+        edv = geometry.volume_ml(torch.from_numpy(record.landmarks[0, 0]), record.pixel_mm).item()
         assert edv == pytest.approx(plan.ejection.edv_ml * plan.heart.apparent_length, rel=0.05)
-        assert 100 * geometry.ejection_fraction(*record.landmarks[:, 0]).item() == pytest.approx(100 * record.ef, abs=2)
+        assert traced_ef(record) == pytest.approx(100 * record.ef, abs=2)
 
 
 @pytest.mark.slow

@@ -2,8 +2,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from echo_e3net.data.tracings import canonical_contours
+from echo_e3net.data import tracings
 from tests.shapes import bullet, segments
+
+
+def canonical_contours(rows):
+    return torch.from_numpy(tracings.canonical_contours(rows.numpy()))
 
 
 @given(st.integers(0, 2**31), st.floats(-3.1, 3.1))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 
@@ -84,7 +85,7 @@ class TestFormat:
         listed = {f"{row['FileName']}.avi": float(row["EF"]) for row in rows(made / "FileList.csv")}
         for file, ef_percent in listed.items():
             segments = [row for row in rows(made / "VolumeTracings.csv") if row["FileName"] == file]
-            one, other = (canonical_contours(part[None])[0] for part in by_frame(segments))
+            one, other = (torch.from_numpy(canonical_contours(part[None])[0]) for part in by_frame(segments))
             larger = max(float(ejection_fraction(one, other)), float(ejection_fraction(other, one)))
             assert 100 * larger == pytest.approx(ef_percent, abs=0.1)
 
@@ -108,7 +109,7 @@ def by_frame(segments):
     frames = {}
     for row in segments:
         frames.setdefault(row["Frame"], []).append([float(row[key]) for key in ("X1", "Y1", "X2", "Y2")])
-    return [torch.tensor(part) for part in frames.values()]
+    return [np.array(part, np.float32) for part in frames.values()]
 
 
 class TestRuns:

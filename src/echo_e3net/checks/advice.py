@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
+import numpy as np
 
-from echo_e3net import geometry
 from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.checks.rules import POSSIBLE, VideoRule, apply
+from echo_e3net.conventions import PHASES
 from echo_e3net.data.layout import FILE_LIST, USUAL_EF_PERCENT, VIDEOS
 from echo_e3net.data.records import NO_LANDMARKS, DataSet, ListedVideo
 from echo_e3net.tables import number
-from echo_e3net.types import PHASES
 
 USUAL = {
     "EF": (*USUAL_EF_PERCENT, "%"),
@@ -74,8 +73,13 @@ def volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
 
 def phases(dataset: DataSet) -> Iterator[Finding]:
     """Find borders of ED and ES that disagree with each other, the labelled EF or usual volumes."""
+    import torch
+
+    from echo_e3net import geometry
+
     videos = [video for video in dataset.videos if video.record.traced]
-    pairs = torch.stack([NO_LANDMARKS[:, 0], *(video.record.landmarks[:, 0] for video in videos)])[1:]
+    found = np.array([NO_LANDMARKS[:, 0], *(video.record.landmarks[:, 0] for video in videos)])
+    pairs = torch.from_numpy(found[1:])
     areas = geometry.polygon_area(geometry.border_polygon(pairs)).tolist()
     efs = (100 * geometry.ejection_fraction(pairs[:, 0], pairs[:, 1])).tolist()
     for video, area, ef_percent in zip(videos, areas, efs, strict=True):
@@ -98,7 +102,11 @@ def unusual_volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find unusual volumes in mL."""
     if video.record.pixel_mm is None:
         return
-    millilitres = geometry.volume_ml(video.record.landmarks[:, 0], video.record.pixel_mm).tolist()
+    import torch
+
+    from echo_e3net import geometry
+
+    millilitres = geometry.volume_ml(torch.from_numpy(video.record.landmarks[:, 0]), video.record.pixel_mm).tolist()
     for phase, volume, (low, high) in zip(PHASES, millilitres, USUAL_ML, strict=True):
         if not low <= volume <= high:
             size = "×".join(f"{edge:.3g}" for edge in video.record.pixel_mm)
@@ -108,16 +116,15 @@ def unusual_volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
 
 def outside(dataset: DataSet) -> Iterator[Finding]:
     """Find tracings that leave the frame."""
-    for video in dataset.videos:
-        for frame in video.traced:
-            if frame.landmarks is None or video.record.size is None:
-                continue
-            (left, top), (right, bottom) = frame.landmarks.amin(0).tolist(), frame.landmarks.amax(0).tolist()
-            height, width = video.record.size
-            if min(left, top) < -MARGIN or right > width - 1 + MARGIN or bottom > height - 1 + MARGIN:
-                extent = f"({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f})"
-                detail = f"the tracing extends from {extent}, but the frame is {width}×{height}. Check the tracing."
-                yield Finding(Defect.OUT_OF_FRAME, video.record.name, frame.where, detail)
+    frames = [(video.record, frame) for video in dataset.videos for frame in video.traced]
+    traced = [(r, frame, frame.landmarks, r.size) for r, frame in frames if frame.landmarks is not None and r.size]
+    points = np.array([NO_LANDMARKS[0, 0], *(landmarks for _, _, landmarks, _ in traced)])[1:]
+    extents = zip(traced, points.min(1).tolist(), points.max(1).tolist(), strict=True)
+    for (record, frame, _, (height, width)), (left, top), (right, bottom) in extents:
+        if min(left, top) < -MARGIN or right > width - 1 + MARGIN or bottom > height - 1 + MARGIN:
+            extent = f"({left:.1f}, {top:.1f}) to ({right:.1f}, {bottom:.1f})"
+            detail = f"the tracing extends from {extent}, but the frame is {width}×{height}. Check the tracing."
+            yield Finding(Defect.OUT_OF_FRAME, record.name, frame.where, detail)
 
 
 def unlisted(dataset: DataSet) -> Iterator[Finding]:

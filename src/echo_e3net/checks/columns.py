@@ -11,11 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
-from echo_e3net import geometry
 from echo_e3net.checks.findings import Defect, Finding
+from echo_e3net.conventions import APEX, BASE
 from echo_e3net.data.layout import EF_PERCENT
 from echo_e3net.data.records import DataSet, ListedVideo, TracedFrame
 from echo_e3net.tables import number
@@ -125,7 +124,11 @@ def traced_ef(videos: Sequence[ListedVideo]) -> Column:
     """Return Simpson's EF of the tracings of each video, percent; NaN without tracings."""
     found, rows = np.full(len(videos), np.nan), [row for row, video in enumerate(videos) if video.record.traced]
     if rows:
-        landmarks = torch.stack([videos[row].record.landmarks[:, 0] for row in rows])
+        import torch
+
+        from echo_e3net import geometry
+
+        landmarks = torch.from_numpy(np.array([videos[row].record.landmarks[:, 0] for row in rows]))
         found[rows] = 100 * geometry.ejection_fraction(landmarks[:, 0], landmarks[:, 1]).numpy()
     return found
 
@@ -141,13 +144,13 @@ def traced_faults(videos: Sequence[ListedVideo]) -> Iterator[tuple[TracedFrame, 
     ]
     if not usable:
         return
-    points = torch.stack([landmarks for _, landmarks, _ in usable])
-    x, y = (points[:, geometry.APEX] - points[:, geometry.BASE]).abs().T
+    points = np.array([landmarks for _, landmarks, _ in usable])
+    x, y = np.abs(points[:, APEX] - points[:, BASE]).T
     across = [frame for (frame, _, _), lies in zip(usable, (x > y).tolist(), strict=True) if lies]
     if len(across) > len(usable) / 2 and len(usable) >= ACROSS_TRACINGS:
         detail = f"the long axis lies across the picture in {len(across)} of {len(usable)} tracings. Swap X and Y."
         yield across[0], detail
-    extent = points.amax(1).tolist()
+    extent = points.max(1).tolist()
     beyond = [
         (frame, f"{right:.0f}×{bottom:.0f}", f"{size[1]}×{size[0]}")
         for (frame, _, size), (right, bottom) in zip(usable, extent, strict=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from typing import TypeVar
 
 from echo_e3net.checks.findings import Defect, Finding
@@ -22,15 +23,21 @@ Item = TypeVar("Item")
 
 def patient_of(values: Mapping[str, str]) -> str:
     """Return the patient that a row names; empty if it names none."""
-    found = (text.strip() for name, text in values.items() if re.sub(r"[\s_-]", "", name.lower()) in PATIENT)
+    found = (text.strip() for name, text in values.items() if is_patient(name))
     patient = next(found, "")
     return "" if patient.lower() in UNKNOWN_PATIENT else patient
 
 
+@cache
+def is_patient(column: str) -> bool:
+    """Return whether a column names patients."""
+    return re.sub(r"[\s_-]", "", column.lower()) in PATIENT
+
+
 def shared_patients(dataset: DataSet) -> Iterator[Finding]:
     """Find videos of patients who have videos in two splits. Videos without patient or split are not compared."""
-    known = [video for video in dataset.videos if patient_of(video.values) and video.record.split]
-    for videos in groups((patient_of(video.values), video) for video in known):
+    known = [(patient_of(video.values), video) for video in dataset.videos if video.record.split]
+    for videos in groups((patient, video) for patient, video in known if patient):
         first, *others = sorted(videos, key=lambda video: KEPT_FIRST.index(video.record.split))
         for video in others:
             if video.record.split != first.record.split:

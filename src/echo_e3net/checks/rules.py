@@ -10,10 +10,10 @@ from pathlib import Path
 from echo_e3net.checks.columns import columns
 from echo_e3net.checks.findings import Defect, Effect, Finding, Reading
 from echo_e3net.checks.leaks import copies, shared_patients
+from echo_e3net.conventions import PHASES
 from echo_e3net.data.layout import EF_PERCENT, FRAMES, VIDEOS
 from echo_e3net.data.records import DataFormat, DataSet, ListedVideo
 from echo_e3net.tables import number
-from echo_e3net.types import PHASES
 
 POSSIBLE = {"EF": EF_PERCENT, "NumberOfFrames": FRAMES, "NbFrame": FRAMES}
 """Range of each column that a video needs, in the formats that have the column."""

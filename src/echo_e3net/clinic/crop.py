@@ -22,9 +22,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from echo_e3net.clinic.clip import RefusedError
+from echo_e3net.conventions import MIN_FRAMES
 from echo_e3net.data import raster
 from echo_e3net.data.raster import Frames, Mask
-from echo_e3net.types import MIN_FRAMES
 
 LEVELS_PER_STEP = 28.0
 """Brightness of the bright moving parts per grey value of the smallest change that counts."""

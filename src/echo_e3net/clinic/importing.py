@@ -22,6 +22,7 @@ from echo_e3net.clinic.file_kind import NO_VIDEO, find_files, kind_of
 from echo_e3net.clinic.labels import Fractions, Label, assign_splits, check_fractions, read_labels
 from echo_e3net.clinic.prepare import USUAL_SIDE, prepare
 from echo_e3net.clinic.private import Entry, new_code, new_name, private_path, read_entries, write_entries
+from echo_e3net.conventions import MIN_SIZE
 from echo_e3net.data import raster
 from echo_e3net.data.formats.echonet_dynamic import TRACING_COLUMNS
 from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS, VIDEOS
@@ -29,7 +30,6 @@ from echo_e3net.data.parallel import each
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import file_hash, require_place, writing
 from echo_e3net.tables import read_rows, write_csv
-from echo_e3net.types import MIN_SIZE
 
 PATIENT = "Patient"
 COLUMNS = ["FileName", *Label._fields[:3], "FrameHeight", "FrameWidth", "FPS", "NumberOfFrames", "Split", "PixelMm"]

@@ -161,13 +161,13 @@ def read_clip(record: VideoRecord, start: int, span: ClipSpan, size: int, read: 
     position = torch.full((len(PHASES),), torch.nan)
     if record.traced is not None:
         position = torch.tensor([span.position(frame, start, length) for frame in record.traced])
-    mask = record.landmark_mask & position.isfinite()[:, None].expand(-1, len(BORDERS))
+    mask = torch.from_numpy(record.landmark_mask) & position.isfinite()[:, None].expand(-1, len(BORDERS))
     return EchoClip(
         video=video,
         frame_mask=torch.from_numpy(exists),
         frame_index=torch.from_numpy(frame_index),
         ef=torch.tensor(record.ef, dtype=torch.float32),
-        landmarks=torch.where(mask[..., None, None], framing.to_clip(record.landmarks), 0.0),
+        landmarks=torch.where(mask[..., None, None], framing.to_clip(torch.from_numpy(record.landmarks)), 0.0),
         landmark_mask=mask,
         phase_position=position,
         framing=torch.tensor(framing),

@@ -41,7 +41,7 @@ def hash_data(root: Path) -> str:
 def hash_records(records: Iterable[VideoRecord]) -> str:
     """Return a short hash of the names and labels of videos, which does not depend on where the data set is."""
     names = "\n".join(f"{r.name} {r.ef} {r.frames} {r.traced} {r.landmark_mask.tolist()}" for r in records)
-    return short_hash(names.encode() + b"".join(r.landmarks.numpy().tobytes() for r in records))
+    return short_hash(names.encode() + b"".join(r.landmarks.tobytes() for r in records))
 
 
 def short_hash(content: bytes) -> str:

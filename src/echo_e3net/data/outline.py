@@ -29,8 +29,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Bool, Complex128, Float, Float64, Int
 
+from echo_e3net.conventions import DISCS
 from echo_e3net.data.raster import blur, border_pixels
-from echo_e3net.geometry import DISCS
 
 NOTHING = 1e-6
 """Smallest area of an outline, square units; far below one pixel."""

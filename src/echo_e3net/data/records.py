@@ -7,16 +7,14 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Bool, Float32
 
-from echo_e3net import geometry
-from echo_e3net.types import BORDERS, PHASES
+from echo_e3net.conventions import BORDERS, LANDMARKS, PHASES
 
 SPLITS = ("train", "val", "test")
-NO_MASK = torch.zeros(len(PHASES), len(BORDERS), dtype=torch.bool)
-NO_LANDMARKS = torch.zeros(*NO_MASK.shape, geometry.LANDMARKS, 2)
+NO_MASK = np.zeros((len(PHASES), len(BORDERS)), bool)
+NO_LANDMARKS = np.zeros((*NO_MASK.shape, LANDMARKS, 2), np.float32)
 
 
 class VideoRecord(NamedTuple):
@@ -42,8 +40,8 @@ class VideoRecord(NamedTuple):
     ef: float = math.nan
     split: str = ""
     traced: tuple[int, int] | None = None
-    landmarks: Float[Tensor, "P S K 2"] = NO_LANDMARKS
-    landmark_mask: Bool[Tensor, "P S"] = NO_MASK
+    landmarks: Float32[np.ndarray, "P S K 2"] = NO_LANDMARKS
+    landmark_mask: Bool[np.ndarray, "P S"] = NO_MASK
     size: tuple[int, int] | None = None
     pixel_mm: tuple[float, float] | None = None
     cropped: bool = False
@@ -65,7 +63,7 @@ class TracedFrame(NamedTuple):
     border: str
     frame: int
     where: str
-    landmarks: Float[Tensor, "K 2"] | None
+    landmarks: Float32[np.ndarray, "K 2"] | None
     fault: Literal["", "segments", "mask", "degenerate", "crossing"] = ""
     detail: str = ""
     volume: float = math.nan

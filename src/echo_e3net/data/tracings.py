@@ -14,8 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Bool, Float, Float32
 
 from echo_e3net import geometry
 from echo_e3net.data.records import NO_LANDMARKS, NO_MASK, ListedVideo, TracedFrame
@@ -24,11 +23,13 @@ from echo_e3net.types import BORDERS, PHASES
 SEGMENTS = 1 + geometry.DISCS
 QUARTER = geometry.DISCS // 4
 """Number of discs at each end that are compared; the apex has the shorter ones. The last disc can be very short."""
+SHORTEST = 1e-12
+"""Shortest segment that has a direction, pixels."""
 SMALLEST_AREA = 1.0
 """Smallest area that a contour may enclose, square pixels."""
 
 
-def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42 2"]:
+def canonical_contours(segments: Float32[np.ndarray, "B 21 4"]) -> Float32[np.ndarray, "B 42 2"]:
     """Return the landmarks of traced frames, ordered as in :mod:`echo_e3net.geometry`.
 
     Args:
@@ -38,21 +39,24 @@ def canonical_contours(segments: Float[Tensor, "B 21 4"]) -> Float[Tensor, "B 42
         Points (x, y); NaN where the long axis has no length.
     """
     ends = segments.reshape(-1, SEGMENTS, 2, 2)
-    direction = torch.nn.functional.normalize(ends[:, :, 1] - ends[:, :, 0], dim=-1)
-    each, axis_row = torch.arange(len(ends)), (direction @ direction.mT).abs().sum(2).argmin(1)
-    axis, along = ends[each, axis_row], ends[each, axis_row].diff(dim=1)[:, 0]
-    chords = ends[torch.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, geometry.DISCS, 2, 2)
-    order = ((chords.mean(2) - axis[:, :1]) * along[:, None]).sum(-1).argsort(dim=1, stable=True)
+    steps = ends[:, :, 1] - ends[:, :, 0]
+    direction = steps / np.maximum(np.linalg.norm(steps, axis=-1, keepdims=True), SHORTEST)
+    each, axis_row = np.arange(len(ends)), np.abs(direction @ direction.transpose(0, 2, 1)).sum(2).argmin(1)
+    axis, along = ends[each, axis_row], steps[each, axis_row]
+    chords = ends[np.arange(SEGMENTS) != axis_row[:, None]].reshape(-1, geometry.DISCS, 2, 2)
+    order = ((chords.mean(2) - axis[:, :1]) * along[:, None]).sum(-1).argsort(1, kind="stable")
     chords = chords[each[:, None], order]
-    lengths = (chords[:, :, 1] - chords[:, :, 0]).norm(dim=-1)
+    lengths = np.linalg.norm(chords[:, :, 1] - chords[:, :, 0], axis=-1)
     turned = (lengths[:, :QUARTER].sum(1) > lengths[:, -QUARTER:].sum(1))[:, None, None]
-    axis, chords = torch.where(turned, axis.flip(1), axis), torch.where(turned[..., None], chords.flip(1), chords)
+    axis = np.where(turned, axis[:, ::-1], axis)
+    chords = np.where(turned[..., None], chords[:, ::-1], chords)
     (x, y), from_apex = (axis[:, 1] - axis[:, 0]).T[..., None, None], chords - axis[:, None, :1]
     # y points down, so `side` is larger for the end on the viewer's left when the apex points up.
     side = x * from_apex[..., 1] - y * from_apex[..., 0]
-    chords = torch.where((side[..., :1] < side[..., 1:])[..., None], chords.flip(2), chords)
-    landmarks = torch.cat([axis, chords[:, :, 0], chords[:, :, 1]], dim=1)
-    return torch.where((along.norm(dim=-1) > 0)[:, None, None], landmarks, torch.nan)
+    chords = np.where((side[..., :1] < side[..., 1:])[..., None], chords[:, :, ::-1], chords)
+    landmarks = np.concatenate([axis, chords[:, :, 0], chords[:, :, 1]], axis=1)
+    landmarks[~(np.linalg.norm(along, axis=-1) > 0)] = np.nan
+    return np.asarray(landmarks)
 
 
 def label_videos(videos: Sequence[ListedVideo]) -> list[ListedVideo]:
@@ -67,9 +71,10 @@ def label_videos(videos: Sequence[ListedVideo]) -> list[ListedVideo]:
 
 def check_frames(frames: Sequence[TracedFrame]) -> Iterator[TracedFrame]:
     """Yield each traced frame with its volume and the fault of its contour. Every frame must have landmarks."""
-    contours = torch.stack([NO_LANDMARKS[0, 0], *(frame.landmarks for frame in frames if frame.landmarks is not None)])
-    borders = geometry.border_polygon(contours[1:])
-    areas, volumes = geometry.polygon_area(borders).tolist(), geometry.contour_volume(contours[1:]).tolist()
+    found = np.array([NO_LANDMARKS[0, 0], *(frame.landmarks for frame in frames if frame.landmarks is not None)])
+    contours = torch.from_numpy(found[1:])
+    borders = geometry.border_polygon(contours)
+    areas, volumes = geometry.polygon_area(borders).tolist(), geometry.contour_volume(contours).tolist()
     for frame, area, volume, crosses in zip(frames, areas, volumes, polygon_crosses(borders.numpy()), strict=True):
         checked = frame._replace(volume=volume)
         if not area >= SMALLEST_AREA:
@@ -90,16 +95,16 @@ def label_video(video: ListedVideo, traced: tuple[TracedFrame, ...]) -> ListedVi
         return video
     usable = {(frame.frame, frame.border): frame.landmarks for frame in traced if not frame.fault}
     found = [usable.get((frame.frame, border)) for frame in endo for border in BORDERS]
-    landmarks = torch.stack([NO_LANDMARKS[0, 0] if points is None else points for points in found])
+    landmarks = np.array([NO_LANDMARKS[0, 0] if points is None else points for points in found])
     record = video.record._replace(
         traced=(endo[0].frame, endo[1].frame),
         landmarks=landmarks.reshape(NO_LANDMARKS.shape),
-        landmark_mask=torch.tensor([points is not None for points in found]).reshape(NO_MASK.shape),
+        landmark_mask=np.array([points is not None for points in found]).reshape(NO_MASK.shape),
     )
     return video._replace(record=record)
 
 
-def polygon_crosses(polygons: Float[np.ndarray, "N M 2"], chunk: int = 256) -> Bool[np.ndarray, " N"]:
+def polygon_crosses(polygons: Float[np.ndarray, "N M 2"], chunk: int = 128) -> Bool[np.ndarray, " N"]:
     """Return whether two sides of a closed polygon cross. Sides that only touch do not cross."""
     if len(polygons) > chunk:
         parts = np.split(polygons, range(chunk, len(polygons), chunk))

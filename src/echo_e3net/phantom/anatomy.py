@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from echo_e3net.contour import DISCS
+from echo_e3net.conventions import DISCS
 from echo_e3net.phantom.prior import Heart, Scan, Series
 
 _APEX_WALL = 0.7

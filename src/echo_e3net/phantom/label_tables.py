@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from echo_e3net.contour import APEX, BASE, LEFT, RIGHT
+from echo_e3net.conventions import APEX, BASE, LEFT, RIGHT
 from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS
 from echo_e3net.phantom.prior import split_of, stream
 from echo_e3net.phantom.render import Plan

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from echo_e3net.contour import APEX, LEFT, RIGHT
+from echo_e3net.conventions import APEX, LEFT, RIGHT
 from echo_e3net.data.raster import card, draw_curve, in_colour, resize_cubic, write_png
 from echo_e3net.phantom.render import Plan, render
 from echo_e3net.phantom.sector import SIZE

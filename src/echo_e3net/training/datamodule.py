@@ -239,5 +239,5 @@ class EchoDataModule(LightningDataModule):
             counts += np.bincount(self.read(record.path, index, record.frames).ravel(), minlength=256)
         mean = np.average(grey, weights=counts)
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
-        endo, epi = torch.stack([record.landmark_mask.any(0) for record in records]).any(0).tolist()
+        endo, epi = (any(record.landmark_mask[:, border].any() for record in records) for border in (0, 1))
         return TrainingStatistics(float(mean), float(sd), float(np.mean([r.ef for r in records])), (endo, epi))

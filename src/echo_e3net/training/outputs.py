@@ -78,7 +78,7 @@ class ResultWriter(Callback):
         rows = self.write_tables(pl_module, records, names, TEST_COLUMNS)
         if not rows:
             return
-        labels = [row for r in records for row in tracing_rows(r, r.landmarks, r.landmark_mask, r.traced)]
+        labels = [row for r in records for row in labelled_rows(r)]
         write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
         scores = metrics.ef_values(values, 100 * pl_module.network.ef_mean.item()) | metrics.row_values(rows)
         scores |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **data.span._asdict()}
@@ -109,6 +109,12 @@ class ResultWriter(Callback):
         write_csv(self.folder / names[0], [{column: row[column] for column in columns} for row in rows], columns)
         write_csv(self.folder / names[1], tracings, TRACING_COLUMNS)
         return rows
+
+
+def labelled_rows(record: VideoRecord) -> list[Row]:
+    """Return the labelled borders of a video as rows of a table of tracings."""
+    points, known = torch.from_numpy(record.landmarks), torch.from_numpy(record.landmark_mask)
+    return tracing_rows(record, points, known, record.traced)
 
 
 def tracing_rows(

@@ -22,17 +22,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
+from echo_e3net.conventions import BASE, BORDERS, PHASES
 from echo_e3net.data.layout import EF_PERCENT, FRAMES
 from echo_e3net.data.nifti import Grid, library, read_grid, read_labels
 from echo_e3net.data.outline import mask_outline, polygon_landmarks, touching_ends
 from echo_e3net.data.records import BadValue, DataFormat, DataSet, ListedVideo, Repetition, TracedFrame, VideoRecord
-from echo_e3net.data.tracings import label_videos
 from echo_e3net.errors import InputError
-from echo_e3net.geometry import BASE
 from echo_e3net.tables import number
-from echo_e3net.types import BORDERS, PHASES
 
 CAVITY, MYOCARDIUM, ATRIUM = 1, 2, 3
 IMAGES, SPLIT_FOLDERS = "database_nifti", ("database_split", "listSubGroups")
@@ -88,6 +85,8 @@ class Camus(DataFormat):
         Raises:
             InputError: the folder or a list is missing, there is no patient, or nibabel is not installed.
         """
+        from echo_e3net.data.tracings import label_videos
+
         library(root)
         images = root / IMAGES if (root / IMAGES).is_dir() else root
         patients = sorted(path.name for path in images.glob("patient*") if path.is_dir())
@@ -227,10 +226,10 @@ def read_mask(path: Path, number: int, grid: Grid) -> list[TracedFrame]:
         stored = mask_outline(labels == CAVITY)
         ends = touching_ends(stored, labels == ATRIUM)
         inner = polygon_landmarks(grid.to_read(stored), None if ends is None else grid.to_read(ends).mean(0))
-        endo = endo._replace(landmarks=torch.from_numpy(inner).float())
+        endo = endo._replace(landmarks=inner.astype(np.float32))
         if not (labels == MYOCARDIUM).any():
             return [endo, epi._replace(fault="degenerate", detail=f"no pixel has label {MYOCARDIUM} (myocardium)")]
         outer = grid.to_read(mask_outline((labels == CAVITY) | (labels == MYOCARDIUM)))
-        return [endo, epi._replace(landmarks=torch.from_numpy(polygon_landmarks(outer, inner[BASE])).float())]
+        return [endo, epi._replace(landmarks=polygon_landmarks(outer, inner[BASE]).astype(np.float32))]
     except ValueError as error:
         return [endo._replace(landmarks=None, fault="degenerate", detail=f"the labels make no ventricle: {error}")]

@@ -8,19 +8,22 @@ suffix. The order of rows, of frames and of the ends of a segment does not matte
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from echo_e3net.conventions import DISCS
 from echo_e3net.data.formats.echonet_tables import add_tracings, read_list, split_of
 from echo_e3net.data.layout import FILE_LIST, FRAMES, TRACINGS
 from echo_e3net.data.records import SPLITS, DataFormat, DataSet, ListedVideo, TracedFrame
-from echo_e3net.data.tracings import SEGMENTS, canonical_contours, label_videos
 from echo_e3net.tables import number
 
 COLUMNS = ("FileName", "EF", "NumberOfFrames", "Split")
 TRACING_COLUMNS = ("X1", "Y1", "X2", "Y2")
+SEGMENTS = 1 + DISCS
+CHUNK = 1024
+"""Number of contours that are sorted at a time, to save memory."""
 
 
 class EchoNetDynamic(DataFormat):
@@ -38,6 +41,8 @@ class EchoNetDynamic(DataFormat):
         Raises:
             InputError: the folder, a table or a column is missing.
         """
+        from echo_e3net.data.tracings import label_videos
+
         dataset = read_list(root, COLUMNS, "TRAIN, VAL or TEST")
         dataset = dataset._replace(videos=[listed_video(video) for video in dataset.videos])
         for border, name in TRACINGS.items():
@@ -61,9 +66,11 @@ def listed_video(video: ListedVideo) -> ListedVideo:
 
 def contours(frames: list[TracedFrame], points: list[np.ndarray]) -> Iterator[TracedFrame]:
     """Yield traced frames with their landmarks, given the segments (M, 4) of each."""
+    from echo_e3net.data.tracings import canonical_contours
+
     whole = [segments for segments in points if len(segments) == SEGMENTS]
-    segments = np.reshape(whole, (-1, SEGMENTS, len(TRACING_COLUMNS)))
-    landmarks = iter(canonical_contours(torch.from_numpy(segments.astype("float32"))))
+    parts = (canonical_contours(np.array(whole[i : i + CHUNK], np.float32)) for i in range(0, len(whole), CHUNK))
+    landmarks = chain.from_iterable(parts)
     for frame, rows in zip(frames, points, strict=True):
         if len(rows) == SEGMENTS:
             yield frame._replace(landmarks=next(landmarks))

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from echo_e3net.data.formats.echonet_tables import add_tracings, read_list
@@ -24,7 +23,6 @@ from echo_e3net.data.frames import count_frames
 from echo_e3net.data.layout import FILE_LIST, TRACINGS
 from echo_e3net.data.outline import polygon_landmarks
 from echo_e3net.data.records import DataFormat, DataSet, ListedVideo, TracedFrame
-from echo_e3net.data.tracings import label_videos, polygon_crosses
 from echo_e3net.errors import InputError
 from echo_e3net.tables import number
 
@@ -70,6 +68,8 @@ class EchoNetPediatric(DataFormat):
         Raises:
             InputError: the folder, a table or a column is missing.
         """
+        from echo_e3net.data.tracings import label_videos
+
         folder = root if (root / FILE_LIST).is_file() or not root.is_dir() else root / self.view
         dataset = read_list(folder, COLUMNS, "a fold from 0 to 9")
         dataset = dataset._replace(videos=[self.listed_video(video) for video in dataset.videos])
@@ -93,10 +93,12 @@ class EchoNetPediatric(DataFormat):
 
 def contour(frame: TracedFrame, points: Float[np.ndarray, "M 2"]) -> TracedFrame:
     """Return a traced frame with its landmarks, given the points of its border."""
+    from echo_e3net.data.tracings import polygon_crosses
+
     if polygon_crosses(points[None])[0]:
         return frame._replace(fault="crossing", detail="the border crosses itself")
     try:
         landmarks = polygon_landmarks(points)
     except ValueError as error:
         return frame._replace(fault="degenerate", detail=f"{error} ({len(points)} points)")
-    return frame._replace(landmarks=torch.from_numpy(landmarks).float())
+    return frame._replace(landmarks=landmarks.astype(np.float32))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from jaxtyping import Bool, Int
 from echo_e3net.data.layout import EF_PERCENT, FILE_LIST, SUFFIX, SUFFIXES, VIDEOS
 from echo_e3net.data.records import BadValue, DataSet, ListedVideo, Repetition, TracedFrame, UnlistedRows, VideoRecord
 from echo_e3net.errors import InputError
-from echo_e3net.tables import FIRST_ROW, NumberRows, group_rows, number, read_numbers, read_rows
+from echo_e3net.tables import FIRST_ROW, NumberRows, number, read_numbers, read_rows
 
 Contours = Callable[[list[TracedFrame], list[np.ndarray]], Iterable[TracedFrame]]
 """Function that finds the landmarks of traced frames, given the rows of each, (M, C)."""
@@ -51,10 +52,11 @@ def read_list(root: Path, columns: Sequence[str], splits: str) -> DataSet:
         found = "a file, not a folder" if root.is_file() else "no such folder"
         raise InputError(f"{root}: {found}. Give the folder of a data set; `echo-e3net data phantom` makes one.")
     videos: dict[str, ListedVideo] = {}
-    repetitions, bad_names, held = [], [], held_files(root / VIDEOS)
+    file, folder = str(root / FILE_LIST), root / VIDEOS
+    repetitions, bad_names, held = [], [], held_files(folder)
     for row, values in enumerate(read_rows(root / FILE_LIST, columns)):
         name = stem(values["FileName"])
-        where = place(root / FILE_LIST, row, name)
+        where = place(file, row, name)
         if not name or name in (".", "..") or set(name) & {"/", "\\", "\0"}:
             expected = f"a plain file name in {VIDEOS}/, without folders"
             bad_names.append(BadValue(name, where, "FileName", values["FileName"], expected))
@@ -62,7 +64,7 @@ def read_list(root: Path, columns: Sequence[str], splits: str) -> DataSet:
             first = videos[name]
             repetitions.append(Repetition(name, where, first.where, split_of(first.values) != split_of(values)))
         else:
-            path = root / VIDEOS / choose_file(name, values["FileName"].strip(), held.get(name, ()))
+            path = folder / choose_file(name, values["FileName"].strip(), held.get(name, ()))
             unlabelled = not (split_of(values) or values["EF"].strip())
             record = VideoRecord(name, path, ef=number(values["EF"], *EF_PERCENT) / 100)
             videos[name] = ListedVideo(record, where, values, (path,), splits, unlabelled)
@@ -85,53 +87,59 @@ def add_tracings(
     columns = (*columns, "Frame")
     table = read_numbers(path, "FileName", columns, stem)
     lengths = {video.record.name: float(video.record.frames or math.inf) for video in dataset.videos}
-    length = np.array([lengths.get(name, math.nan) for name in table.keys], float)
+    length = np.array([lengths.get(name, math.nan) for name in table.names], float)[table.keys]
     frame, listed = table.values[:, -1], ~np.isnan(length)
-    meant = np.array([text not in untraced for text in table.fields[:, -1]], bool)
+    meant, last = np.ones(len(frame), bool), len(columns) - 1
+    meant[[row for (row, column), text in table.texts.items() if column == last and text in untraced]] = False
     usable = np.isfinite(table.values).all(1) & (frame == np.round(frame)) & (frame >= 0) & (frame < length) & meant
-    traced = traced_frames(path, table, np.flatnonzero(usable), border, contours)
+    traced, file = traced_frames(path, table, np.flatnonzero(usable), border, contours), str(path)
     bad = first_rows(table, listed & meant & ~usable)
-    unlisted = [UnlistedRows(name, place(path, row, name), count) for name, row, count in first_rows(table, ~listed)]
+    unlisted = [UnlistedRows(name, place(file, row, name), count) for name, row, count in first_rows(table, ~listed)]
     return dataset._replace(
         videos=[video._replace(traced=(*video.traced, *traced[video.record.name])) for video in dataset.videos],
-        bad_values=[*dataset.bad_values, *(bad_value(path, table, row, columns, length[row]) for _, row, _ in bad)],
+        bad_values=[*dataset.bad_values, *(bad_value(file, table, row, columns, length[row]) for _, row, _ in bad)],
         unlisted_rows=[*dataset.unlisted_rows, *unlisted],
     )
 
 
-def place(path: Path, row: int, name: str) -> str:
+def place(file: str, row: int, name: str) -> str:
     """Return file, row and video of a row (from 0, below the header) for messages."""
-    return f"{path}, row {row + FIRST_ROW} ({name})"
+    return f"{file}, row {row + FIRST_ROW} ({name})"
 
 
 def first_rows(table: NumberRows, chosen: Bool[np.ndarray, " R"]) -> list[tuple[str, int, int]]:
     """Return each video that has chosen rows, with the first of these rows and their number."""
     rows = np.flatnonzero(chosen)
-    names, first, counts = np.unique(table.keys[rows], return_index=True, return_counts=True)
-    return sorted(zip(names.tolist(), rows[first].tolist(), counts.tolist(), strict=True), key=lambda video: video[1])
+    keys, first, counts = np.unique(table.keys[rows], return_index=True, return_counts=True)
+    names = [table.names[key] for key in keys]
+    return sorted(zip(names, rows[first].tolist(), counts.tolist(), strict=True), key=lambda video: video[1])
 
 
 def traced_frames(
     path: Path, table: NumberRows, usable: Int[np.ndarray, " R"], border: str, contours: Contours
 ) -> dict[str, list[TracedFrame]]:
     """Return the traced frames of the usable rows by video."""
-    groups = [usable[rows] for rows in group_rows(table.keys[usable], table.values[usable, -1])]
-    names = [str(table.keys[rows[0]]) for rows in groups]
+    rows = usable[np.lexsort((table.values[usable, -1], table.keys[usable]))]
+    keys, numbers = table.keys[rows], table.values[rows, -1]
+    starts = np.flatnonzero((np.diff(keys, prepend=-1) != 0) | (np.diff(numbers, prepend=-1) != 0))
+    names, file = [table.names[key] for key in keys[starts]], str(path)
     frames = [
-        TracedFrame(border, int(table.values[rows[0], -1]), place(path, int(rows[0]), name), None)
-        for rows, name in zip(groups, names, strict=True)
+        TracedFrame(border, int(number), place(file, row, name), None)
+        for number, row, name in zip(numbers[starts].tolist(), rows[starts].tolist(), names, strict=True)
     ]
+    points = table.values[rows, :-1]
+    groups = [points[start:end] for start, end in pairwise([*starts.tolist(), len(rows)])]
     traced: dict[str, list[TracedFrame]] = defaultdict(list)
-    for name, contour in zip(names, contours(frames, [table.values[rows, :-1] for rows in groups]), strict=True):
+    for name, contour in zip(names, contours(frames, groups), strict=True):
         traced[name].append(contour)
     return traced
 
 
-def bad_value(path: Path, table: NumberRows, row: int, columns: Sequence[str], frames: float) -> BadValue:
+def bad_value(file: str, table: NumberRows, row: int, columns: Sequence[str], frames: float) -> BadValue:
     """Return the first unusable field of a row; ``frames`` is the number of frames of its video."""
-    name, finite = table.keys[row], np.isfinite(table.values[row])
+    name, finite = table.names[table.keys[row]], np.isfinite(table.values[row])
     column = -1 if finite.all() else int(finite.argmin())
     expected = f"a whole number from 0 to {frames - 1:.0f}" if columns[column] == "Frame" else "a number"
     beyond = bool(finite.all()) and float(table.values[row, -1]).is_integer()
-    text = str(table.fields[row, column])
-    return BadValue(name, place(path, row, name), columns[column], text, expected, beyond)
+    text = table.text(row, column)
+    return BadValue(name, place(file, row, name), columns[column], text, expected, beyond)
