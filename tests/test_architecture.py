@@ -15,7 +15,6 @@ ROOT = "(root)"
 MATHEMATICS = (
     "types.py",
     "errors.py",
-    "contour.py",
     "geometry.py",
     "losses.py",
     "metrics.py",

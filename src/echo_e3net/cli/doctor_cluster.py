@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import torch
 
-from echo_e3net.cli.doctor_machine import Finding, judged
+from echo_e3net.cli.doctor_findings import Finding, judged
 from echo_e3net.hardware import cores
 
 TIMEOUT = 60.0

@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from packaging.requirements import Requirement
 
+from echo_e3net.cli.doctor_findings import Finding, graded, judged
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.hardware import cores, cpu_info
@@ -29,25 +29,6 @@ FILES, FEW_FILES = 4096, 1024
 """Open files per process: workers pass each tensor as one file."""
 GREY_ERROR = 3
 """Largest error of a decoded grey value, because of JPEG."""
-
-
-class Finding(NamedTuple):
-    """The result of a check: ok, a warning (works with limits) or bad (does not work), and what to do unless ok."""
-
-    name: str
-    mark: Literal["ok", "warning", "bad"]
-    what: str
-    remedy: str = ""
-
-
-def judged(name: str, good: bool, what: str, remedy: str, otherwise: Literal["warning", "bad"] = "bad") -> Finding:
-    """Return a finding that is ok or has another mark."""
-    return Finding(name, "ok" if good else otherwise, what, remedy)
-
-
-def graded(name: str, value: float, good: float, least: float, what: str, remedy: str) -> Finding:
-    """Return a finding that is ok from ``good`` on, and bad below ``least``."""
-    return judged(name, value >= good, what, remedy, "warning" if value >= least else "bad")
 
 
 def versions() -> Iterator[Finding]:

@@ -19,7 +19,7 @@ FUNCTIONS = {
     "data cache": "echo_e3net.cli.fill_cache:cache",
     "data import": "echo_e3net.clinic.importing:import_videos",
     "data phantom": "echo_e3net.phantom:phantom",
-    "bench": "echo_e3net.benchmark.run:bench",
+    "bench": "echo_e3net.cli.bench:bench",
     "study": "echo_e3net.cli.study:study",
     "sweep": "echo_e3net.cli.sweep:sweep",
     "doctor": "echo_e3net.cli.doctor:doctor",

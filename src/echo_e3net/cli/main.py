@@ -8,6 +8,7 @@ and exits with 1. ``ECHO_E3NET_TRACEBACK=1`` shows the traceback of both. Module
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 import traceback
@@ -68,6 +69,8 @@ def main(args: Sequence[str] | None = None) -> int:
             return 1
         print(f"echo-e3net: error: {message}", file=sys.stderr)
         return 2
+    finally:
+        gc.enable()
     return 0
 
 
@@ -78,9 +81,10 @@ def run(args: Sequence[str]) -> None:
     command, rest = choose(parser, COMMANDS, args), args[1:]
     parser = argparse.ArgumentParser(f"echo-e3net {command}", description=f"{COMMANDS[command].capitalize()}.")
     if command == "data":
+        command = f"data {choose(parser, DATA, rest)}"
         from echo_e3net.cli.functions import run_function
 
-        run_function(f"data {choose(parser, DATA, rest)}", rest[1:])
+        run_function(command, rest[1:])
     elif command in ("bench", "study", "sweep", "doctor", "report"):
         from echo_e3net.cli.functions import run_function
 
@@ -98,6 +102,8 @@ def run(args: Sequence[str]) -> None:
         profile(rest)
     else:
         require_configuration(command, rest)
+        # Imported libraries stay, so looking for garbage among their objects is a waste of time.
+        gc.disable()
         from echo_e3net.cli.training_cli import E3CLI
 
         E3CLI(args)

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from echo_e3net.errors import InputError, require_at_least
-from echo_e3net.search.study_plan import plan_trials, read_study
-from echo_e3net.search.study_trials import run_study
 
 
 def study(
@@ -38,6 +36,9 @@ def study(
         any_code: whether to allow results of different code in one table.
         arguments: arguments of the trials by dotted name; they replace those of the study file.
     """
+    from echo_e3net.search.study_plan import plan_trials, read_study
+    from echo_e3net.search.study_trials import run_study
+
     require_at_least(1, jobs=jobs)
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):

@@ -8,8 +8,6 @@ from typing import Any, Literal
 from rich.console import Console
 
 from echo_e3net.errors import InputError, require_at_least
-from echo_e3net.search.sweep_engine import JOURNAL, run_sweep
-from echo_e3net.search.sweep_file import read_sweep
 
 RESULTS = ("trials.csv", "best.yaml", "sweep.md", "sweep.png")
 
@@ -40,6 +38,9 @@ def sweep(
         runs: folder of all runs; the sweep's folder in it has the sweep's name.
         arguments: arguments of the trials by dotted name; they replace constants of the sweep file.
     """
+    from echo_e3net.search.sweep_engine import JOURNAL, run_sweep
+    from echo_e3net.search.sweep_file import read_sweep
+
     require_at_least(1, workers=workers, trials=trials)
     plan = read_sweep(file, arguments)
     if trials is None and plan.run_cap is None and plan.method != "grid":

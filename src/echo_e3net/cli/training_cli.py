@@ -12,6 +12,7 @@ Differences from LightningCLI:
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -181,6 +182,11 @@ class E3CLI(LightningCLI):
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
                 "choose another --name, or move the folder."
             )
+
+    def after_instantiate_classes(self) -> None:
+        """Collect garbage again, but not among what exists now."""
+        gc.freeze()
+        gc.enable()
 
     def choose_precision(self) -> None:
         """Replace the precision auto by one that suits this machine; the record of the run holds what it became."""

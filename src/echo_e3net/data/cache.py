@@ -22,7 +22,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Int, UInt8
 
 from echo_e3net.data.frames import count_frames, read_frames, requested
@@ -69,6 +68,8 @@ class FrameCache:
         """Return the mapped frames, whose checksum is compared once; None if missing or (with a warning) damaged."""
         file = None if path in self._maps else self.lookup(path)
         if file is not None:
+            import torch
+
             try:
                 header = np.lib.format.open_memmap(file, mode="r")
                 # NumPy keeps one file descriptor open per map, torch does not: 10,000 videos would exhaust them.

@@ -8,29 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch  # noqa: F401  (decord needs it to be imported first)
 from jaxtyping import Int, UInt8
 
 from echo_e3net.data import nifti, sequential
 from echo_e3net.data.avi import is_complete, is_mjpeg_avi, read_index
 from echo_e3net.errors import InputError
 
-try:
-    import decord
-except ImportError as error:  # pragma: no cover - depends on the machine
-    advice = "Install only one: decord (64-bit Intel and AMD) or decord2 (other machines); both are imported as decord"
-    raise InputError(f"decord cannot be imported ({error}). {advice}.") from error
-
 # A function with the arguments and the result of read_frames.
 ReadFrames = Callable[..., UInt8[np.ndarray, "T H W"]]
-# Otherwise FFmpeg writes to standard error what our errors say too.
-decord.logging.set_level(decord.logging.QUIET)
 # Frames that take as long to decode as one seek: 112×112 MJPEG, decord 0.6.0 (docs/BENCHMARKS.md).
 SEEK_FRAMES = 20
+
+
+@cache
+def library() -> Any:  # noqa: ANN401
+    """Import decord where it is needed, because it needs torch to be imported first."""
+    import torch  # noqa: F401
+
+    try:
+        import decord
+    except ImportError as error:  # pragma: no cover - depends on the machine
+        advice = "Install only one: decord (64-bit Intel and AMD) or decord2 (other machines); both are named decord"
+        raise InputError(f"decord cannot be imported ({error}). {advice}.") from error
+    # Otherwise FFmpeg writes to standard error what our errors say too.
+    decord.logging.set_level(decord.logging.QUIET)
+    return decord
 
 
 def is_nifti(path: Path) -> bool:
@@ -110,6 +117,7 @@ def open_video(path: Path) -> Any | None:  # noqa: ANN401
         raise InputError(f"{path}: {found}")
     if not is_mjpeg_avi(path):
         return None
+    decord = library()
     with decoding(path):
         # Opened for each read: readers can neither be pickled nor shared between processes. An absolute path is not
         # taken for a protocol.

@@ -1,0 +1,31 @@
+"""``echo-e3net bench``. Its arguments are here, so that ``--help`` does not wait for torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def bench(
+    device: str = "cpu",
+    seconds: float = 600.0,
+    threads: int | None = None,
+    frames: int = 32,
+    size: int = 112,
+    json: Path | None = None,
+) -> None:
+    """Measure the presets against R(2+1)D-18: inference and training steps, each network in its best form.
+
+    Rounds of all forms are interleaved, and medians are compared, so other work on the machine disturbs all alike. Each
+    row is printed when it is done. Rows that do not fit into the time are named.
+
+    Args:
+        device: cpu or cuda.
+        seconds: Time for everything; exceeded if at least three rounds of slow passes take longer.
+        threads: CPU threads; null: the default of torch.
+        frames: Frames of a clip.
+        size: Side of a clip, pixels.
+        json: Also write the results to this JSON file, after each row.
+    """
+    from echo_e3net.benchmark.run import bench as measure
+
+    measure(device, seconds, threads, frames, size, json)
