@@ -38,11 +38,20 @@ def test_work_grows_linearly_with_the_number_of_videos(tmp_path):
     assert counts[120] - counts[60] <= 2.1 * (counts[60] - counts[30])
 
 
-def test_a_long_table_is_the_same_in_parts(tmp_path, monkeypatch):
+def test_a_long_table_and_its_faults_are_the_same_in_parts(tmp_path, monkeypatch):
     write_tables(tmp_path, 5)
-    whole = EchoNetDynamic().read(tmp_path).records
+    table = tmp_path / "VolumeTracings.csv"
+    lines = table.read_text().splitlines()
+    for row, column, text in ((20, 5, "4000"), (60, 1, "True"), (100, 2, "x"), (150, 0, "unlisted"), (190, 5, "")):
+        fields = lines[row].split(",")
+        lines[row] = ",".join([*fields[:column], text, *fields[column + 1 :]])
+    table.write_text("\n".join(lines))
+    whole = EchoNetDynamic().read(tmp_path)
+    assert [bad.text for bad in whole.bad_values] == ["4000", "True", "x", ""]
     monkeypatch.setattr("echo_e3net.tables.ROWS", 13)
-    for one, other in zip(whole, EchoNetDynamic().read(tmp_path).records, strict=True):
+    parts = EchoNetDynamic().read(tmp_path)
+    assert inspect(parts).findings + advise(parts) == inspect(whole).findings + advise(whole)
+    for one, other in zip(whole.records, parts.records, strict=True):
         assert one[:6] == other[:6]
         assert (one.landmarks == other.landmarks).all()
 

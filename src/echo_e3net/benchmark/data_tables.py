@@ -21,10 +21,12 @@ HEADER = "FileName,EF,ESV,EDV,FrameHeight,FrameWidth,FPS,NumberOfFrames,Split\n"
 SIDE, FRAMES = 112, 180
 SPLITS = ("TRAIN",) * 14 + ("VAL",) * 3 + ("TEST",) * 3
 SETUP = """
-import json, sys, time
+import gc, json, sys, time
 import lightning.pytorch
 from echo_e3net.benchmark.data_tables import resident_mb
 from echo_e3net.training.datamodule import EchoDataModule
+# As the command line does before a training.
+gc.freeze()
 data, before, start = EchoDataModule(sys.argv[1]), resident_mb(), time.perf_counter()
 data.setup("fit")
 print(json.dumps({"setup_s": time.perf_counter() - start, "setup_mb": resident_mb() - before,
