@@ -23,9 +23,11 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
+from echo_e3net.benchmark.data_tables import measure_tables
 from echo_e3net.benchmark.document import Table, as_json, markdown
 from echo_e3net.benchmark.forms import dtypes, precision
 from echo_e3net.benchmark.run import machine
+from echo_e3net.benchmark.startup import measure_startup
 from echo_e3net.checks.rules import read_data
 from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.data.cache import FrameCache
@@ -176,6 +178,27 @@ def waiting(root: Path, folder: Path) -> Table:
     return Table("waiting", "training on the CPU at 64 px, 2 workers: waiting for data", rows)
 
 
+def large_tables() -> Table:
+    """Return the time and memory of the tables of large data sets."""
+    rows = [
+        {
+            "videos": videos,
+            "setup, s": found["setup_s"],
+            "memory after it, MB more": found["setup_mb"],
+            "at most, MB more": found["peak_mb"],
+            "data check, s": found["check_s"],
+        }
+        for videos, found in measure_tables().items()
+    ]
+    return Table("tables", "tables of large data sets: setup of the data module, and `data check`", rows)
+
+
+def starting(rounds: int) -> Table:
+    """Return the time that commands take to start."""
+    rows = [{"command": name, "seconds": value} for name, value in measure_startup(rounds).items()]
+    return Table("startup", f"starting, median of {rounds} rounds", rows)
+
+
 def resident() -> float:
     """Return the memory of this process, MB."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -269,6 +292,8 @@ def main() -> None:
             done(one_process(ways | limit, records, args.repeats))
             done(with_workers(ways, records, args.repeats))
             done(waiting(root, store.folder))
+            done(large_tables())
+            done(starting(args.repeats))
         watched = {"decoded": frames_of(read_frames), "cached": frames_of(store.read)}
         done(watch_memory(args.memory, records, watched, args.clips, args.restarts))
 

@@ -47,12 +47,12 @@ DOORS = {
     "cv2": "data/",
     "pandas": "tables.py",
     "optuna": "search/",
-    "fvcore": ("cli/", "training/norms.py"),
+    "fvcore": ("training/norms.py", "cli/"),
     "matplotlib": "reporting/",
     "lightning": ("training/", "cli/"),
 }
 """Third-party libraries and where the modules that import them lie: one module, or those of whole packages."""
-PACKAGES = ("matplotlib", "lightning")
+PACKAGES = ("matplotlib", "lightning", "fvcore")
 """Libraries that several modules of a package may import."""
 
 

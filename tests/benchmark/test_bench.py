@@ -23,7 +23,6 @@ from echo_e3net.benchmark.run import (
     NETWORKS,
     Bench,
     Section,
-    bench,
     chosen,
     prepare,
     ratio,
@@ -33,6 +32,7 @@ from echo_e3net.benchmark.run import (
 )
 from echo_e3net.benchmark.tasks import EAGER_RATIO, RATIO, REFERENCE, TASKS, Task
 from echo_e3net.benchmark.training_step import training_loss
+from echo_e3net.cli.bench import bench
 
 CPU = torch.device("cpu")
 BLOCK = """

@@ -89,28 +89,9 @@ def sections(device: str) -> list[Section]:
 
 
 def bench(
-    device: str = "cpu",
-    seconds: float = 600.0,
-    threads: int | None = None,
-    frames: int = 32,
-    size: int = 112,
-    only: str | None = None,
-    json: Path | None = None,
+    device: str, seconds: float, threads: int | None, frames: int, size: int, only: str | None, json: Path | None
 ) -> None:
-    """Measure the presets against R(2+1)D-18: inference and training steps, each network in its best form.
-
-    Rounds of all forms are interleaved, and medians are compared, so other work on the machine disturbs all alike. Each
-    table is printed when it is done. What does not fit into the time is not started, and is named.
-
-    Args:
-        device: cpu or cuda.
-        seconds: Time for everything.
-        threads: CPU threads; null: the default of torch.
-        frames: Frames of a clip.
-        size: Side of a clip, pixels.
-        only: Names of sections, separated by commas, such as training-16,inference-64; null: all.
-        json: Also write the results to this JSON file, after each section.
-    """
+    """Run all or some sections, print their tables and write them. :mod:`echo_e3net.cli.bench` has the arguments."""
     budget = Budget(seconds)
     require_at_least(1, seconds=seconds, threads=threads)
     if device not in TASKS or (device == "cuda" and not torch.cuda.is_available()):

@@ -11,21 +11,23 @@ def bench(
     threads: int | None = None,
     frames: int = 32,
     size: int = 112,
+    only: str | None = None,
     json: Path | None = None,
 ) -> None:
     """Measure the presets against R(2+1)D-18: inference and training steps, each network in its best form.
 
     Rounds of all forms are interleaved, and medians are compared, so other work on the machine disturbs all alike. Each
-    row is printed when it is done. Rows that do not fit into the time are named.
+    table is printed when it is done. What does not fit into the time is not started, and is named.
 
     Args:
         device: cpu or cuda.
-        seconds: Time for everything; exceeded if at least three rounds of slow passes take longer.
+        seconds: Time for everything.
         threads: CPU threads; null: the default of torch.
         frames: Frames of a clip.
         size: Side of a clip, pixels.
-        json: Also write the results to this JSON file, after each row.
+        only: Names of sections, separated by commas, such as training-16,inference-64; null: all.
+        json: Also write the results to this JSON file, after each section.
     """
     from echo_e3net.benchmark.run import bench as measure
 
-    measure(device, seconds, threads, frames, size, json)
+    measure(device, seconds, threads, frames, size, only, json)

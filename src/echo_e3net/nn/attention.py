@@ -41,12 +41,12 @@ class LargeKernelAttention(nn.Module):
 
     def __init__(self, channels: int, local: int = 5, reach: int = 11) -> None:
         super().__init__()
-        kernels = [(1, local, local), (reach, 1, 1), (1, reach, 1), (1, 1, reach)]
+        kernels = (1, local, local), (reach, 1, 1), (1, reach, 1), (1, 1, reach)
         self.project = nn.Conv3d(channels, channels, 1)
         self.depthwise = nn.Sequential(
             *(
-                nn.Conv3d(channels, channels, kernel, padding=[n // 2 for n in kernel], groups=channels)
-                for kernel in kernels
+                nn.Conv3d(channels, channels, (t, y, x), padding=(t // 2, y // 2, x // 2), groups=channels)
+                for t, y, x in kernels
             )
         )
         self.mix = nn.Conv3d(channels, channels, 1)
@@ -169,9 +169,9 @@ class HybridAttention(nn.Module):
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the attended feature map, of the same size."""
         y = x
-        if self.large_kernel is not None:
+        if self.large_kernel is not None and self.delta is not None:
             # without the cast, float32 weights would make the map float32 under autocast
             y = torch.addcmul(y, self.delta.to(x.dtype), self.large_kernel(x))
-        if self.tokens is not None:
+        if self.tokens is not None and self.gamma is not None:
             y = torch.addcmul(y, self.gamma.to(x.dtype) * x, self.tokens(x))
         return y + self.mixer(y)  # type: ignore[no-any-return]

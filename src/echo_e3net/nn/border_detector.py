@@ -198,7 +198,7 @@ def average_frames(maps: list[Tensor], weights: Float[Tensor, "B P T"]) -> list[
         share = (share / share.sum(-1, keepdim=True)).to(m.dtype)
         # a view of channels-last maps, in which H, W and C are next to each other
         frames = m.permute(0, 2, 3, 4, 1)
-        average = (share @ frames.flatten(2)).unflatten(2, frames.shape[2:]).flatten(0, 1)
+        average = (share @ frames.flatten(2)).view(-1, *frames.shape[2:])
         averages.append(average.permute(0, 3, 1, 2))
     return averages
 

@@ -52,6 +52,7 @@ class DirectConv3d(nn.Module):
         conv = self.conv
         if torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling():
             return conv(x)  # type: ignore[no-any-return]
+        assert not isinstance(conv.padding, str)
         return torch.mkldnn_convolution(
             x, conv.weight, conv.bias, conv.padding, conv.stride, conv.dilation, conv.groups
         )

@@ -105,7 +105,7 @@ class MaxPool(nn.MaxPool3d):
     def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C U V X"]:
         """Return the smaller map."""
         with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input)
+            return super().forward(input)  # type: ignore[no-any-return]
 
 
 class Mlp(nn.Sequential):

@@ -167,7 +167,7 @@ class E3System(LightningModule):
         if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
             return
         if self.norm_batches is None:
-            batches = self.trainer.datamodule.norm_batches()
+            batches = self.trainer.datamodule.norm_batches()  # type: ignore[attr-defined]
             self.norm_batches = [(video.to(self.device), mask.to(self.device)) for video, mask in batches]
         with self.trainer.precision_plugin.forward_context():
             update_norms(self.network, self.norm_batches)
