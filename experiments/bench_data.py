@@ -184,8 +184,8 @@ def large_tables() -> Table:
         {
             "videos": videos,
             "setup, s": found["setup_s"],
-            "memory after it, MB more": found["setup_mb"],
-            "at most, MB more": found["peak_mb"],
+            "memory added, MB": found["setup_mb"],
+            "peak memory added, MB": found["peak_mb"],
             "data check, s": found["check_s"],
         }
         for videos, found in measure_tables().items()

@@ -1,9 +1,12 @@
 """The statistics of the norms are those of the present weights, and the same on all devices and after a resume."""
 
+import pytest
 import torch
 from torch import nn
 
+from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.training.norms import update_norms
+from tests.processes import run, weights
 
 
 class Network(nn.Module):
@@ -34,6 +37,31 @@ def test_the_statistics_are_those_of_all_clips_under_the_present_weights():
         maps = network.conv(torch.cat([video for video, _ in batches()]).float())
     torch.testing.assert_close(network.norm.running_mean, maps.mean((0, 2, 3, 4)))
     torch.testing.assert_close(network.norm.running_var, maps.var((0, 2, 3, 4), correction=0), rtol=1e-3, atol=0)
+
+
+def test_a_channel_that_does_not_vary_gives_no_negative_variance():
+    network = Network()
+    torch.nn.init.zeros_(network.conv.weight)
+    torch.nn.init.constant_(network.conv.bias, 1000.1)
+    update_norms(network, batches())
+    assert (network.norm.running_var >= 0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("extra", [(), ("--trainer.limit_val_batches", 0, "--checkpoint.monitor", "train/loss/total")])
+def test_checkpoints_hold_the_statistics_of_their_weights(tmp_path, tiny, extra):
+    """With and without a validation."""
+    code, output = run(tmp_path, "fit", *tiny, "--trainer.max_epochs", 1, *extra)
+    assert code == 0, output
+    cli = NetworkCLI("profile", "", ["--config", str(tmp_path / "runs/tiny/resolved_config.yaml")])
+    saved = weights(tmp_path)
+    network = cli.network
+    network.load_state_dict({name.removeprefix("network."): v for name, v in saved.items() if name != "measured"})
+    name = "backbone.stages.1.block.body.1.running_mean"
+    found = network.get_buffer(name).clone()
+    cli.data.setup("fit")
+    update_norms(network, cli.data.norm_batches())
+    torch.testing.assert_close(found, network.get_buffer(name), atol=1e-4, rtol=1e-3)
 
 
 def test_mode_momentum_and_buffers_stay():

@@ -41,7 +41,7 @@ class NumberRows(NamedTuple):
 
     Attributes:
         names: the different keys.
-        keys: (R,), the place of each row's key in ``names``.
+        keys: (R,), the index of each row's key in ``names``.
         values: (R, C), NaN for text that is not a number.
         texts: the fields that are not finite numbers, by row and column.
     """
@@ -69,7 +69,7 @@ def read_parts(
     Args:
         path: the file.
         columns: columns that must exist.
-        use: function that is applied to each part of the table and the sign between columns.
+        use: function that is applied to each part of the table and the delimiter.
         dtype: the types of columns for pandas.
         rows: number of rows of a part; by default all.
 
@@ -157,7 +157,7 @@ def read_numbers(path: Path, key: str, columns: Sequence[str], clean: Callable[[
         path: the table.
         key: column of the key.
         columns: columns of numbers.
-        clean: function that is applied to the keys, once to each different one of a part.
+        clean: function that normalises a key; called once per distinct key of each part.
     """
     import pandas as pd
 

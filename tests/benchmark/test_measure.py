@@ -1,4 +1,4 @@
-"""Rounds, estimates and the end of the time, with a clock that the forms move."""
+"""Tests of rounds, estimates and the time limit, with a fake clock."""
 
 import time
 
@@ -13,7 +13,7 @@ SLOW = {"reference": 10.0, "a": 3.0, "b": 2.0}
 
 
 class FakeClock:
-    """A clock that only sleeping moves."""
+    """A clock that advances only when a form is prepared or run."""
 
     def __init__(self):
         self.seconds, self.calls = 0.0, []
@@ -67,7 +67,7 @@ def test_rounds_are_interleaved_and_broken_forms_are_named(clock):
 
 
 @pytest.mark.parametrize("seconds", [15.5, 16, 29, 31, 47, 62, 130, 599, 3000])
-def test_it_ends_in_time_and_every_network_has_a_timing(clock, seconds):
+def test_measure_ends_in_time_and_times_every_network(clock, seconds):
     networks = {
         name: [clock.form(f"{name} {form}", factor * pass_) for form, factor in (("one", 1), ("two", 0.7), ("3", 2))]
         for name, pass_ in SLOW.items()
@@ -140,7 +140,7 @@ def test_a_block_that_takes_too_long_is_stopped():
     assert time.monotonic() - start < 2
 
 
-def test_a_block_within_a_block_does_not_stop_the_clock_of_the_outer_one():
+def test_an_inner_time_limit_keeps_the_outer_one():
     def wait():
         with at_most(60):
             pass

@@ -12,7 +12,7 @@ from echo_e3net.nn.aggregator import FeatureAggregator, MapStatistics, MeanPooli
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
 from echo_e3net.nn.backbone import LHUNetEncoder
 from echo_e3net.nn.border_detector import BorderDetector
-from echo_e3net.nn.layers import Conv3x3x3, frame_weights
+from echo_e3net.nn.layers import Conv3d, Conv3x3x3, frame_weights
 from echo_e3net.nn.network import E3Net
 from echo_e3net.types import TrainingStatistics
 
@@ -57,11 +57,23 @@ def test_every_parameter_gets_a_finite_nonzero_gradient(precision):
     assert zero == []
 
 
+CONVOLUTIONS = {
+    "3x3x3": lambda: Conv3x3x3(16, 16),
+    **{
+        "x".join(map(str, kernel)): functools.partial(
+            Conv3d, 16, 16, kernel, padding=[n // 2 for n in kernel], groups=16
+        )
+        for kernel in ((1, 5, 5), (11, 1, 1), (1, 11, 1), (1, 1, 11))
+    },
+}
+
+
 @pytest.mark.parametrize("frames", [1, 2, 3, 4])
-def test_bfloat16_weight_gradients_of_short_maps_agree_with_float32(frames):
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_bfloat16_weight_gradients_of_short_maps_agree_with_float32(frames, kind):
     """On some CPUs, those of oneDNN are wrong for T = 2, so such maps are convolved in float32."""
     generator = torch.Generator().manual_seed(0)
-    conv = Conv3x3x3(16, 16)
+    conv = CONVOLUTIONS[kind]()
     x, upstream = (torch.randn(2, 16, frames, 4, 4, generator=generator) for _ in range(2))
     gradients = []
     for enabled in (False, True):

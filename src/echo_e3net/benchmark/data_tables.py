@@ -90,7 +90,7 @@ def measure_tables(videos: tuple[int, ...] = (1000, 10_030)) -> dict[int, dict[s
     """Return seconds and MB of setup and check by number of videos, each in a fresh process.
 
     Returns:
-        ``setup_s`` of setup("fit") itself; ``setup_mb`` and ``peak_mb``, memory after it and at most, more than before;
+        ``setup_s`` of setup("fit") itself; ``setup_mb``, the memory added by it; ``peak_mb``, the largest memory added;
         ``check_s`` of the whole command ``data check``, with the start of Python.
     """
     return {number: measured(number) for number in videos}

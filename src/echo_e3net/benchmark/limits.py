@@ -1,4 +1,4 @@
-"""Why a network is as fast as it is: its parts, its growth with the clip, and its operators, against the machine."""
+"""Measure where a network spends its time: parts, operators, and growth with clip and batch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from echo_e3net.benchmark.forms import Run, eager, precision
 from echo_e3net.benchmark.measure import FEWEST, FIRST, NO_TIME, Budget, synchronise, timed
 from echo_e3net.benchmark.training_step import labelled, training_loss
 
-PEAK_SIDE = 2048
+PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
 """Side of the matrices whose product measures the peak of the machine."""
 COPIED = 2**28
 """Bytes of the copy that measures the bandwidth of the memory."""
@@ -34,8 +34,9 @@ SMALLEST = (8, 64)
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
     """Return 10⁹ multiply-accumulates per second of a large matrix product; float32 is TF32 on CUDA."""
-    matrix = torch.rand(PEAK_SIDE, PEAK_SIDE, device=device, dtype=dtype)
-    return PEAK_SIDE**3 / best_time(lambda: matrix @ matrix, device) / 1e9
+    side = PEAK_SIDE[device.type]
+    matrix = torch.rand(side, side, device=device, dtype=dtype)
+    return side**3 / best_time(lambda: matrix @ matrix, device) / 1e9
 
 
 def bandwidth(device: torch.device) -> float:
@@ -227,7 +228,7 @@ def measure_growth(
 
 
 def measure_memory(run: Run, device: torch.device) -> tuple[float, float | None]:
-    """Return the seconds of a pass, and by how many bytes its peak exceeds the memory before; None if unknown."""
+    """Return the seconds of a pass and the bytes of peak memory it adds; bytes are None if unknown."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)

@@ -145,7 +145,10 @@ def prepare(
 
 
 def estimate(name: str, estimates: Mapping[str, float]) -> float:
-    """Return the expected seconds of a pass. A network without an estimate takes half of the fastest before it."""
+    """Return the expected seconds of a pass.
+
+    A network without an estimate is assumed to take half the time of the fastest network before it.
+    """
     return estimates.get(name, 0.5 * min(estimates.values(), default=0.0))
 
 
@@ -157,7 +160,7 @@ def reason(error: Exception) -> str:
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in a block of Python that takes longer, where the system has timers."""
+    """Raise TimeoutError if the block takes longer than ``seconds``; only where the system has timers."""
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return

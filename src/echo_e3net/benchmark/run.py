@@ -28,11 +28,12 @@ from echo_e3net.benchmark.limits import (
     peak,
     time_parts,
 )
-from echo_e3net.benchmark.measure import FIRST, NO_TIME, Budget, Result, at_most, measure, reason
+from echo_e3net.benchmark.measure import FIRST, NO_TIME, Budget, Result, at_most, measure, reason, synchronise
 from echo_e3net.benchmark.presets import PRESETS, preset
 from echo_e3net.benchmark.reference import R2Plus1D18
 from echo_e3net.benchmark.tasks import EAGER_RATIO, RATIO, REFERENCE, TASKS, Task
 from echo_e3net.benchmark.training_step import training_loss
+from echo_e3net.conventions import MIN_FRAMES, MIN_SIZE
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import require_place, write_text
 from echo_e3net.hardware import cpu_name, fast_bf16
@@ -94,6 +95,8 @@ def bench(
     """Run all or some sections, print their tables and write them. :mod:`echo_e3net.cli.bench` has the arguments."""
     budget = Budget(seconds)
     require_at_least(1, seconds=seconds, threads=threads)
+    require_at_least(MIN_FRAMES, frames=frames)
+    require_at_least(MIN_SIZE, size=size)
     if device not in TASKS or (device == "cuda" and not torch.cuda.is_available()):
         raise InputError(f"--device {device}: torch finds no such device. Use cpu, or cuda if there is a GPU.")
     plan = [Section("peaks", "limits of the machine", prepare), *chosen(sections(device), only)]
@@ -165,8 +168,11 @@ def prepare(setting: Bench, row: Budget) -> list[Table]:
     setting.networks = {name: build().to(setting.device) for name, build in NETWORKS.items()}
     video = setting.videos(1)
     for name, network in setting.networks.items():
-        start = setting.budget.now()
         setting.macs[name] = count_macs(network, video)
+        start = setting.budget.now()
+        with torch.inference_mode():
+            network.eval()(video)
+        synchronise(setting.device)
         setting.clip_seconds[name] = setting.budget.now() - start
     setting.peaks = {short(dtype): peak(setting.device, dtype) for dtype in dtypes(setting.device)}
     rows: list[Row] = [

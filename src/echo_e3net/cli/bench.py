@@ -21,7 +21,7 @@ def bench(
 
     Args:
         device: cpu or cuda.
-        seconds: Time for everything.
+        seconds: Time limit for the whole benchmark.
         threads: CPU threads; null: the default of torch.
         frames: Frames of a clip.
         size: Side of a clip, pixels.

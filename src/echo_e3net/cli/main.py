@@ -102,7 +102,7 @@ def run(args: Sequence[str]) -> None:
         profile(rest)
     else:
         require_configuration(command, rest)
-        # Imported libraries stay, so looking for garbage among their objects is a waste of time.
+        # Imported libraries are never freed, so garbage collection during imports only costs time.
         gc.disable()
         from echo_e3net.cli.training_cli import E3CLI
 

@@ -184,7 +184,7 @@ class E3CLI(LightningCLI):
             )
 
     def after_instantiate_classes(self) -> None:
-        """Collect garbage again, but not among what exists now."""
+        """Collect garbage again, except among the objects that exist now."""
         gc.freeze()
         gc.enable()
 

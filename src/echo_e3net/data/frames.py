@@ -35,7 +35,7 @@ def library() -> Any:  # noqa: ANN401
     except ImportError as error:  # pragma: no cover - depends on the machine
         advice = "Install only one: decord (64-bit Intel and AMD) or decord2 (other machines); both are named decord"
         raise InputError(f"decord cannot be imported ({error}). {advice}.") from error
-    # Otherwise FFmpeg writes to standard error what our errors say too.
+    # Silence FFmpeg's messages on standard error; our error messages report the same.
     decord.logging.set_level(decord.logging.QUIET)
     return decord
 

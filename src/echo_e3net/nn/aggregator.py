@@ -9,8 +9,9 @@ phases and to the change of shape from ED to ES. The result corrects Simpson's E
     + (1 - \tau) \, \mathrm{logit}(\overline{EF})
 
 :math:`EF_S` is Simpson's EF of the landmarks and :math:`\overline{EF}` the training mean. The learned trust
-:math:`\tau` starts at one half; without landmarks it is 0. EF starts at the training mean, because the head starts near
-0 and the landmarks start at a ventricle of usual EF.
+:math:`\tau` starts at 1; without landmarks it is 0. When it started at one half, a short training ended before it had
+grown, and EF was pulled to the mean (docs/LOG.md). The head starts near 0 and the landmarks at a ventricle of usual EF,
+so EF starts near 56 %.
 
 The gradient of the EF error is stopped at :math:`EF_S`. While the landmarks are far off, this gradient would drag them
 away from the borders; the volume-ratio term of the loss trains them instead. A weaker gradient still reaches the

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from echo_e3net.errors import require_at_least
-from echo_e3net.nn.layers import ResidualBlock, require_heads
+from echo_e3net.nn.layers import Conv3d, ResidualBlock, require_heads
 
 
 class LargeKernelAttention(nn.Module):
@@ -42,14 +42,14 @@ class LargeKernelAttention(nn.Module):
     def __init__(self, channels: int, local: int = 5, reach: int = 11) -> None:
         super().__init__()
         kernels = (1, local, local), (reach, 1, 1), (1, reach, 1), (1, 1, reach)
-        self.project = nn.Conv3d(channels, channels, 1)
+        self.project = Conv3d(channels, channels, 1)
         self.depthwise = nn.Sequential(
             *(
-                nn.Conv3d(channels, channels, (t, y, x), padding=(t // 2, y // 2, x // 2), groups=channels)
+                Conv3d(channels, channels, (t, y, x), padding=(t // 2, y // 2, x // 2), groups=channels)
                 for t, y, x in kernels
             )
         )
-        self.mix = nn.Conv3d(channels, channels, 1)
+        self.mix = Conv3d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the gated feature map, of the same size."""
@@ -82,7 +82,7 @@ class SpatialAttention(nn.Module):
         require_at_least(1, **{"the smallest of SpatialAttention.grid": min(grid)})
         self.heads = heads
         self.grid = grid
-        self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.position = Conv3d(channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.query = nn.Linear(channels, channels)
         self.key_value = nn.Linear(channels, 2 * channels)
@@ -93,12 +93,25 @@ class SpatialAttention(nn.Module):
         """Return the mixed cells as a feature map of the same size."""
         x = x + self.position(x)
         coarse = coarsen(x, self.grid)
-        tokens, memory = (self.norm(rearrange(m, "b c t h w -> b (t h w) c")) for m in (x, coarse))
+        tokens, memory = (normalised(self.norm, rearrange(m, "b c t h w -> b (t h w) c")) for m in (x, coarse))
         query = rearrange(self.query(tokens), "b n (m d) -> b m n d", m=self.heads)
         key, value = rearrange(self.key_value(memory), "b p (two m d) -> two b m p d", two=2, m=self.heads)
-        query = F.normalize(query, dim=-1) * self.temperature
-        mixed = F.scaled_dot_product_attention(query, key, value.to(query.dtype), scale=1.0)
+        query = unit(query) * self.temperature.to(query.dtype)
+        mixed = F.scaled_dot_product_attention(query, key, value, scale=1.0)
         return self.out(rearrange(mixed, "b m n d -> b n (m d)")).mT.unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
+
+
+def normalised(norm: nn.LayerNorm, tokens: Float[Tensor, "B N C"]) -> Float[Tensor, "B N C"]:
+    """Apply a LayerNorm in the type of the tokens; autocast would make float32 copies of them."""
+    weight, bias = norm.weight.to(tokens.dtype), norm.bias.to(tokens.dtype)
+    with torch.autocast(tokens.device.type, enabled=False):
+        return F.layer_norm(tokens, norm.normalized_shape, weight, bias, norm.eps)
+
+
+def unit(vectors: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
+    """Return vectors of length 1, in their own type."""
+    with torch.autocast(vectors.device.type, enabled=False):
+        return F.normalize(vectors, dim=-1)
 
 
 def coarsen(x: Float[Tensor, "B C T H W"], grid: tuple[int, int, int]) -> Float[Tensor, "B C U V X"]:
@@ -127,7 +140,7 @@ class ChannelAttention(nn.Module):
         super().__init__()
         require_heads(type(self).__name__, "channels", channels, heads)
         self.heads = heads
-        self.position = nn.Conv3d(channels, channels, 3, padding=1, groups=channels)
+        self.position = Conv3d(channels, channels, 3, padding=1, groups=channels)
         self.norm = nn.LayerNorm(channels)
         self.query_key_value = nn.Linear(channels, 3 * channels)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
@@ -135,11 +148,11 @@ class ChannelAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:
         """Return the mixed channels as a feature map of the same size."""
-        tokens = self.norm(rearrange(x + self.position(x), "b c t h w -> b (t h w) c"))
+        tokens = normalised(self.norm, rearrange(x + self.position(x), "b c t h w -> b (t h w) c"))
         query, key, value = rearrange(
             self.query_key_value(tokens), "b n (three m d) -> three b m d n", three=3, m=self.heads
         )
-        weights = (F.normalize(query, dim=-1) @ F.normalize(key, dim=-1).mT * self.temperature).softmax(-1)
+        weights = (unit(query) @ unit(key).mT * self.temperature).softmax(-1)
         mixed = rearrange(weights.to(value.dtype) @ value, "b m d n -> b n (m d)")
         return self.out(mixed).mT.unflatten(2, x.shape[2:])  # type: ignore[no-any-return]
 
@@ -163,7 +176,7 @@ class HybridAttention(nn.Module):
         self.delta = None if large_kernel is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.gamma = None if tokens is None else nn.Parameter(torch.ones(channels, 1, 1, 1))
         self.mixer = nn.Sequential(
-            ResidualBlock(channels, channels), nn.Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels)
+            ResidualBlock(channels, channels), Conv3d(channels, channels, 1, bias=False), nn.BatchNorm3d(channels)
         )
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B C T H W"]:

@@ -9,9 +9,9 @@ some stages halve T. The backbone returns the feature maps of all stages.
 References:
     Sadegheih et al., LHU-Net, arXiv 2404.05102. Echo-E³Net, arXiv 2503.17543, names its encoder as the backbone.
 
-Departs from the paper: the exact widths of Echo-E³Net are not public, and ours spend the published cost where a
-processor computes fastest. No convolution runs at full size, and pooling comes before the block that widens the map, so
-narrow maps of many pixels are rare (docs/LOG.md compares). All widths are multiples of 8. Pooling rounds up, so 112 px
+Departs from the paper: the exact widths of Echo-E³Net are not public, and ours are chosen for speed at the published
+cost. No convolution returns a full-size map. Pooling comes before the block that adds channels, so large maps with few
+channels are rare (docs/LOG.md compares). All widths are multiples of 8. Pooling rounds up, so 112 px
 pass through five stages and any clip with T ≥ 8 and H, W ≥ 64 is accepted. The last two stages halve T.
 """
 

@@ -65,8 +65,8 @@ class LandmarkCues(NamedTuple):
 class BorderDetector(nn.Module):
     """Find landmarks with learned queries that cross-attend to the map of their phase.
 
-    ED and ES have one cross-attention each. What follows the averages over time is in float32 also under autocast,
-    because bfloat16 is too coarse for positions.
+    ED and ES have one cross-attention each. After averaging over time, all operations run in float32, also under
+    autocast, because bfloat16 is too coarse for positions.
 
     Implements E²CBD of arXiv 2503.17543. The docstring of the module lists where it departs from the paper.
 
@@ -196,9 +196,10 @@ def average_frames(maps: list[Tensor], weights: Float[Tensor, "B P T"]) -> list[
     for m in maps:
         share = pool_frames(weights, m, F.avg_pool1d)
         share = (share / share.sum(-1, keepdim=True)).to(m.dtype)
+        total = share.sum(-1, keepdim=True)
         # a view of channels-last maps, in which H, W and C are next to each other
         frames = m.permute(0, 2, 3, 4, 1)
-        average = (share @ frames.flatten(2)).view(-1, *frames.shape[2:])
+        average = (share @ frames.flatten(2) / total).view(-1, *frames.shape[2:])
         averages.append(average.permute(0, 3, 1, 2))
     return averages
 

@@ -1,4 +1,4 @@
-"""Prepare a trained network for inference: the same results up to rounding, sooner."""
+"""Prepare a trained network for faster inference; results are equal up to rounding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def for_inference(network: Network) -> Network:
     """Return a copy in evaluation mode whose norms are folded into the convolutions before them.
 
-    On a CPU, 3-D convolutions also call oneDNN directly: for one clip, torch uses a slower function on small maps.
+    On a CPU, 3-D convolutions call oneDNN directly, because torch selects a slower function for small maps of one clip.
 
     Args:
         network: any module; a norm is folded where it follows a convolution in an ``nn.Sequential``.
@@ -28,9 +28,13 @@ def for_inference(network: Network) -> Network:
                 conv, norm = parent[i], parent[i + 1]
                 if isinstance(conv, nn.Conv2d | nn.Conv3d) and isinstance(norm, nn.BatchNorm2d | nn.BatchNorm3d):
                     parent[i], parent[i + 1] = fuse_conv_bn_eval(conv, norm), nn.Identity()
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return network
     for parent in list(network.modules()):
         for name, module in parent.named_children():
-            if isinstance(module, nn.Conv3d) and module.weight.device.type == "cpu":
+            if not isinstance(module, nn.Conv3d) or module.padding_mode != "zeros":
+                continue
+            if module.weight.device.type == "cpu":
                 setattr(parent, name, DirectConv3d(module))
     return network
 

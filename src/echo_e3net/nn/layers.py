@@ -39,12 +39,24 @@ def require_level(part: str, name: str, level: int, channels: Sequence[int]) -> 
         )
 
 
-class Conv3x3x3(nn.Conv3d):
-    """A 3x3x3 convolution without bias that keeps T, H and W.
+class Conv3d(nn.Conv3d):
+    """A 3-D convolution that is also correct for maps of two frames in bfloat16 on a CPU.
 
-    On a CPU, maps of two frames are convolved in float32 also under autocast. With T = 2, the bfloat16 weight gradient
-    of oneDNN reads uninitialised memory, and training continues with NaN or noise (torch 2.13, a CPU with avx512_bf16
-    and without AMX; docs/LOG.md).
+    Such maps are convolved in float32 under autocast. With T = 2, the bfloat16 weight gradient of oneDNN reads
+    uninitialised memory, and training continues with NaN or noise (torch 2.13, a CPU with avx512_bf16 and without AMX;
+    docs/LOG.md).
+    """
+
+    def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
+        """Convolve a feature map."""
+        if input.device.type == "cpu" and input.shape[2] == 2:
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(input.float())
+        return super().forward(input)
+
+
+class Conv3x3x3(Conv3d):
+    """A 3x3x3 convolution without bias that keeps T, H and W.
 
     Args:
         inputs: input channels.
@@ -53,13 +65,6 @@ class Conv3x3x3(nn.Conv3d):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(inputs, outputs, 3, padding=1, bias=False)
-
-    def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:
-        """Convolve a feature map."""
-        if input.device.type == "cpu" and input.shape[2] == 2:
-            with torch.autocast("cpu", enabled=False):
-                return super().forward(input.float())
-        return super().forward(input)
 
 
 class ResidualBlock(nn.Module):
@@ -84,7 +89,7 @@ class ResidualBlock(nn.Module):
         )
         self.shortcut: nn.Module = nn.Identity()
         if inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv3d(inputs, outputs, 1, bias=False), nn.BatchNorm3d(outputs))
+            self.shortcut = nn.Sequential(Conv3d(inputs, outputs, 1, bias=False), nn.BatchNorm3d(outputs))
         self.activation = nn.LeakyReLU(0.01, inplace=True)
 
     def forward(self, x: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D T H W"]:

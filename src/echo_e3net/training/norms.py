@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from fvcore.nn import update_bn_stats
@@ -21,14 +22,19 @@ def update_norms(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -
     training, running = network.training, {name: value for name, value in network.named_buffers() if "running" in name}
     network.train()
     # hooks of update_bn_stats would break a compiled network
-    with torch.compiler.set_stance("force_eager"):
+    compiled = network._compiled_call_impl is not None
+    with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
         update_bn_stats(Unpacked(network), batches, len(batches))
     network.train(training)
     # update_bn_stats replaces the tensors, to which distributed training and compiled networks refer
-    for name, value in running.items():
-        layer = network.get_submodule(name.rpartition(".")[0])
-        value.copy_(getattr(layer, name.rpartition(".")[2]))
-        setattr(layer, name.rpartition(".")[2], value)
+    for path, value in running.items():
+        place, _, name = path.rpartition(".")
+        layer = network.get_submodule(place)
+        value.copy_(getattr(layer, name))
+        if name == "running_var":
+            # a difference of squares; by rounding, it is below 0 if a channel hardly varies
+            value.clamp_(min=0)
+        setattr(layer, name, value)
 
 
 class Unpacked(nn.Module):

@@ -16,13 +16,15 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from echo_e3net.errors import InputError
 from echo_e3net.losses import E3Loss, TermSum
 from echo_e3net.metrics import SplitScores
+from echo_e3net.nn.inference import for_inference
 from echo_e3net.nn.network import E3Net
 from echo_e3net.training.norms import update_norms
 from echo_e3net.training.schedules import schedule_of
 from echo_e3net.types import E3Output, EchoClip
 
 SMALL_BATCH = 8
-"""Up to this batch size, a compiled network replays a CUDA graph: launching its kernels takes longer than they do."""
+"""Largest batch size at which a compiled network replays a CUDA graph. For small batches, launching the kernels takes
+longer than running them."""
 
 
 class WarmupCosine(LambdaLR):
@@ -84,22 +86,26 @@ class E3System(LightningModule):
             raise InputError(f"model.loss: the terms {', '.join(needing)} {why}. Set these terms to null.")
         self.scores = SplitScores()
         self.norm_batches: list[tuple[Tensor, Tensor]] | None = None
+        self.norms_lag = False
         self.register_buffer("measured", torch.tensor(False))
 
     def setup(self, stage: str) -> None:
-        """Compile the network if that is asked for.
+        """Compile the network for training if that is asked for.
 
         Raises:
             InputError: the device is not a GPU.
         """
-        if not self.compiles:
+        if not self.compiles or stage != "fit":
             return
         if self.trainer.strategy.root_device.type != "cuda":
             raise InputError(
-                "model.compile is true, but there is no GPU. Compiling gains nothing on a CPU; leave it out."
+                "model.compile is true, but the run does not use a GPU. Compiling is not faster on a CPU. "
+                "Set --model.compile false."
             )
         small = self.trainer.datamodule.loader.batch_size <= SMALL_BATCH  # type: ignore[attr-defined]
-        self.network.compile(fullgraph=True, mode="reduce-overhead" if small else None)
+        # a CUDA graph would overwrite gradients that are accumulated
+        replay = small and self.trainer.accumulate_grad_batches == 1
+        self.network.compile(fullgraph=True, dynamic=False, mode="reduce-overhead" if replay else None)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Return the optimizer, and its schedule if there is one."""
@@ -162,19 +168,40 @@ class E3System(LightningModule):
 
     test_step = validation_step
 
+    def on_train_batch_end(self, *_: object) -> None:
+        """Note that the statistics of the norms are older than the weights."""
+        self.norms_lag = True
+
     def on_validation_epoch_start(self) -> None:
         """While training, estimate the statistics of the norms with the present weights."""
-        if self.trainer.state.fn != "fit" or self.trainer.sanity_checking:
+        self.update_norms()
+
+    def on_train_epoch_end(self) -> None:
+        """Do the same after an epoch without validation, before checkpoints are written."""
+        self.update_norms()
+
+    def update_norms(self) -> None:
+        """Estimate the statistics of the norms from clips of the training split, if the weights have changed."""
+        if not self.norms_lag:
             return
         if self.norm_batches is None:
             batches = self.trainer.datamodule.norm_batches()  # type: ignore[attr-defined]
             self.norm_batches = [(video.to(self.device), mask.to(self.device)) for video, mask in batches]
         with self.trainer.precision_plugin.forward_context():
             update_norms(self.network, self.norm_batches)
+        self.norms_lag = False
+
+    def on_predict_start(self) -> None:
+        """Prepare a copy of the network that is faster."""
+        self.reader = for_inference(self.network)
+
+    def on_predict_end(self) -> None:
+        """Delete the copy, which is not part of the checkpoint."""
+        del self.reader
 
     def predict_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
         """Return the output of the network."""
-        output: E3Output = self.network(clip.video, clip.frame_mask)
+        output: E3Output = self.reader(clip.video, clip.frame_mask)
         return output._asdict()
 
     def on_validation_epoch_end(self) -> None:
