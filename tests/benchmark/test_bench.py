@@ -85,7 +85,7 @@ def fast(monkeypatch):
     """Replace the networks and the measurements of the machine by small ones."""
     for name in NETWORKS:
         monkeypatch.setitem(NETWORKS, name, Small)
-    monkeypatch.setattr(limits, "PEAK_SIDE", 64)
+    monkeypatch.setattr(limits, "PEAK_SIDE", {"cpu": 64})
     monkeypatch.setattr(limits, "COPIED", 2**16)
     monkeypatch.setattr(limits, "ROUNDS", 2)
     monkeypatch.setattr(measure, "MOST", 3)
