@@ -33,7 +33,9 @@ SPATIAL_STAGES = 2
 
 
 class SpaceToDepthStem(nn.Sequential):
-    """Move pixels into channels: a convolution of 4x4 pixels every 2, with norm and activation. Halves H and W.
+    """Move pixels into channels: a convolution of 4x4 pixels every 2, with norm and activation.
+
+    H and W are halved, rounding down; the last cell also sees the last pixel of an odd side.
 
     Departs from the paper: LHU-Net's stem keeps the size, see :class:`FullSizeStem`.
 
