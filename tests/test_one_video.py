@@ -6,7 +6,7 @@ from pathlib import Path
 import one_video
 import pytest
 
-LIMITS = {"command line": (590, 3), "checks and records": (860, 11), "all other files": (1860, 15)}
+LIMITS = {"command line": (610, 3), "checks and records": (860, 11), "all other files": (2150, 17)}
 """Largest number of lines, and of files, of each part."""
 MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 
