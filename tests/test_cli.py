@@ -433,11 +433,12 @@ def test_weights_and_biases_offline(command, tiny, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_missing_decord_is_reported_in_one_line(tmp_path):
+def test_a_missing_decord_is_reported_in_one_line(tmp_path, tiny):
     (tmp_path / "decord.py").write_text("raise ImportError('no wheel')")
-    code = "import sys; from echo_e3net.cli.main import main; sys.exit(main(['fit', '--help']))"
+    code = "import sys; from echo_e3net.cli.main import main; sys.exit(main(sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    words = [sys.executable, "-c", code, "fit", *map(str, tiny)]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 2
     assert "decord2" in done.stderr
     assert "Traceback" not in done.stderr

@@ -179,6 +179,22 @@ def at_most(seconds: float) -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - start), 0.001))
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Delay the TimeoutError of :func:`at_most` to the end of the block.
+
+    torch ends the process if an error is raised while its C++ calls Python.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def timed(run: Run, device: torch.device, now: Clock = time.perf_counter) -> float:
     """Return the seconds of one pass, after the device has finished its work."""
     synchronise(device)
