@@ -20,7 +20,7 @@ CACHED := --data.cache.folder data/phantom-cache
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  PYTHON=$(PYTHON): interpreter; VENV=$(VENV): environment; JOBS=$(JOBS): parallel trials of a study"
-	@echo "  SECONDS=$(SECONDS): time of bench per device"
+	@echo "  SECONDS=$(SECONDS): time limit of bench, seconds per device"
 
 install: $(INSTALLED) ## create the environment: the package (editable) and all tools, pinned by constraints.txt
 

@@ -96,7 +96,7 @@ FAULTS = {
     "bit_flips": (flip_bits, {"undecodable"}, BROKEN),
     "no_index": (lambda data: data[: data.rfind(b"idx1")], {"header"}, None),
     "empty": (lambda data: b"", {"undecodable"}, BROKEN),
-    "text": (lambda data: b"this is no video\n" * 100, {"undecodable"}, BROKEN),
+    "text": (lambda data: b"this is not a video\n" * 100, {"undecodable"}, BROKEN),
     "one_frame": (pictures(MOVING[:1]), {"short"}, SHORT),
     "half_a_frame_a_second": (rate(0.5), set(), None),
     "138_frames_a_second": (rate(138), set(), None),

@@ -28,7 +28,7 @@ VOLUME_ML = (0.0, 10_000.0)
 
 
 class Label(NamedTuple):
-    """Label of one file: the columns of FileList.csv, and what is not written there.
+    """Label of one file: the columns of FileList.csv, and values that are not written to it.
 
     Attributes:
         patient: the patient by the table; empty if it names none.
