@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DEVELOPED := $(VENV)/.developed
 JOBS ?= 1
 SECONDS ?= 1800
 OUT ?= runs/study-phantom
@@ -13,6 +14,9 @@ RUN := runs/quickstart
 QUICKSTART := --config experiments/e3net.yaml --config experiments/e3net_small.yaml --config experiments/quickstart.yaml
 # decoded frames of the phantom, so that only the first epoch decodes videos
 CACHED := --data.cache.folder data/phantom-cache
+# Libraries are compiled to bytecode when they are first imported, which is less than half of what pip would compile.
+PIP := $(BIN)/python -m pip install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart study test test-all test-oldest test-gpu lint types smoke bench ci clean
@@ -22,18 +26,22 @@ help: ## list the targets
 	@echo "  PYTHON=$(PYTHON): interpreter; VENV=$(VENV): environment; JOBS=$(JOBS): parallel trials of a study"
 	@echo "  SECONDS=$(SECONDS): time limit of bench, seconds per device"
 
-install: $(INSTALLED) ## create the environment: the package (editable) and all tools, pinned by constraints.txt
+install: $(DEVELOPED) ## create the environment: the package (editable) and all tools, pinned by constraints.txt
 
 # Install torch first, so that all other packages use the build chosen here (CPU or CUDA, depending on the index).
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv "$(VENV)"
-	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(PIP) "$$(grep '^torch==' constraints.txt)"
+	$(PIP) -c constraints.txt -e '.[dicom]'
+	@touch $@
+
+$(DEVELOPED): $(INSTALLED)
+	$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
 quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real video, report (minutes on a CPU)
 	# 300 synthetic videos with known EF and borders; existing videos are kept
-	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 72
+	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 54
 	# rename an earlier run
 	if [ -e $(RUN) ]; then mv $(RUN) "$(RUN).$$(date +%Y%m%d-%H%M%S)"; fi
 	# train the small configuration
@@ -52,14 +60,14 @@ study: $(INSTALLED) ## run or continue the ablation study on the phantom (many h
 	# OUT=docs/study continues from the committed results
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
-test: $(INSTALLED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores
+test: $(DEVELOPED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores
 	$(BIN)/python -m $(DEFAULT_TESTS)
 
-test-all: $(INSTALLED) ## run the default and the slow tests
+test-all: $(DEVELOPED) ## run the default and the slow tests
 	$(BIN)/python -m pytest -n auto -m 'not gpu'
 
 # torch keeps its pinned version, because old CPU builds are not available everywhere.
-test-oldest: $(INSTALLED) ## run the default tests with the oldest allowed version of every dependency except torch
+test-oldest: $(DEVELOPED) ## run the default tests with the oldest allowed version of every dependency except torch
 	mkdir -p build
 	grep '^torch==' constraints.txt > build/torch.txt
 	$(BIN)/uv pip compile --quiet --resolution lowest-direct --override build/torch.txt --python $(BIN)/python \
@@ -71,16 +79,16 @@ test-oldest: $(INSTALLED) ## run the default tests with the oldest allowed versi
 	$(OLDEST)/bin/python -m pip install --quiet -c build/oldest.txt -e '.[dev]'
 	$(OLDEST)/bin/python -m $(DEFAULT_TESTS)
 
-test-gpu: $(INSTALLED) ## run the tests that need a CUDA device
+test-gpu: $(DEVELOPED) ## run the tests that need a CUDA device
 	$(BIN)/python -m pytest -m gpu
 
-lint: $(INSTALLED) ## check style, format, CITATION.cff, and that git has no data or large file
+lint: $(DEVELOPED) ## check style, format, CITATION.cff, and that git has no data or large file
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/cffconvert --validate
 	$(BIN)/python scripts/guard_files.py
 
-types: $(INSTALLED) ## check types with mypy, strict on src
+types: $(DEVELOPED) ## check types with mypy, strict on src
 	$(BIN)/mypy
 
 smoke: $(INSTALLED) ## run a short fit and test with the real command line in a temporary folder

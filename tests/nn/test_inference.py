@@ -2,11 +2,14 @@
 
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from torch import nn
 
+from echo_e3net.losses import E3Loss, EFTerm
 from echo_e3net.nn.backbone import FullSizeStem, LHUNetEncoder
 from echo_e3net.nn.inference import DirectConv3d, for_inference
 from echo_e3net.nn.network import E3Net
+from echo_e3net.training.system import E3System
 
 STEMS = {"space to depth": {}, "full size": {"stem": FullSizeStem}}
 
@@ -55,6 +58,18 @@ def test_the_network_itself_is_left_as_it_was(network):
     assert network.training
     torch.testing.assert_close(network.state_dict(), before)
     assert not any(isinstance(m, DirectConv3d) for m in network.modules())
+
+
+@torch.no_grad()
+def test_validation_test_and_predict_use_the_faster_copy_and_checkpoints_do_not_hold_it(network):
+    system = E3System(network, E3Loss(EFTerm())).eval()
+    system.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    names = set(system.state_dict())
+    for start in (system.on_validation_epoch_start, system.on_test_epoch_start, system.on_predict_epoch_start):
+        system.read = None
+        start()
+        assert any(isinstance(module, DirectConv3d) for module in system.read.__self__.modules())
+    assert set(system.state_dict()) == names
 
 
 @torch.no_grad()

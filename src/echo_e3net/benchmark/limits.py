@@ -148,7 +148,7 @@ def time_parts(network: nn.Module, video: Tensor, dtype: torch.dtype, budget: Bu
 def stopwatches(
     modules: Mapping[str, nn.Module], device: torch.device, times: Mapping[str, list[float]]
 ) -> Iterator[None]:
-    """Append the seconds of each forward pass of some modules."""
+    """Append the seconds of each forward pass of some modules, measured after the device has finished its work."""
     starts: dict[str, float] = {}
 
     def enter(title: str) -> None:
@@ -159,6 +159,15 @@ def stopwatches(
         synchronise(device)
         times[title].append(time.perf_counter() - starts[title])
 
+    with hooked(modules, enter, leave):
+        yield
+
+
+@contextmanager
+def hooked(
+    modules: Mapping[str, nn.Module], enter: Callable[[str], None], leave: Callable[[str], None]
+) -> Iterator[None]:
+    """Call ``enter`` before and ``leave`` after each module's forward pass, with its title."""
     handles = []
     for title, module in modules.items():
         handles.append(module.register_forward_pre_hook(lambda *_, title=title: enter(title)))

@@ -10,16 +10,15 @@ from __future__ import annotations
 import logging
 import math
 import statistics
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from fvcore.nn import FlopCountAnalysis
 from torch import Tensor, nn
 
+from echo_e3net.benchmark.limits import hooked, stopwatches
 from echo_e3net.nn.network import E3Net
 
 Parts = Mapping[str, nn.Module]
@@ -142,45 +141,14 @@ def saved_bytes(network: E3Net, video: Tensor, parts: Parts) -> Counter[str]:
 @torch.inference_mode()
 def latency(network: E3Net, video: Tensor, parts: Parts, repeats: int) -> tuple[float, dict[str, float]]:
     """Return the median milliseconds of the forward pass without hooks, and of each part in further passes."""
-    starts: dict[str, float] = {}
-    times: dict[str, list[float]] = {name: [] for name in ["", *parts]}
-
-    def enter(name: str) -> None:
-        starts[name] = now(video.device)
-
-    def leave(name: str) -> None:
-        times[name].append(1000 * (now(video.device) - starts[name]))
-
+    whole: dict[str, list[float]] = {"": []}
+    times: dict[str, list[float]] = {name: [] for name in parts}
     # The first passes allocate memory and choose kernels.
     for _ in range(3):
         network(video)
-    for _ in range(repeats):
-        enter("")
-        network(video)
-        leave("")
-    with hooked(parts, enter, leave):
-        for _ in range(repeats):
-            network(video)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    for modules, found in (({"": network}, whole), (parts, times)):
+        with stopwatches(modules, video.device, found):
+            for _ in range(repeats):
+                network(video)
+    medians = {name: 1000 * statistics.median(values) for name, values in (whole | times).items()}
     return medians.pop(""), medians
-
-
-@contextmanager
-def hooked(parts: Parts, enter: Callable[[str], None], leave: Callable[[str], None]) -> Iterator[None]:
-    """Call ``enter`` before and ``leave`` after each part's forward pass."""
-    handles = []
-    for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(lambda *_, name=name: enter(name)))
-        handles.append(part.register_forward_hook(lambda *_, name=name: leave(name)))
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def now(device: torch.device) -> float:
-    """Return the time in seconds, after the device has finished its work."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter()

@@ -20,8 +20,9 @@ class ProgressLines(Callback):
         self.restart()
 
     def restart(self) -> None:
-        """Start the clock and the mean loss of an epoch."""
+        """Start the clock, the mean loss and the rate of an epoch."""
         self.started, self.losses, self.validated = time.monotonic(), torch.zeros(2), False
+        self.clips, self.batch_ends = 0, (0.0, 0.0)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the first epoch, which may be a resumed part of one."""
@@ -31,6 +32,11 @@ class ProgressLines(Callback):
         """Add the loss of a batch; the sum stays on the device, so nothing waits for it."""
         loss = outputs["loss"].detach().float()
         self.losses = self.losses.to(loss.device) + torch.stack([loss, torch.ones_like(loss)])
+        now = time.monotonic()
+        first = self.batch_ends[0]
+        # the rate is measured from the end of the first batch, because that waits for the data
+        self.clips += len(batch.ef) * trainer.world_size if first else 0
+        self.batch_ends = (first or now, now)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Note that the epoch was validated; print the scores of validate."""
@@ -46,7 +52,9 @@ class ProgressLines(Callback):
         parts += [scores(trainer, "val")] if self.validated else []
         limit = "" if trainer.max_epochs in (None, -1) else f"/{trainer.max_epochs}"
         seconds = time.monotonic() - self.started
-        say(trainer, f"epoch {trainer.current_epoch + 1}{limit}: {'; '.join(parts)} ({seconds:.0f} s)")
+        first, last = self.batch_ends
+        rate = f", {self.clips / (last - first):.3g} clips/s" if last > first else ""
+        say(trainer, f"epoch {trainer.current_epoch + 1}{limit}: {'; '.join(parts)} ({seconds:.0f} s{rate})")
         self.restart()
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
@@ -68,6 +69,7 @@ class E3System(LightningModule):
     """
 
     measured: Tensor
+    read: Callable[..., E3Output]
 
     def __init__(
         self,
@@ -138,13 +140,12 @@ class E3System(LightningModule):
             file = checkpoint.get("file", "the checkpoint")
             raise InputError(f"{file} is of another network ({counts}; first: {first}). {advice}")
 
-    def step(self, clip: EchoClip, stage: str) -> tuple[E3Output, Tensor]:
-        """Return the output and the loss of a batch, and log the loss of the global batch.
+    def step(self, output: E3Output, clip: EchoClip, stage: str) -> Tensor:
+        """Return the loss of a batch, and log the loss of the global batch.
 
         One collective averages sums and numbers of labelled items over the devices. Each device divides its own sums by
         the average number, so the average of all gradients is the gradient of the global mean.
         """
-        output = self.network(clip.video, clip.frame_mask)
         sums = self.loss(output, clip)
         own = torch.stack([torch.stack(pair).detach() for pair in sums.values()])
         averages = self.trainer.strategy.all_gather(own).reshape(-1, *own.shape).mean(0)
@@ -152,17 +153,18 @@ class E3System(LightningModule):
         logged = {f"{stage}/loss/{name}": value for name, value in self.loss.average(world).items()}
         self.log_dict(logged, batch_size=len(clip.ef))
         parts = self.loss.average({name: TermSum(sums[name].total, world[name].number) for name in sums})
-        return output, parts["total"]
+        return parts["total"]
 
     def training_step(self, clip: EchoClip, batch_index: int) -> Tensor:
         """Return the loss of a batch."""
-        return self.step(clip, "train")[1]
+        return self.step(self.network(clip.video, clip.frame_mask), clip, "train")
 
     def validation_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
         """Score a batch of the validation or test split, and return the output of the network."""
         if batch_index == 0:
             self.scores.reset()
-        output, _ = self.step(clip, "test" if self.trainer.testing else "val")
+        output = self.read(clip.video, clip.frame_mask)
+        self.step(output, clip, "test" if self.trainer.testing else "val")
         self.scores.update(output, clip)
         return output._asdict()
 
@@ -173,8 +175,9 @@ class E3System(LightningModule):
         self.norms_lag = True
 
     def on_validation_epoch_start(self) -> None:
-        """While training, estimate the statistics of the norms with the present weights."""
+        """While training, estimate the statistics of the norms with the present weights; prepare for inference."""
         self.update_norms()
+        self.prepare_inference()
 
     def on_train_epoch_end(self) -> None:
         """Do the same after an epoch without validation, before checkpoints are written."""
@@ -191,18 +194,21 @@ class E3System(LightningModule):
             update_norms(self.network, self.norm_batches)
         self.norms_lag = False
 
-    def on_predict_start(self) -> None:
-        """Prepare a copy of the network that is faster."""
-        self.reader = for_inference(self.network)
+    def prepare_inference(self) -> None:
+        """Make the copy of the network that reads clips faster, unless the network is compiled."""
+        network = (
+            self.network
+            if self.compiles and self.trainer.state.fn == TrainerFn.FITTING
+            else for_inference(self.network)
+        )
+        # a bound method, not a module: the copy is not part of checkpoints
+        self.read = network.__call__
 
-    def on_predict_end(self) -> None:
-        """Delete the copy, which is not part of the checkpoint."""
-        del self.reader
+    on_test_epoch_start = on_predict_epoch_start = prepare_inference
 
     def predict_step(self, clip: EchoClip, batch_index: int) -> Mapping[str, Any]:
         """Return the output of the network."""
-        output: E3Output = self.reader(clip.video, clip.frame_mask)
-        return output._asdict()
+        return self.read(clip.video, clip.frame_mask)._asdict()
 
     def on_validation_epoch_end(self) -> None:
         """Log the scores over the videos of all devices."""
