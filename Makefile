@@ -41,7 +41,7 @@ $(DEVELOPED): $(INSTALLED)
 
 quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real video, report (minutes on a CPU)
 	# 300 synthetic videos with known EF and borders; existing videos are kept
-	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 54
+	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 50
 	# rename an earlier run
 	if [ -e $(RUN) ]; then mv $(RUN) "$(RUN).$$(date +%Y%m%d-%H%M%S)"; fi
 	# train the small configuration

@@ -30,7 +30,7 @@ from echo_e3net.training.predict_videos import usable_videos
 from echo_e3net.training.run_folder import ignore_signals
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
-NORM_VIDEOS, NORM_BATCH = 64, 16
+NORM_VIDEOS, NORM_BATCH = 32, 16
 """Number of training clips from which the statistics of the norms are estimated, and their batch size."""
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
