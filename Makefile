@@ -57,7 +57,6 @@ study: $(INSTALLED) ## run or continue the ablation study on the phantom (many h
 	$(BIN)/echo-e3net data phantom --out data/study/adult_cart --n 900 --seed 1
 	# the handheld look, only for testing
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
-	# OUT=docs/study continues from the committed results
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
 test: $(DEVELOPED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores

@@ -48,7 +48,14 @@ def test_cores_are_those_of_affinity_slurm_and_container(monkeypatch, tmp_path, 
 @pytest.mark.parametrize(("number", "devices", "expected"), [(2, 1, 1), (1, 1, 1), (16, 1, 8), (16, 4, 3), (8, 8, 1)])
 def test_one_core_of_each_device_stays_for_the_training(monkeypatch, number, devices, expected):
     monkeypatch.setattr(hardware, "cores", lambda: number)
-    assert usual_workers(devices) == expected
+    assert usual_workers(devices, {}) == expected
+
+
+def test_a_task_of_srun_does_not_share_its_cores(monkeypatch):
+    monkeypatch.setattr(hardware, "cores", lambda: 8)
+    task = {"SLURM_CPUS_PER_TASK": "8", "SLURM_STEP_NUM_TASKS": "4"}
+    assert usual_workers(4, task) == 7
+    assert usual_workers(4, task | {"SLURM_STEP_NUM_TASKS": "1"}) == 1
 
 
 @pytest.mark.parametrize(

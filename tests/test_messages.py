@@ -51,6 +51,8 @@ def callback(name):
             {"limit_val_batches": 0},
             ["limit_val_batches is 0", "val/rmse", "--checkpoint.monitor train/loss/total"],
         ),
+        ("fit", {"strategy": "fsdp"}, ["trainer.strategy is fsdp", "Use ddp"]),
+        ("fit", {"strategy": "deepspeed_stage_2"}, ["trainer.strategy is deepspeed_stage_2"]),
         ("fit", {"precision": "16-true"}, ["16-true", "16-mixed"]),
         ("fit", {"default_root_dir": "x"}, ["default_root_dir", "--runs"]),
         ("fit", {"num_nodes": 2}, ["num_nodes is 2", "srun", "torchrun"]),
@@ -62,6 +64,7 @@ def callback(name):
             ["StochasticWeightAveraging", "not be in any checkpoint"],
         ),
         ("fit", {"callbacks": callback("Timer")}, ["Timer", "--trainer.max_time"]),
+        ("fit", {"callbacks": callback("GradientAccumulationScheduler")}, ["--trainer.accumulate_grad_batches"]),
     ],
 )
 def test_arguments_of_the_trainer_that_cannot_work_are_refused_by_name(monkeypatch, command, change, facts):

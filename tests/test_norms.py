@@ -1,4 +1,6 @@
-"""The statistics of the norms are those of the present weights, and the same on all devices and after a resume."""
+"""The statistics of the norms are those of the present weights, in checkpoints too."""
+
+import re
 
 import pytest
 import torch
@@ -64,6 +66,16 @@ def test_checkpoints_hold_the_statistics_of_their_weights(tmp_path, tiny, extra)
     torch.testing.assert_close(found, network.get_buffer(name), atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
+def test_the_last_validation_of_fit_equals_a_validation_of_its_checkpoint(tmp_path, tiny):
+    code, fitted = run(tmp_path, "fit", *tiny, "--trainer.max_epochs", 1)
+    assert code == 0, fitted
+    scores = re.search(r"epoch 1/1: .*; (val mae .*) \(", fitted)[1]
+    code, validated = run(tmp_path, "validate", *tiny, "--ckpt_path", "last")
+    assert code == 0, validated
+    assert scores in validated.removeprefix(fitted)
+
+
 def test_mode_momentum_and_buffers_stay():
     """Distributed training and compiled networks refer to the buffers themselves."""
     for training in (True, False):
@@ -73,3 +85,4 @@ def test_mode_momentum_and_buffers_stay():
         assert network.training == network.norm.training == training
         assert network.norm.momentum == 0.1
         assert all(value is buffers[name] for name, value in network.named_buffers())
+        assert network.norm.num_batches_tracked == 0

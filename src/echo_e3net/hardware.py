@@ -47,9 +47,15 @@ def fast_bf16(device: torch.device) -> bool:
     return False
 
 
-def usual_workers(devices: int) -> int:
-    """Return the number of workers per device: one core stays for the training of each, at most ``MOST_WORKERS``."""
-    return max(1, min(MOST_WORKERS, cores() // max(1, devices) - 1))
+def usual_workers(devices: int, environment: Mapping[str, str] = os.environ) -> int:
+    """Return workers per device: its share of the cores less one for training, 1 to ``MOST_WORKERS``.
+
+    Args:
+        devices: devices of this machine. They share the cores, unless srun started a task with its own cores for each.
+        environment: the environment variables.
+    """
+    own = "SLURM_CPUS_PER_TASK" in environment and environment.get("SLURM_STEP_NUM_TASKS", "1") != "1"
+    return max(1, min(MOST_WORKERS, cores() // (1 if own else max(1, devices)) - 1))
 
 
 def cores(environment: Mapping[str, str] = os.environ, cgroup: Path = CGROUP) -> int:

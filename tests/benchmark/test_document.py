@@ -67,7 +67,16 @@ def test_the_summary_has_a_row_for_every_task_and_says_why_a_ratio_is_missing(tm
     assert lines[0] == ["cpu", first.title, "3.00 (2.50)", "not run: no time left", "4.00"]
     assert lines[1] == ["cpu", second.title, *["not run: no time left"] * 3]
     assert lines[2] == ["cpu", third.title, *["not run"] * 3]
-    assert [line[2] for line in lines[3:]] == ["not run: no GPU"] * len(TASKS["cuda"])
+    assert [line[2] for line in lines[3 : 3 + len(TASKS["cuda"])]] == ["not run: no GPU"] * len(TASKS["cuda"])
+
+
+def test_the_summary_projects_a_training_from_the_time_of_a_step(tmp_path):
+    assert summary(tmp_path).count("| not run: no GPU |") == 2
+    steps = [{"network": "version 1", "ms": 40.0, RATIO: 3.0, EAGER_RATIO: None}]
+    write(tmp_path / "cuda.json", Table("training-16", "", steps), Table("inference-1", "", [], ["Failed: no memory."]))
+    text = summary(tmp_path)
+    assert "| 45 epochs of 7,465 clips, minutes, from the training step |     14.0 |" in text
+    assert "| failed " in text
 
 
 def test_the_networks_of_the_summary_are_the_presets():

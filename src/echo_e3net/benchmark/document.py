@@ -21,6 +21,9 @@ from echo_e3net.files import write_text
 Row = Mapping[str, Any]
 """A row of a table by the names of its columns: texts and numbers; None is an empty cell."""
 MARKED = re.compile(r"(<!-- bench: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+STEPS = 45 * 7465 / 16
+"""Steps of the training of the paper: 45 epochs of the training split of EchoNet-Dynamic, 16 clips per step."""
+EPOCHS = "45 epochs of 7,465 clips, minutes, from the training step"
 ABSENT = {"cuda": "not run: no GPU"}
 """Why there is no file with results, by its name."""
 
@@ -125,18 +128,28 @@ def results(path: Path) -> str:
 
 
 def summary(folder: Path) -> str:
-    """Return the ratios to the reference on all devices."""
-    rows = []
+    """Return the ratios to the reference on all devices, and what the times on a GPU mean for a training."""
+    rows, clock = [], []
     for device, tasks in TASKS.items():
         path = folder / f"{device}.json"
         tables = {table.name: table for table in read_json(path)[1]} if path.is_file() else {}
         for task in sorted(tasks, key=lambda task: (task.training, task.batch)):
             table = tables.get(task.name)
-            why = ABSENT.get(device, "not run") if table is None else "not run: no time left"
+            failed = table is not None and any(note.startswith("Failed") for note in table.notes)
+            why = ABSENT.get(device, "not run") if table is None else "failed" if failed else "not run: no time left"
             found = {row["network"]: row for row in table.rows} if table else {}
             ratios = {network: both(found.get(network), why) for network in NETWORKS}
             rows.append({"device": device, "task": task.title} | ratios)
-    return markdown(Table("summary", "Times as fast as R(2+1)D-18: best forms (torch eager only)", rows))
+            if device == "cuda" and (task.training or task.batch == 1):
+                ms = found.get(NETWORKS[0], {}).get("ms")
+                title, factor = (EPOCHS, STEPS / 60_000) if task.training else (f"{task.title}, ms", 1.0)
+                clock.append({"version 1 on a GPU": title, "measured": ms * factor if isinstance(ms, float) else why})
+    return "\n\n".join(
+        [
+            markdown(Table("summary", "Times as fast as R(2+1)D-18: best forms (torch eager only)", rows)),
+            markdown(Table("clock", "Times on a GPU", clock)),
+        ]
+    )
 
 
 def both(row: Row | None, why: str) -> str:

@@ -15,11 +15,11 @@ import torch
 from echo_e3net.benchmark.forms import Form, Run
 
 FEWEST = 3
-"""Rounds that must fit into the time of a row; otherwise only the fastest form of each network is repeated."""
+"""If fewer rounds fit into a section's time, only the fastest form of each network is repeated."""
 MOST = 200
 """Largest number of rounds."""
 PREPARING = 0.6
-"""Share of the time of a row in which forms are prepared, except the first of each network."""
+"""Share of a section's time for preparing forms, except each network's first form."""
 WARM_UP = 2
 """Passes after the first one that are not counted. They are left out where ten of them would not fit."""
 NO_TIME = "no time left"
@@ -185,14 +185,15 @@ def uninterrupted() -> Iterator[None]:
 
     torch ends the process if an error is raised while its C++ calls Python.
     """
-    if not hasattr(signal, "pthread_sigmask"):
+    if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
+    start, (left, _) = time.monotonic(), signal.setitimer(signal.ITIMER_REAL, 0)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 0.001))
 
 
 def timed(run: Run, device: torch.device, now: Clock = time.perf_counter) -> float:

@@ -47,6 +47,7 @@ from echo_e3net.conventions import MIN_FRAMES, MIN_SIZE
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import require_place, write_text
 from echo_e3net.hardware import cpu_name, fast_bf16
+from echo_e3net.nn.inference import for_inference
 
 STEP = 3
 """Cost of a training step in forward passes, multiply-accumulates and roughly time."""
@@ -178,7 +179,8 @@ def prepare(setting: Bench, row: Budget) -> list[Table]:
     setting.networks = {name: build().to(setting.device) for name, build in NETWORKS.items()}
     video = setting.videos(1)
     for name, network in setting.networks.items():
-        setting.macs[name] = count_macs(network, video)
+        with uninterrupted():
+            setting.macs[name] = count_macs(network, video)
         start = setting.budget.now()
         with torch.inference_mode():
             network.eval()(video)
@@ -270,7 +272,7 @@ def form_cell(result: Result, form: str) -> float | str:
 
 def measure_parts(setting: Bench, row: Budget) -> list[Table]:
     """Compare the parts of a network with the peak of the machine."""
-    network, dtype = setting.networks[STUDIED].eval(), dtypes(setting.device)[0]
+    network, dtype = for_inference(setting.networks[STUDIED]), dtypes(setting.device)[0]
     batch = 1 if setting.device.type == "cpu" else 8
     if batch * setting.clip_seconds.get(STUDIED, 0) > row.left():
         return [Table("parts", f"{STUDIED}: parts of a forward pass", [], [f"Not run: {NO_TIME}."])]

@@ -22,6 +22,7 @@ UNSUITABLE = {
     "LearningRateFinder": "Search the rate with `echo-e3net sweep experiments/sweeps/learning_rate.yaml`",
     "BatchSizeFinder": "Set --data.loader.batch_size",
     "Timer": "Set --trainer.max_time",
+    "GradientAccumulationScheduler": "Set --trainer.accumulate_grad_batches",
     "StochasticWeightAveraging": "Its mean would not be in any checkpoint",
 }
 """Callbacks of Lightning that do not work here, and the alternative."""
@@ -63,6 +64,10 @@ def check_trainer(command: str, trainer: Namespace, monitor: str) -> None:
     if command == "fit" and epochs is not None and 0 < epochs < every:
         raise InputError(
             f"trainer.check_val_every_n_epoch is {every}, but trainer.max_epochs is {epochs}, so no epoch is validated."
+        )
+    if str(trainer["strategy"]).partition("_")[0] in ("fsdp", "deepspeed"):
+        raise InputError(
+            f"trainer.strategy is {trainer['strategy']}, but the norms need all weights on each device. Use ddp."
         )
     precision = str(trainer["precision"])
     if precision.endswith("true") and precision != "32-true":

@@ -169,6 +169,10 @@ def faults(plan: Study, base: Path) -> Iterator[str]:
             yield f"{name!r} cannot be the name of a folder; use letters, digits, _ and -"
     for name in {OWN, CHECKPOINTS, LOGS} & plan.tests.keys():
         yield f"tests has {name!r}, which is reserved; rename it"
+    texts = [yaml.safe_load((base / config).read_text()) for config in plan.configs if (base / config).is_file()]
+    chosen = "trainer.precision" in plan.arguments or any("precision" in (t.get("trainer") or {}) for t in texts)
+    if not chosen and any(text.get("precision") == "auto" for text in texts):
+        yield "the precision depends on the machine; add trainer.precision to arguments (32-true or bf16-mixed)"
     for overlay in [*plan.configs, *(overlay for arm in plan.arms.values() for overlay in arm)]:
         if not (base / overlay).is_file():
             yield f"{overlay} does not exist; paths are relative to the study file"

@@ -30,7 +30,8 @@ class ProgressLines(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:  # noqa: ANN401
         """Add the loss of a batch; the sum stays on the device, so nothing waits for it."""
-        loss = outputs["loss"].detach().float()
+        # Lightning has divided it
+        loss = outputs["loss"].detach().float() * trainer.accumulate_grad_batches
         self.losses = self.losses.to(loss.device) + torch.stack([loss, torch.ones_like(loss)])
         now = time.monotonic()
         first = self.batch_ends[0]

@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.plugins.precision import MixedPrecision, Precision
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
@@ -62,8 +63,8 @@ class E3System(LightningModule):
         network: the network.
         loss: the combined loss.
         optimizer: makes the optimizer from the parameters of the network.
-        scheduler: makes the schedule from the optimizer; counts optimizer steps, and ReduceLROnPlateau epochs. An
-            argument ``total_steps`` that is null becomes the number of steps of the run. null: a constant rate.
+        scheduler: makes the schedule from the optimizer; it advances per optimizer step, ReduceLROnPlateau per epoch.
+            An argument ``total_steps`` that is null becomes the number of steps of the run. null: a constant rate.
         compile: whether torch.compile compiles the network, without graph breaks, on a GPU. Small batches replay a CUDA
             graph. Compiling takes about a minute.
     """
@@ -115,6 +116,20 @@ class E3System(LightningModule):
         if self.make_scheduler is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": schedule_of(self.make_scheduler, optimizer, self.trainer)}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip gradients. Lightning's bf16-mixed refuses a fused optimizer, although only float16 scales gradients."""
+        plugin = self.trainer.precision_plugin
+        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def on_fit_start(self) -> None:
         """Measure the training split, unless the run is resumed and the checkpoint holds the result."""
