@@ -111,11 +111,14 @@ def test_an_overlay_changes_only_what_it_states(overlay, resolved):
 @pytest.mark.parametrize(
     ("overlay", "leaks"),
     [
-        ("{class_path: torch.optim.SGD, init_args: {lr: 0.1}}", {"weight_decay"}),
+        ("{class_path: torch.optim.SGD, init_args: {lr: 0.1}}", {"weight_decay", "fused"}),
         # 0.001 is also the default of SGD.
-        ("{class_path: torch.optim.SGD}", {"weight_decay"}),
-        ("{class_path: torch.optim.SGD, init_args: {lr: 0.1, weight_decay: 0.0}}", set()),
-        ("{class_path: torch.optim.SGD, init_args: {lr: 0.001, weight_decay: 0.05, momentum: 0.9}}", set()),
+        ("{class_path: torch.optim.SGD}", {"weight_decay", "fused"}),
+        ("{class_path: torch.optim.SGD, init_args: {lr: 0.1, weight_decay: 0.0}}", {"fused"}),
+        (
+            "{class_path: torch.optim.SGD, init_args: {lr: 0.001, weight_decay: 0.05, momentum: 0.9, fused: false}}",
+            set(),
+        ),
     ],
 )
 def test_the_guard_sees_what_a_swapped_class_inherits(overlay, leaks, resolved, tmp_path):

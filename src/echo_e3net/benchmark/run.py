@@ -179,8 +179,7 @@ def prepare(setting: Bench, row: Budget) -> list[Table]:
     setting.networks = {name: build().to(setting.device) for name, build in NETWORKS.items()}
     video = setting.videos(1)
     for name, network in setting.networks.items():
-        with uninterrupted():
-            setting.macs[name] = count_macs(network, video)
+        setting.macs[name] = count_macs(network, video)
         start = setting.budget.now()
         with torch.inference_mode():
             network.eval()(video)
