@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau, StepLR
 
 from echo_e3net.cli.arguments import refuse_repeated_lists
 from echo_e3net.cli.faults import BUG, bug_note, explain
-from echo_e3net.cli.trainer_checks import check_clipping, check_launch, check_trainer, run_name
+from echo_e3net.cli.trainer_checks import check_launch, check_trainer, run_name
 from echo_e3net.errors import InputError
 from echo_e3net.training.checkpoints import Checkpoints
 from echo_e3net.training.guards import MonitoredScores, check_scores
@@ -73,16 +73,6 @@ def test_arguments_of_the_trainer_that_cannot_work_are_refused_by_name(monkeypat
     with pytest.raises(InputError) as caught:
         check_trainer(command, Namespace(**{**DEFAULTS, **change}), "val/rmse")
     assert all(fact in str(caught.value) for fact in facts), caught.value
-
-
-def test_a_fused_optimizer_cannot_clip_gradients_in_float16():
-    trainer = Namespace(**{**DEFAULTS, "gradient_clip_val": 1.0})
-    fused = Namespace(class_path="torch.optim.AdamW", init_args=Namespace(fused=True))
-    check_clipping(trainer, fused)
-    trainer.precision = "16-mixed"
-    check_clipping(trainer, None)
-    with pytest.raises(InputError, match=r"16-mixed.* --model.optimizer.init_args.fused false"):
-        check_clipping(trainer, fused)
 
 
 def test_a_training_without_validation_may_monitor_its_loss():

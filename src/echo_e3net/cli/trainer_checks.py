@@ -79,20 +79,6 @@ def check_trainer(command: str, trainer: Namespace, monitor: str) -> None:
         check_launch(trainer["num_nodes"], os.environ)
 
 
-def check_clipping(trainer: Namespace, optimizer: Namespace | None) -> None:
-    """Refuse to clip the gradients of a fused optimizer in float16: the optimizer itself removes their scale, too late.
-
-    Raises:
-        InputError: the precision, the optimizer and the clipping do not go together.
-    """
-    fused = optimizer is not None and optimizer.get("init_args.fused")
-    if fused and str(trainer["precision"]) == "16-mixed" and trainer["gradient_clip_val"]:
-        raise InputError(
-            "trainer.precision is 16-mixed, and gradients of a fused optimizer cannot be clipped then. "
-            "Add --model.optimizer.init_args.fused false."
-        )
-
-
 def check_callbacks(callbacks: Any) -> None:  # noqa: ANN401
     """Refuse callbacks that do not work here."""
     for callback in callbacks if isinstance(callbacks, list) else [callbacks]:

@@ -30,7 +30,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 from echo_e3net.cli.arguments import ConfigurationFile, PlainParser
-from echo_e3net.cli.trainer_checks import check_clipping, check_trainer, run_name
+from echo_e3net.cli.trainer_checks import check_trainer, run_name
 from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
@@ -162,7 +162,6 @@ class E3CLI(LightningCLI):
             return
         trainer, monitor = self._get(self.config, "trainer"), self._get(self.config, "checkpoint.monitor")
         check_trainer(self.subcommand, trainer, monitor)
-        check_clipping(trainer, self._get(self.config, "model.optimizer"))
         if self.subcommand == "fit" and (run := agent_run()):
             self.config[self.subcommand]["name"] = f"{self._get(self.config, 'name')}/{run}"
         self.choose_precision()

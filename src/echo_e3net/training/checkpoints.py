@@ -155,7 +155,6 @@ class LastCheckpoint(Checkpoint):
         """Write last.ckpt if it is due or a device was told to stop, and stop in the latter case."""
         stop = trainer.strategy.reduce_boolean_decision(self.signal is not None, all=False)
         if (due or stop) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            # the statistics of the norms belong to the weights of the checkpoint
             trainer.lightning_module.update_norms()  # type: ignore[operator]
             trainer.save_checkpoint(Path(trainer.default_root_dir) / CHECKPOINTS / LAST, weights_only=False)
             self.saved_at = time.monotonic()

@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 
 from echo_e3net.checks.findings import Defect, Finding
 from echo_e3net.checks.rules import by_kind, read_data, refused
@@ -211,20 +211,14 @@ class EchoDataModule(LightningDataModule):
         return [path for clips in self.loaded for path in clips.reading()]
 
     def norm_batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Return video and frame mask of one clip of ``NORM_VIDEOS`` training videos, evenly chosen.
-
-        In a distributed run every process reads the same.
-        """
+        """Return video and frame mask of one clip of ``NORM_VIDEOS`` training videos, the same in every process."""
         records = self.records["train"]
         step = max(1, len(records) / NORM_VIDEOS)
         chosen = [records[int(i * step)] for i in range(min(len(records), NORM_VIDEOS))]
         clips = dataset.TrainingClips(chosen, self.clip, self.read)
         read = [clips[number] for number in range(len(clips))]
-        batches = [read[i : i + NORM_BATCH] for i in range(0, len(read), NORM_BATCH)]
-        return [
-            (torch.stack([clip.video for clip in batch]), torch.stack([clip.frame_mask for clip in batch]))
-            for batch in batches
-        ]
+        batches = [default_collate(read[i : i + NORM_BATCH]) for i in range(0, len(read), NORM_BATCH)]
+        return [(batch.video, batch.frame_mask) for batch in batches]
 
     def training_statistics(self) -> TrainingStatistics:
         """Return grey mean and SD of 8 frames each of ``statistics_videos`` videos, mean EF, and labelled borders.

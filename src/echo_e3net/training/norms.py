@@ -19,17 +19,13 @@ def update_norms(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -
         network: the network. It is in its former mode afterwards.
         batches: video (B, 1, T, H, W) and frame mask (B, T) of each batch, on the device of the network.
     """
-    training, buffers = network.training, dict(network.named_buffers())
-    running = {name: value for name, value in buffers.items() if "running" in name}
-    counts = {name: value.clone() for name, value in buffers.items() if name.endswith("num_batches_tracked")}
+    training, running = network.training, {name: value for name, value in network.named_buffers() if "running" in name}
     network.train()
     # hooks of update_bn_stats would break a compiled network
     compiled = network._compiled_call_impl is not None
     with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
         update_bn_stats(Unpacked(network), batches, len(batches))
     network.train(training)
-    for name, value in counts.items():
-        buffers[name].copy_(value)
     # update_bn_stats replaces the tensors, to which distributed training and compiled networks refer
     for path, value in running.items():
         place, _, name = path.rpartition(".")
@@ -38,6 +34,8 @@ def update_norms(network: nn.Module, batches: Sequence[tuple[Tensor, Tensor]]) -
         if name == "running_var":
             # a difference of squares; by rounding, it is below 0 if a channel hardly varies
             value.clamp_(min=0)
+            # it is not used, and would depend on the number of checkpoints
+            layer.get_buffer("num_batches_tracked").zero_()
         setattr(layer, name, value)
 
 

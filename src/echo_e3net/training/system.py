@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from lightning.pytorch.plugins.precision import MixedPrecision, Precision
+from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
 from torch import Tensor
@@ -101,10 +101,7 @@ class E3System(LightningModule):
         if not self.compiles or stage != "fit":
             return
         if self.trainer.strategy.root_device.type != "cuda":
-            raise InputError(
-                "model.compile is true, but the run does not use a GPU. Compiling is not faster on a CPU. "
-                "Set --model.compile false."
-            )
+            raise InputError("model.compile is true, but only a GPU gets faster by it. Set --model.compile false.")
         small = self.trainer.datamodule.loader.batch_size <= SMALL_BATCH  # type: ignore[attr-defined]
         # a CUDA graph would overwrite gradients that are accumulated
         replay = small and self.trainer.accumulate_grad_batches == 1
@@ -117,19 +114,14 @@ class E3System(LightningModule):
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": schedule_of(self.make_scheduler, optimizer, self.trainer)}
 
-    def configure_gradient_clipping(
-        self,
-        optimizer: Optimizer,
-        gradient_clip_val: float | None = None,
-        gradient_clip_algorithm: str | None = None,
-    ) -> None:
+    def configure_gradient_clipping(self, optimizer: Optimizer, **clip: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         """Clip gradients. Lightning's bf16-mixed refuses a fused optimizer, although only float16 scales gradients."""
-        plugin = self.trainer.precision_plugin
-        if isinstance(plugin, MixedPrecision) and plugin.scaler is None:
-            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
-            Precision.clip_gradients(plugin, optimizer, gradient_clip_val or 0.0, algorithm)
+        plugin, value = self.trainer.precision_plugin, clip["gradient_clip_val"]
+        if value and getattr(plugin, "scaler", None) is None:
+            kind = GradClipAlgorithmType(clip["gradient_clip_algorithm"] or "norm")
+            Precision.clip_gradients(plugin, optimizer, value, kind)
         else:
-            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+            self.clip_gradients(optimizer, **clip)
 
     def on_fit_start(self) -> None:
         """Measure the training split, unless the run is resumed and the checkpoint holds the result."""
@@ -194,10 +186,6 @@ class E3System(LightningModule):
         self.update_norms()
         self.prepare_inference()
 
-    def on_train_epoch_end(self) -> None:
-        """Do the same after an epoch without validation, before checkpoints are written."""
-        self.update_norms()
-
     def update_norms(self) -> None:
         """Estimate the statistics of the norms from clips of the training split, if the weights have changed."""
         if not self.norms_lag:
@@ -208,6 +196,9 @@ class E3System(LightningModule):
         with self.trainer.precision_plugin.forward_context():
             update_norms(self.network, self.norm_batches)
         self.norms_lag = False
+
+    # after an epoch without validation, before checkpoints are written
+    on_train_epoch_end = update_norms
 
     def prepare_inference(self) -> None:
         """Make the copy of the network that reads clips faster, unless the network is compiled."""
