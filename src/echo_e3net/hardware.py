@@ -48,7 +48,7 @@ def fast_bf16(device: torch.device) -> bool:
 
 
 def usual_workers(devices: int, environment: Mapping[str, str] = os.environ) -> int:
-    """Return workers per device: its share of the cores less one, at most ``MOST_WORKERS``; srun gives each its own."""
+    """Return workers per device: its share (or under srun, its own) of the cores less one, 1 to ``MOST_WORKERS``."""
     own = "SLURM_CPUS_PER_TASK" in environment and environment.get("SLURM_STEP_NUM_TASKS", "1") != "1"
     return max(1, min(MOST_WORKERS, cores() // (1 if own else max(1, devices)) - 1))
 
