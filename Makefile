@@ -9,6 +9,7 @@ JOBS ?= 1
 SECONDS ?= 1800
 OUT ?= runs/study-phantom
 OLDEST := .venv-oldest
+WHEEL_VENV ?= .venv-wheel
 DEFAULT_TESTS := pytest -n auto -m 'not slow and not gpu'
 RUN := runs/quickstart
 QUICKSTART := --config experiments/e3net.yaml --config experiments/e3net_small.yaml --config experiments/quickstart.yaml
@@ -90,12 +91,14 @@ lint: $(DEVELOPED) ## check style, format, CITATION.cff, and that git has no dat
 types: $(DEVELOPED) ## check types with mypy, strict on src
 	$(BIN)/mypy
 
-smoke: $(INSTALLED) ## run a short fit and test with the real command line in a temporary folder
-	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && set -ex && \
-	config="$(QUICKSTART) --data.root $$tmp/phantom --name ci-smoke --runs $$tmp/runs --trainer.precision 32-true" && \
-	$(BIN)/echo-e3net data phantom --out "$$tmp/phantom" --n 12 --seed 0 && \
-	$(BIN)/echo-e3net fit $$config --trainer.max_epochs 1 --trainer.limit_train_batches 2 --trainer.limit_val_batches 2 && \
-	$(BIN)/echo-e3net test $$config
+# The environment has nothing of the repository, so what is missing in the wheel fails.
+smoke: ## build the wheel, install it into a new environment, and there use every main command in an empty folder
+	rm -rf dist
+	$(PYTHON) -m venv --clear "$(WHEEL_VENV)"
+	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --no-compile "$$(grep '^torch==' constraints.txt)"
+	$(WHEEL_VENV)/bin/python -m pip install --quiet --no-compile -c constraints.txt --find-links dist 'echo-e3net[dicom]'
+	scripts/smoke.sh "$(WHEEL_VENV)/bin"
 
 bench: $(INSTALLED) ## measure the networks, decoding and the cache on this machine; rewrite docs/BENCHMARKS.md
 	$(BIN)/echo-e3net bench --seconds $(SECONDS) --json benchmarks/cpu.json
@@ -105,11 +108,12 @@ bench: $(INSTALLED) ## measure the networks, decoding and the cache on this mach
 	# the tables of the documentation
 	$(BIN)/python -m echo_e3net.benchmark.document docs/BENCHMARKS.md benchmarks
 
-# Run one after another even with `make -j`. The tests are last, so that the output ends with their result.
-ci: ## run what CI runs: lint, types, smoke, all tests without a GPU
+# Run one after another even with `make -j`. The wheel is tried in the environment that the tools join afterwards, which
+# saves installing torch twice. The tests are last, so that the output ends with their result.
+ci: ## run what CI runs: the wheel, lint, types, all tests without a GPU
+	@$(MAKE) --no-print-directory smoke WHEEL_VENV="$(VENV)"
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
-	@$(MAKE) --no-print-directory smoke
 	@$(MAKE) --no-print-directory test-all
 
 clean: ## remove caches and builds; data/, runs/ and the environment stay

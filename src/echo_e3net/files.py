@@ -15,6 +15,8 @@ from echo_e3net.errors import InputError
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 PACKAGE = Path(__file__).parent
+SHIPPED = "experiments"
+"""Folder of the configurations: inside an installed package, or at the top level of the source tree."""
 # Packages that decide results, beside the modules at the root.
 DECIDES = ("checks", "data", "nn", "training")
 
@@ -33,6 +35,25 @@ def whole(path: Path) -> Iterator[Path]:
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
+
+
+def shipped() -> Path:
+    """Return the folder of the configurations that belong to the program."""
+    inside = PACKAGE / SHIPPED
+    return inside if inside.is_dir() else PACKAGE.parents[1] / SHIPPED
+
+
+def find_shipped(path: Path) -> Path:
+    """Return a local file, or else the file of that name in :func:`shipped`; the path itself if there is neither.
+
+    Args:
+        path: for example e3net.yaml, ablations/no_detector.yaml, or experiments/e3net.yaml.
+    """
+    if path.is_absolute() or path.exists():
+        return path
+    parts = path.parts[1:] if path.parts[:1] == (SHIPPED,) else path.parts
+    found = shipped().joinpath(*parts)
+    return found if parts and ".." not in parts and found.is_file() else path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -9,10 +9,9 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser
 
-from echo_e3net.errors import InputError
+from echo_e3net.files import shipped
 from echo_e3net.nn.network import E3Net
 
-EXPERIMENTS = Path(__file__).parents[3] / "experiments"
 PRESETS = {
     "version 1": ("e3net.yaml",),
     "lite": ("e3net.yaml", "e3net_lite.yaml"),
@@ -22,20 +21,14 @@ PRESETS = {
 
 
 def preset(name: str) -> E3Net:
-    """Return the untrained network of a preset.
-
-    Raises:
-        InputError: the configurations are not beside the package, as in a source tree.
-    """
-    return build([EXPERIMENTS / file for file in PRESETS[name]])
+    """Return the untrained network of a preset."""
+    return build([shipped() / file for file in PRESETS[name]])
 
 
 def build(paths: Sequence[Path]) -> E3Net:
     """Return the untrained network of configurations."""
     network: dict[str, Any] = {}
     for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file. Run this command from a source tree of echo-e3net.")
         network = merged(network, yaml.safe_load(path.read_text())["model"]["network"])
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(E3Net, "network")

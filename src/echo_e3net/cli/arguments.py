@@ -19,6 +19,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ig
 
 from echo_e3net.cli.messages import one_line, quote
 from echo_e3net.errors import InputError
+from echo_e3net.files import find_shipped, shipped
 
 UNKNOWN = re.compile(r"unrecognized arguments: (--)([\w.]+)|(?:Group '([\w.]+)' does not accept )?[oO]ption '([\w.]+)'")
 TYPO, MOVED = 0.7, 0.85
@@ -95,13 +96,13 @@ class ConfigurationFile(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:  # noqa: ANN401
         """Check the file, then apply it."""
-        path = Path(values)
+        path = find_shipped(Path(values))
         # Kept, because jsonargparse changes the folder while it reads a file in another one.
         parser.configurations[path] = read_configuration(path)
         for action in (action for action in parser._actions if not action.dest.endswith(".help")):
             check_form(action, parser.configurations[path], path)
         try:
-            super().__call__(parser, cfg, values, option_string)  # type: ignore[no-untyped-call]
+            super().__call__(parser, cfg, str(path), option_string)  # type: ignore[no-untyped-call]
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
 
@@ -115,7 +116,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}. Check the path after --config.") from error
+        known = [str(file.relative_to(shipped())) for file in shipped().rglob("*.yaml")]
+        near = get_close_matches(str(path), known, 1)
+        hint = f"Did you mean {near[0]}?" if near else "Check the path after --config."
+        raise InputError(f"{path}: {error.strerror}. {hint} `echo-e3net configs` lists those that ship.") from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}: {error.problem}. Correct the YAML.") from error

@@ -23,8 +23,10 @@ COMMANDS = {
     "fit": "train a network",
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split",
-    "predict": "predict EF for video files",
+    "predict": "read EF from video files",
+    "export": "write a trained network as an ONNX file or as a folder to share",
     "data": "import, check and cache data sets, or make a synthetic one",
+    "configs": "list the configurations that ship, each with its question",
     "profile": "measure parameters, multiply-accumulates, memory and latency of a network",
     "bench": "measure the speed of the presets against R(2+1)D-18",
     "study": "train and test every arm of an ablation study with every seed",
@@ -33,6 +35,8 @@ COMMANDS = {
     "doctor": "check that this machine is ready: versions, devices, disks, W&B, SLURM",
     "report": "show the results of a run as tables and pictures",
 }
+BASE = "e3net.yaml"
+"""Configuration that is used if none is named."""
 DATA = {
     "check": "find defects in a data set",
     "cache": "decode every video once, for faster training",
@@ -48,6 +52,10 @@ DRAWINGS = {
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code."""
     try:
+        if "_ARGCOMPLETE" in os.environ:
+            from echo_e3net.cli.completion import complete_command
+
+            args = complete_command(COMMANDS, {"data": DATA, "draw": DRAWINGS})
         run(sys.argv[1:] if args is None else args)
     except SystemExit as stop:
         # Lightning's SIGTERMException would exit with 0, as after a finished training.
@@ -85,28 +93,30 @@ def run(args: Sequence[str]) -> None:
         from echo_e3net.cli.functions import run_function
 
         run_function(command, rest[1:])
-    elif command in ("bench", "study", "sweep", "doctor", "report"):
+    elif command in ("configs", "export", "bench", "study", "sweep", "doctor", "report") or (
+        command == "predict" and not names_configuration(rest)
+    ):
         from echo_e3net.cli.functions import run_function
 
         run_function(command, rest)
     elif command == "draw":
         drawing = choose(parser, DRAWINGS, rest)
-        require_configuration(f"draw {drawing}", rest)
+        rest = configured(f"draw {drawing}", rest[1:])
         from echo_e3net.cli.draw import draw
 
-        draw(drawing, f"{DRAWINGS[drawing].capitalize()}.", rest[1:])
+        draw(drawing, f"{DRAWINGS[drawing].capitalize()}.", rest)
     elif command == "profile":
-        require_configuration(command, rest)
+        rest = configured(command, rest)
         from echo_e3net.cli.profile import profile
 
         profile(rest)
     else:
-        require_configuration(command, rest)
+        rest = configured(command, rest)
         # Imported libraries are never freed, so garbage collection during imports only costs time.
         gc.disable()
         from echo_e3net.cli.training_cli import E3CLI
 
-        E3CLI(args)
+        E3CLI([command, *rest])
 
 
 def choose(parser: argparse.ArgumentParser, choices: Mapping[str, str], args: Sequence[str]) -> str:
@@ -121,13 +131,23 @@ def choose(parser: argparse.ArgumentParser, choices: Mapping[str, str], args: Se
     return str(parser.parse_args(args[:1]).command)
 
 
-def require_configuration(command: str, args: Sequence[str]) -> None:
-    """Check that the arguments contain a configuration, or describe a network themselves."""
-    if not any(arg.startswith(("-c", "--config", "--model", "-h", "--help")) for arg in args):
-        raise InputError(
-            f"{command}: missing configuration. Add --config experiments/e3net.yaml, or --config with the "
-            "resolved_config.yaml of a run."
-        )
+def configured(command: str, args: Sequence[str]) -> Sequence[str]:
+    """Return the arguments with a configuration: their own, that of the model they name, or else the base."""
+    if names_configuration(args) or any(arg.startswith(("--model.", "-h", "--help")) for arg in args):
+        return args
+    if command != "fit":
+        from echo_e3net.cli.model_option import with_model
+
+        args = with_model(args)
+        if names_configuration(args):
+            return args
+    print(f"{command}: no --config given, so {BASE} is used.", file=sys.stderr)
+    return ["--config", BASE, *args]
+
+
+def names_configuration(args: Sequence[str]) -> bool:
+    """Return whether arguments name a configuration."""
+    return any(arg.startswith(("-c", "--config")) for arg in args)
 
 
 if __name__ == "__main__":

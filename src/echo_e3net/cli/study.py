@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from echo_e3net.errors import InputError, require_at_least
+from echo_e3net.files import find_shipped
 
 
 def study(
@@ -26,7 +27,7 @@ def study(
     ``--data.root FOLDER``, ``--trainer.max_epochs 9``, and ``--tests.NAME FOLDER`` for a further test set.
 
     Args:
-        file: the study, a YAML file (experiments/studies).
+        file: the study, a YAML file; studies/phantom.yaml and others ship (``echo-e3net configs``).
         runs: folder of all runs; the study's folder in it has the study's name.
         out: folder of the results; null: the study's folder.
         jobs: number of trials at a time; they share the cores equally, unless OMP_NUM_THREADS is set.
@@ -43,6 +44,7 @@ def study(
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise InputError(f"shard is {shard!r}; expected I/N, for example 1/4 to 4/4 for four processes.")
+    file = find_shipped(file)
     plan = read_study(file, arguments)
     trials = plan_trials(plan, file.parent, runs / plan.name)
     chosen = trials[int(match[1]) - 1 :: int(match[2])]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from rich.console import Console
 
 from echo_e3net.errors import InputError, require_at_least
+from echo_e3net.files import find_shipped
 
 RESULTS = ("trials.csv", "best.yaml", "sweep.md", "sweep.png")
 
@@ -28,7 +29,7 @@ def sweep(
     trials. Arguments of the trials may follow: ``--data.root FOLDER``, ``--trainer.max_epochs 9``.
 
     Args:
-        file: the sweep file, as `wandb sweep` reads it (experiments/sweeps).
+        file: the sweep file, as `wandb sweep` reads it; sweeps/clip.yaml and others ship (``echo-e3net configs``).
         storage: the journal that all workers share; null: journal.log in the sweep's folder.
         workers: number of trials that this command runs at a time.
         trials: target number of finished trials, over all workers; null: as many as run_cap or the grid allows.
@@ -42,6 +43,7 @@ def sweep(
     from echo_e3net.search.sweep_file import read_sweep
 
     require_at_least(1, workers=workers, trials=trials)
+    file = find_shipped(file)
     plan = read_sweep(file, arguments)
     if trials is None and plan.run_cap is None and plan.method != "grid":
         raise InputError(
