@@ -33,7 +33,7 @@ CHECKS = (
     "training/progress_lines.py",
     "training/run_lock.py",
     "training/run_record.py",
-    "training/weights.py",
+    "models/weights.py",
 )
 """Files for checks, locks, records and progress."""
 SMALL = [

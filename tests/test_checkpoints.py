@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from echo_e3net.training.checkpoints import best_checkpoint
+from echo_e3net.models.run_checkpoints import best_checkpoint
 
 NAMES = ("epoch=000-rmse=9.10.ckpt", "epoch=001-rmse=8.20.ckpt", "epoch=001-r2=0.31.ckpt", "epoch=002-r2=-0.05.ckpt")
 

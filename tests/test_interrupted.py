@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from echo_e3net.errors import InputError
-from echo_e3net.training.checkpoints import WholeCheckpoints, damage_of, last_checkpoint
+from echo_e3net.models.run_checkpoints import damage_of
+from echo_e3net.models.weights import read_checkpoint
+from echo_e3net.training.checkpoints import WholeCheckpoints, last_checkpoint
 from echo_e3net.training.run_folder import STOPPED
-from echo_e3net.training.weights import read_checkpoint
 from tests.processes import end, run, same, start, weights
 
 # Twenty kills were tried by hand.

@@ -18,11 +18,11 @@ from echo_e3net.cli.arguments import refuse_repeated_lists
 from echo_e3net.cli.faults import BUG, bug_note, explain
 from echo_e3net.cli.trainer_checks import check_launch, check_trainer, run_name
 from echo_e3net.errors import InputError
+from echo_e3net.models.weights import read_checkpoint
 from echo_e3net.training.checkpoints import Checkpoints
 from echo_e3net.training.guards import MonitoredScores, check_scores
 from echo_e3net.training.schedules import schedule_of
 from echo_e3net.training.system import WarmupCosine
-from echo_e3net.training.weights import read_checkpoint
 from tests.datamodules import data_module
 
 DEFAULTS = {name: value.default for name, value in inspect.signature(Trainer).parameters.items()}
@@ -313,7 +313,7 @@ def test_report_of_a_folder_of_runs_names_the_runs(command, tmp_path):
 
 
 def test_help_of_a_run_begins_with_its_own_arguments(command):
-    assert command("predict", "--help")[0] == 0
+    assert command("predict", "--config", "e3net.yaml", "--help")[0] == 0
     first = command.output.partition("--trainer")[0]
     assert all(name in first for name in ("--config", "--name", "--videos", "--overwrite"))
     assert first.count("\n") < 45

@@ -9,8 +9,8 @@ import yaml
 
 from echo_e3net.errors import InputError
 from echo_e3net.locks import locked
+from echo_e3net.models.weights import read_checkpoint
 from echo_e3net.training.resuming import WITHOUT_EFFECT, begins, leaves, resume
-from echo_e3net.training.weights import read_checkpoint
 
 FREE = (
     "trainer",

@@ -75,9 +75,11 @@ class TrainingStatistics(NamedTuple):
         grey_sd: standard deviation of the grey values, on the same scale.
         ef_mean: mean EF, a fraction.
         borders: whether any video has labels of the endocardium, and of the epicardium.
+        fps: median frames per second of the videos; 0 if unknown.
     """
 
     grey_mean: float
     grey_sd: float
     ef_mean: float
     borders: tuple[bool, bool] = (True, True)
+    fps: float = 0.0

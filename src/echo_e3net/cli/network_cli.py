@@ -12,9 +12,9 @@ from torch.utils.data import default_collate
 from echo_e3net.cli.training_cli import E3CLI
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.data.records import VideoRecord
+from echo_e3net.models.weights import read_checkpoint
 from echo_e3net.nn.network import E3Net
 from echo_e3net.training.datamodule import EchoDataModule
-from echo_e3net.training.weights import read_checkpoint
 from echo_e3net.types import EchoClip
 
 UNUSED = ("trainer", "precision", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")

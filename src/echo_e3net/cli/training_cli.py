@@ -35,12 +35,11 @@ from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.hardware import usual_precision
+from echo_e3net.models.run_checkpoints import best_checkpoint, damage_of
 from echo_e3net.training.checkpoints import (
     Checkpoints,
     LastCheckpoint,
     WholeCheckpoints,
-    best_checkpoint,
-    damage_of,
     last_checkpoint,
 )
 from echo_e3net.training.datamodule import EchoDataModule
@@ -120,6 +119,14 @@ class E3CLI(LightningCLI):
             "-c", "--config", action=ConfigurationFile, help="configuration (YAML); later ones override earlier ones"
         )
         return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:  # noqa: ANN401
+        """Parse, unless the shell asks for completion."""
+        if "_ARGCOMPLETE" in os.environ:
+            from echo_e3net.cli.completion import complete_options
+
+            complete_options(parser if self.chosen is None else self._subcommand_parsers[self.chosen])
+        super().parse_arguments(parser, args)
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:  # noqa: ANN401
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ SEEK_FRAMES = 20
 
 @cache
 def library() -> Any:  # noqa: ANN401
-    """Import decord where it is needed, because it needs torch to be imported first."""
-    import torch  # noqa: F401
-
+    """Import decord where it is needed, because torch must be imported before it, where torch is installed."""
     try:
+        if find_spec("torch"):
+            import torch  # noqa: F401
         import decord
     except ImportError as error:  # pragma: no cover - depends on the machine
         advice = "Install only one: decord (64-bit Intel and AMD) or decord2 (other machines); both are named decord"
@@ -51,6 +52,13 @@ def count_frames(path: Path) -> int:
         return nifti.read_grid(path).frames
     reader = open_video(path)
     return sequential.count(path) if reader is None else len(reader)
+
+
+def usual_rate(paths: Iterable[Path]) -> float:
+    """Return the median number of frames per second of videos; 0 if no file says it."""
+    readers = {path: open_video(path) for path in paths if not is_nifti(path)}
+    rates = [reader.get_avg_fps() if reader else sequential.frame_rate(path) for path, reader in readers.items()]
+    return float(np.median([rate for rate in rates if rate] or [0]))
 
 
 def read_frames(

@@ -159,7 +159,7 @@ class FeatureAggregator(nn.Module):
                 role = self.role[:, : cues.embeddings.shape[2]]
                 memory = torch.cat([memory, (self.embedding(cues.embeddings) + role).flatten(1, 3)], 1)
             memory = self.norm(memory)
-            query = self.query.expand(len(memory), -1, -1)
+            query = self.query.expand(memory.shape[0], -1, -1)
             fused = self.attend(query, memory, memory, need_weights=False)[0][:, 0]
             correction: Tensor = self.head(torch.cat([fused, summary], -1))[:, 0]
             return (correction + start).sigmoid()

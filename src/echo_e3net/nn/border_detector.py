@@ -125,7 +125,7 @@ class BorderDetector(nn.Module):
             phase_map = self.phase_maps([average.float() for average in averages])
             centres = cell_centres(phase_map[..., 0])
             tokens = (phase_map + self.position(centres)).flatten(2, 3)
-            queries = self.queries.expand(len(tokens), len(PHASES), -1, -1)
+            queries = self.queries.expand(tokens.shape[0], len(PHASES), -1, -1)
             for layer in self.layers:
                 queries, attention = layer(queries, tokens)
             place = attention @ centres.flatten(0, 1)

@@ -47,8 +47,10 @@ class E3Net(nn.Module):
                 module.weight.data = module.weight.data.contiguous(memory_format=torch.channels_last_3d)
         self.register_buffer("ef_mean", torch.tensor(0.557))
         self.register_buffer("borders_labelled", torch.ones(len(BORDERS), dtype=torch.bool))
+        self.register_buffer("fps", torch.tensor(0.0))
 
     ef_mean: Tensor
+    fps: Tensor
     borders_labelled: Tensor
 
     def forward(self, video: UInt8[Tensor, "B 1 T H W"], frame_mask: Bool[Tensor, "B T"] | None = None) -> E3Output:
@@ -59,7 +61,7 @@ class E3Net(nn.Module):
             frame_mask: False on padded frames; None if there are none.
         """
         if frame_mask is None:
-            frame_mask = torch.ones(len(video), video.shape[2], dtype=torch.bool, device=video.device)
+            frame_mask = torch.ones(video.shape[0], video.shape[2], dtype=torch.bool, device=video.device)
         maps = self.backbone(self.normalise(video, frame_mask))
         cues = landmarks = None
         if self.detector is not None:
@@ -74,6 +76,7 @@ class E3Net(nn.Module):
         self.normalise.sd.fill_(statistics.grey_sd)
         self.ef_mean.fill_(statistics.ef_mean)
         self.borders_labelled.copy_(torch.tensor(statistics.borders))
+        self.fps.fill_(statistics.fps)
 
 
 class GreyNormalisation(nn.Module):

@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import sys
 import time
-import zipfile
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import torch
-import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
@@ -28,8 +25,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import whole
-from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, CONFIG, LAST, STOP_SIGNALS, STOPPED
-from echo_e3net.training.weights import read_checkpoint
+from echo_e3net.models.run_checkpoints import damage_of
+from echo_e3net.models.weights import read_checkpoint
+from echo_e3net.training.run_folder import BEFORE_LAST, CHECKPOINTS, LAST, STOP_SIGNALS, STOPPED
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -166,16 +164,6 @@ class LastCheckpoint(Checkpoint):
             raise SystemExit(130 if self.signal == signal.SIGINT else STOPPED)
 
 
-def best_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint with the best score in its name, by the monitor and mode of the run's record, or None."""
-    record = folder.parent / CONFIG
-    kept = yaml.safe_load(record.read_text())["checkpoint"] if record.is_file() else {"monitor": "rmse", "mode": "min"}
-    sign, pattern = -1 if kept["mode"] == "max" else 1, rf"epoch=\d+-{re.escape(kept['monitor'].rsplit('/', 1)[-1])}="
-    named = {path: re.fullmatch(rf"{pattern}(-?[\d.]+?)(-v\d+)?\.ckpt", path.name) for path in folder.glob("*.ckpt")}
-    scores = {path: sign * float(match[1]) for path, match in named.items() if match}
-    return min(scores, key=lambda path: (scores[path], path.name)) if scores else None
-
-
 def last_checkpoint(folder: Path) -> Path | None:
     """Return last.ckpt, or if it is damaged the one before it; None without either. Damage to all is an InputError."""
     present = [path for path in (folder / LAST, folder / BEFORE_LAST) if path.is_file()]
@@ -186,13 +174,3 @@ def last_checkpoint(folder: Path) -> Path | None:
     if names := " and ".join(path.name for path in present):
         raise InputError(f"{folder}: damaged: {names}. Resume from another checkpoint with --ckpt_path FILE.")
     return None
-
-
-def damage_of(path: Path) -> str:
-    """Return what is wrong with a checkpoint file by its checksums; empty if it is whole."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            part = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        return str(error).strip(".").lower() or type(error).__name__
-    return f"the checksum of {part} is wrong" if part else ""

@@ -20,7 +20,7 @@ from echo_e3net.data import dataset
 from echo_e3net.data.cache import FrameCache, require_room
 from echo_e3net.data.fingerprint import hash_records
 from echo_e3net.data.formats import EchoNetDynamic
-from echo_e3net.data.frames import ReadFrames, read_frames
+from echo_e3net.data.frames import ReadFrames, read_frames, usual_rate
 from echo_e3net.data.records import SPLITS, DataFormat, VideoRecord
 from echo_e3net.data.sampling import ClipSpan
 from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings, VideoSource
@@ -109,7 +109,8 @@ class EchoDataModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """Return what checkpoints store: the clip, and a hash of the training split."""
         clip = {name: getattr(self.clip, name) for name in ("frames", "period", "size")}
-        return {"clip": clip, "training": hash_records(self.records.get("train", []))}
+        training = self.records.get("train", [])
+        return {"clip": clip, "training": hash_records(training), "videos": len(training)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare the clip and the training split with those of a checkpoint.
@@ -221,7 +222,7 @@ class EchoDataModule(LightningDataModule):
         return [(batch.video, batch.frame_mask) for batch in batches]
 
     def training_statistics(self) -> TrainingStatistics:
-        """Return grey mean and SD of 8 frames each of ``statistics_videos`` videos, mean EF, and labelled borders.
+        """Return grey mean and SD of 8 frames each of ``statistics_videos`` videos, mean EF, borders, frame rate.
 
         In a distributed run every process measures the same.
         """
@@ -234,4 +235,5 @@ class EchoDataModule(LightningDataModule):
         mean = np.average(grey, weights=counts)
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
         endo, epi = (any(record.landmark_mask[:, border].any() for record in records) for border in (0, 1))
-        return TrainingStatistics(float(mean), float(sd), float(np.mean([r.ef for r in records])), (endo, epi))
+        ef, fps = np.mean([record.ef for record in records]), usual_rate(record.path for record in chosen)
+        return TrainingStatistics(float(mean), float(sd), float(ef), (endo, epi), fps)

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from lightning.pytorch.utilities import rank_zero_info
 
 from echo_e3net.errors import InputError
+from echo_e3net.models.weights import read_checkpoint
 from echo_e3net.training.schedules import STEPS
-from echo_e3net.training.weights import read_checkpoint
 
 KEPT = ("seed_everything", "model", "data", "checkpoint.monitor", "checkpoint.mode", "trainer.callbacks")
 """Settings that a resume cannot change."""

@@ -44,8 +44,10 @@ class RunRecord(SaveConfigCallback):
         self.record = str(self.parser.dump(record, skip_none=False))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the settings to a checkpoint."""
+        """Add the settings and the last scores to a checkpoint."""
         checkpoint["settings"] = yaml.safe_load(self.record)
+        scores = trainer.callback_metrics.items()
+        checkpoint["scores"] = {name: float(value) for name, value in scores if name.startswith("val/")}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Write the record on rank 0."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import GradClipAlgorithmType, rank_zero_info
@@ -21,6 +20,7 @@ from echo_e3net.metrics import SplitScores
 from echo_e3net.nn.inference import for_inference
 from echo_e3net.nn.network import E3Net
 from echo_e3net.training.norms import update_norms
+from echo_e3net.training.restoring import Restorable
 from echo_e3net.training.schedules import schedule_of
 from echo_e3net.types import E3Output, EchoClip
 
@@ -56,7 +56,7 @@ class WarmupCosine(LambdaLR):
         super().__init__(optimizer, factor)
 
 
-class E3System(LightningModule):
+class E3System(Restorable):
     """Trains and evaluates an Echo-E³Net.
 
     Args:

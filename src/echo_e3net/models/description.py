@@ -1,0 +1,144 @@
+"""What a model file says of its network: everything that is needed to use it, and nothing of a patient or a machine.
+
+Checkpoints, exported folders and ONNX files hold the same description. It is written as JSON. This module imports
+neither torch nor Lightning, because an ONNX file is read without them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from echo_e3net import __version__
+from echo_e3net.conventions import BORDERS, MIN_FRAMES, MIN_SIZE
+from echo_e3net.errors import InputError
+
+MODEL_TYPE = "echo-e3net"
+NETWORK = "network."
+"""Beginning of the names of the network's weights in a checkpoint."""
+AGAIN = "Copy or export the model again."
+FORM = 1
+"""Version of the description. It grows when an older program would misread a newer file."""
+
+
+class ModelClip(NamedTuple):
+    """The clip that a network reads.
+
+    Attributes:
+        frames: number of frames.
+        period: distance of the frames, in frames of a training video.
+        size: side, pixels.
+        fps: median frames per second of the training videos; None if their files have none.
+    """
+
+    frames: int
+    period: int
+    size: int
+    fps: float | None
+
+
+class Description(NamedTuple):
+    """A trained network.
+
+    Attributes:
+        network: class and arguments of the network, as in a configuration.
+        clip: the clip that it reads.
+        grey: mean and SD of the grey values of the training videos, 0…255.
+        ef_mean: mean EF of the training videos, a fraction.
+        borders: names of the borders that it learned.
+        videos: number of training videos.
+        fingerprint: hash of the names and labels of the training videos.
+        scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
+        program: version of the program that wrote the file.
+    """
+
+    network: dict[str, Any]
+    clip: ModelClip
+    grey: tuple[float, float]
+    ef_mean: float
+    borders: tuple[str, ...]
+    videos: int
+    fingerprint: str
+    scores: dict[str, float]
+    program: str = __version__
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the description as values of JSON."""
+        return {
+            "model_type": MODEL_TYPE,
+            "form": FORM,
+            **self._asdict(),
+            "clip": self.clip._asdict(),
+            "grey": dict(zip(("mean", "sd"), self.grey, strict=True)),
+            "borders": list(self.borders),
+        }
+
+
+def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
+    """Return the description that a file holds.
+
+    Args:
+        content: the values of the JSON.
+        where: the file, for messages.
+
+    Raises:
+        InputError: it describes something else, is of a newer program, or a value is missing or wrong.
+    """
+    if not isinstance(content, Mapping) or content.get("model_type") != MODEL_TYPE:
+        raise InputError(f"{where}: does not describe a network of echo-e3net. Make one with `echo-e3net export`.")
+    if not isinstance(form := content.get("form"), int) or form > FORM:
+        raise InputError(
+            f"{where}: was written by echo-e3net {content.get('program')} in form {form}; this is "
+            f"{__version__}, which reads forms up to {FORM}. Update with `pip install -U echo-e3net`."
+        )
+    try:
+        clip = ModelClip(**content["clip"])
+        found = Description(
+            network=dict(content["network"]),
+            clip=clip,
+            grey=(float(content["grey"]["mean"]), float(content["grey"]["sd"])),
+            ef_mean=float(content["ef_mean"]),
+            borders=tuple(content["borders"]),
+            videos=int(content["videos"]),
+            fingerprint=str(content["fingerprint"]),
+            scores={name: float(value) for name, value in content["scores"].items()},
+            program=str(content["program"]),
+        )
+        sound = (
+            set(found.borders) <= set(BORDERS)
+            and min(clip.frames - MIN_FRAMES, clip.size - MIN_SIZE, clip.period - 1) >= 0
+            and (clip.fps is None or clip.fps > 0)
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{where}: the description is damaged ({type(error).__name__}: {error}). {AGAIN}") from error
+    if not sound:
+        raise InputError(f"{where}: the description has an impossible clip {clip} or borders {found.borders}. {AGAIN}")
+    return found
+
+
+def describe(content: Mapping[str, Any]) -> Description:
+    """Return the description of the network of a checkpoint.
+
+    Args:
+        content: of the checkpoint, as :func:`echo_e3net.models.weights.read_checkpoint` returns it.
+
+    Raises:
+        InputError: it lacks its settings, because it was not written by ``echo-e3net fit``.
+    """
+    weights, data = content["state_dict"], content["EchoDataModule"]
+    if "settings" not in content:
+        raise InputError(
+            f"{content['file']}: holds no configuration, because the training was not started by `echo-e3net fit`. "
+            "Build the network yourself and load the weights with load_state_dict."
+        )
+    fps = float(weights[f"{NETWORK}fps"])
+    return Description(
+        network=content["settings"]["model"]["network"],
+        clip=ModelClip(**data["clip"], fps=fps or None),
+        grey=(float(weights[f"{NETWORK}normalise.mean"]), float(weights[f"{NETWORK}normalise.sd"])),
+        ef_mean=float(weights[f"{NETWORK}ef_mean"]),
+        borders=tuple(b for b, known in zip(BORDERS, weights[f"{NETWORK}borders_labelled"], strict=True) if known),
+        videos=data["videos"],
+        fingerprint=data["training"],
+        scores=content["scores"],
+    )

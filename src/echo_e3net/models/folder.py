@@ -1,0 +1,75 @@
+"""A trained network as a folder that Hugging Face and others share: model.safetensors, config.json and a card.
+
+It holds no state of an optimizer, no path and no name of a video.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+
+from echo_e3net.errors import InputError
+from echo_e3net.files import whole, write_text
+from echo_e3net.models.building import build_network
+from echo_e3net.models.card import card
+from echo_e3net.models.description import AGAIN, Description, from_json
+from echo_e3net.nn.network import E3Net
+
+WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+
+
+def write_folder(folder: Path, description: Description, network: E3Net) -> None:
+    """Write a trained network; the description comes last, so that a folder with one is whole."""
+    weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    with whole(folder / WEIGHTS) as aside:
+        aside.write_bytes(save(weights, {"format": "pt"}))
+    write_text(folder / CARD, card(description))
+    write_text(folder / CONFIG, json.dumps(description.as_json(), indent=2) + "\n")
+
+
+def read_folder(folder: Path, trust: bool = False) -> tuple[Description, E3Net]:
+    """Read a trained network.
+
+    Args:
+        folder: as :func:`write_folder` writes it.
+        trust: whether classes of other packages are allowed.
+
+    Raises:
+        InputError: a file is missing, damaged, or of a newer program.
+    """
+    config, weights = folder / CONFIG, folder / WEIGHTS
+    for file in (config, weights):
+        if not file.is_file():
+            raise InputError(f"{file}: no such file. A model folder holds {CONFIG} and {WEIGHTS}. {AGAIN}")
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{config}: is not JSON ({error}). {AGAIN}") from error
+    description = from_json(content, str(config))
+    network = build_network(description.network, str(config), trust)
+    try:
+        found = load_file(weights)
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{weights}: the file is damaged ({error}). {AGAIN}") from error
+    fill(network, found, str(weights))
+    return description, network
+
+
+def fill(network: E3Net, weights: dict[str, torch.Tensor], where: str) -> None:
+    """Load all weights into a network.
+
+    Raises:
+        InputError: they are those of another network.
+    """
+    own = network.state_dict()
+    wrong = {name for name in own.keys() | weights.keys() if name not in own or name not in weights}
+    wrong |= {name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape}
+    if wrong:
+        raise InputError(
+            f"{where}: {len(wrong)} weights do not fit the network that is described (first: {min(wrong)}). {AGAIN}"
+        )
+    network.load_state_dict(weights)

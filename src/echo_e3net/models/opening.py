@@ -1,0 +1,143 @@
+"""Open a trained network: a run, a checkpoint, an exported folder, an ONNX file, or a name on the hub."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from echo_e3net.errors import InputError
+from echo_e3net.models.clip_reader import ReadClips
+from echo_e3net.models.description import NETWORK, Description, describe
+
+if TYPE_CHECKING:
+    from echo_e3net.nn.network import E3Net
+
+CHECKPOINTS, CONFIG = "checkpoints", "config.json"
+HUB_NAME = re.compile(r"[\w-]+[\w.-]*/[\w.-]+")
+KINDS = "a run's folder, a checkpoint (.ckpt), an exported folder, or an .onnx file"
+
+
+class OpenedModel(NamedTuple):
+    """A trained network that can read clips.
+
+    Attributes:
+        where: the file or folder.
+        description: what it was trained on and how.
+        read: reads clips.
+    """
+
+    where: Path
+    description: Description
+    read: ReadClips
+
+
+def open_model(
+    source: Path | str,
+    runtime: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    trust: bool = False,
+) -> OpenedModel:
+    """Open a trained network.
+
+    Args:
+        source: a run's folder, a checkpoint, an exported folder, an ONNX file, or owner/name on the Hugging Face hub.
+        runtime: of an ONNX file: onnxruntime or openvino; None: the first that is installed.
+        device: of every other form: cpu or cuda.
+        threads: CPU threads of an ONNX file; None: the runtime's default.
+        trust: whether the file may name classes of other packages, which can run code.
+
+    Raises:
+        InputError: there is none, or it is damaged, of another kind, or of a newer program.
+    """
+    path = find_model(source)
+    if path.suffix == ".onnx":
+        from echo_e3net.models.onnx_reader import open_onnx
+
+        return OpenedModel(path, *open_onnx(path, runtime, threads))
+    description, network = load_network(path, trust)
+    from echo_e3net.models.torch_reader import TorchReader
+
+    return OpenedModel(path, description, TorchReader(network, device))
+
+
+def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:
+    """Return a trained network in torch, and its description.
+
+    Args:
+        path: a checkpoint or an exported folder, as :func:`find_model` returns it.
+        trust: whether the file may name classes of other packages.
+
+    Raises:
+        InputError: it is damaged, of another kind, or of a newer program.
+    """
+    if path.suffix == ".onnx":
+        raise InputError(f"{path}: ONNX cannot be turned back into a network. Name a run, a checkpoint or a folder.")
+    if find_spec("torch") is None:
+        raise InputError(f"{path}: needs torch; without it, only .onnx files are read. Install it: pip install torch")
+    from echo_e3net.models import folder
+    from echo_e3net.models.building import build_network
+    from echo_e3net.models.run_checkpoints import damage_of
+    from echo_e3net.models.weights import read_checkpoint
+
+    if path.is_dir():
+        return folder.read_folder(path, trust)
+    if damage := damage_of(path):
+        raise InputError(f"{path}: neither a whole checkpoint nor another model ({damage}). Name {KINDS}.")
+    content = read_checkpoint(path)
+    description = describe(content)
+    network = build_network(description.network, str(path), trust)
+    state = content["state_dict"].items()
+    weights = {name.removeprefix(NETWORK): value for name, value in state if name.startswith(NETWORK)}
+    folder.fill(network, weights, str(path))
+    return description, network
+
+
+def find_model(source: Path | str) -> Path:
+    """Return the file or folder of a model: of a run its best checkpoint, of a name on the hub the downloaded folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = Path(source)
+    if path.is_file() or (path / CONFIG).is_file():
+        return path
+    if not path.exists():
+        if HUB_NAME.fullmatch(str(source)):
+            return from_hub(str(source))
+        raise InputError(f"{source}: no such model. Name {KINDS}.")
+    if not (path / CHECKPOINTS).is_dir():
+        raise InputError(f"{path}: holds no model. Name {KINDS}.")
+    from echo_e3net.models.run_checkpoints import best_checkpoint
+
+    found = best_checkpoint(path / CHECKPOINTS)
+    if found is None:
+        raise InputError(
+            f"{path}: the run has no checkpoint yet. Finish an epoch of `echo-e3net fit`, or name another."
+        )
+    return found
+
+
+def from_hub(name: str) -> Path:
+    """Return the folder of a model of the Hugging Face hub, downloaded or from its cache.
+
+    Raises:
+        InputError: it cannot be had.
+    """
+    if find_spec("huggingface_hub") is None:
+        raise InputError(
+            f"{name}: no such file or folder. To look for it on the Hugging Face hub, pip install huggingface_hub."
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise InputError(
+            f"{name}: no such file or folder, and it is not on the Hugging Face hub or cannot be reached ({reason}). "
+            f"Name {KINDS}."
+        ) from error

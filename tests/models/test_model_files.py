@@ -1,0 +1,193 @@
+"""A model file holds everything that is needed to use it, and cannot run code."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+import echo_e3net
+from echo_e3net.errors import InputError
+from echo_e3net.models import folder
+from echo_e3net.models.building import build_network
+from echo_e3net.models.description import FORM, from_json
+from echo_e3net.models.opening import find_model, load_network, open_model
+from tests.conftest import TINY
+from tests.reading.pulse import describe
+
+TREE = yaml.safe_load(TINY)["model"]["network"]
+VIDEO = np.random.default_rng(0).integers(0, 256, (2, 1, 8, 64, 64), dtype=np.uint8)
+MASK = np.array([[True] * 8, [True] * 6 + [False] * 2])
+
+
+def description(**changes):
+    found = describe()
+    return found._replace(network=TREE, clip=found.clip._replace(frames=8), **changes)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    return build_network(TREE, "here").eval()
+
+
+@pytest.fixture
+def exported(network, tmp_path):
+    folder.write_folder(tmp_path / "model", description(), network)
+    return tmp_path / "model"
+
+
+def test_a_folder_gives_the_same_network_and_description(exported, network):
+    opened = open_model(exported)
+    assert opened.description == description()
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(VIDEO), torch.from_numpy(MASK))
+    found = opened.read(VIDEO, MASK)
+    np.testing.assert_allclose(found.ef, expected.ef, atol=1e-5)
+    np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=1e-3)
+    np.testing.assert_allclose(found.timing, expected.phase_logits.softmax(-1), atol=1e-5)
+    assert found.timing[1, :, 6:].max() == 0
+
+
+def test_a_folder_has_a_card_and_no_path_or_name(exported, tmp_path):
+    assert {path.name for path in exported.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    card = (exported / "README.md").read_text()
+    front = yaml.safe_load(card.split("---")[1])
+    assert front["library_name"] == "echo-e3net"
+    assert "10 videos" in card
+    assert "| val/mae | 5 |" in card
+    for file in exported.iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+
+
+BROKEN = {
+    "missing": (lambda f: (f / "model.safetensors").unlink(), r"model\.safetensors: no such file"),
+    "truncated": (
+        lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:5000]),
+        r"model\.safetensors: the file is damaged",
+    ),
+    "no JSON": (lambda f: (f / "config.json").write_text("{"), r"config\.json: is not JSON"),
+    "of another program": (
+        lambda f: (f / "config.json").write_text('{"model_type": "bert"}'),
+        r"config\.json: does not describe a network of echo-e3net",
+    ),
+}
+
+
+@pytest.mark.parametrize("defect", BROKEN)
+def test_a_damaged_folder_is_refused_in_one_line(exported, defect):
+    damage, message = BROKEN[defect]
+    damage(exported)
+    with pytest.raises(InputError, match=message) as error:
+        open_model(exported)
+    assert "\n" not in str(error.value)
+
+
+EDITS = {
+    "a newer form": (("form", FORM + 1), rf"in form {FORM + 1}; this is .*pip install -U echo-e3net"),
+    "no clip": (("clip", {}), "the description is damaged"),
+    "an impossible clip": (("clip", {"frames": 2, "period": 1, "size": 64, "fps": 50}), "impossible clip"),
+    "a foreign class": (("network", {"class_path": "os.system"}), "names os.system, which is not part"),
+    # imported by a module of torch.nn
+    "a foreign class behind a name of torch": (
+        ("network", {**TREE, "init_args": {**TREE["init_args"], "detector": "torch.nn.modules.module.warnings.warn"}}),
+        "which is not part",
+    ),
+    "an unknown class": (("network", {"class_path": "echo_e3net.nn.network.Nothing"}), "does not have"),
+    "a class of another kind": (("network", {"class_path": "echo_e3net.losses.EFTerm"}), "cannot be built"),
+    "an unknown argument": (("network", {**TREE, "init_args": {"depth": 3}}), "cannot be built"),
+    "another network": (
+        ("network", {**TREE, "init_args": {**TREE["init_args"], "detector": None}}),
+        r"model\.safetensors: \d+ weights do not fit",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_wrong_description_is_refused_in_one_line(exported, edit):
+    (name, value), message = EDITS[edit]
+    content = json.loads((exported / "config.json").read_text())
+    (exported / "config.json").write_text(json.dumps({**content, name: value}))
+    with pytest.raises(InputError, match=message) as error:
+        open_model(exported)
+    assert "\n" not in str(error.value)
+
+
+def test_a_foreign_class_can_be_allowed():
+    tree = {**TREE, "init_args": {**TREE["init_args"], "detector": {"class_path": "tests.models.test_model_files.Own"}}}
+    with pytest.raises(InputError, match="could run other code"):
+        build_network(tree, "here")
+    assert isinstance(build_network(tree, "here", trust=True).detector, Own)
+
+
+from echo_e3net.nn.border_detector import BorderDetector  # noqa: E402
+
+
+class Own(BorderDetector):
+    """A detector outside the package."""
+
+
+def test_a_description_survives_json():
+    assert from_json(json.loads(json.dumps(description().as_json())), "here") == description()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "nothing: no such model"),
+        ("empty", "empty: holds no model"),
+        ("run", "run: the run has no checkpoint yet"),
+        ("text.ckpt", r"text\.ckpt: neither a whole checkpoint nor another model"),
+        ("text.onnx", r"text\.onnx: "),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    for text in ("text.ckpt", "text.onnx"):
+        (tmp_path / text).write_text("nothing")
+    with pytest.raises(InputError, match=message) as error:
+        open_model(name)
+    assert "\n" not in str(error.value)
+
+
+def test_the_hub_is_asked_for_a_name_and_its_cache_works_offline(exported, tmp_path, monkeypatch):
+    constants = pytest.importorskip("huggingface_hub.constants")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    with pytest.raises(InputError, match="heart/small: no such file or folder, and it is not on the Hugging Face hub"):
+        find_model("heart/small")
+    place = tmp_path / "hub/models--heart--small"
+    (place / "snapshots").mkdir(parents=True)
+    exported.rename(place / "snapshots/0123456789012345678901234567890123456789")
+    (place / "refs").mkdir()
+    (place / "refs/main").write_text("0123456789012345678901234567890123456789")
+    assert echo_e3net.load("heart/small").description == description()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_onnx_agrees_with_eager_for_any_batch(network, tmp_path, runtime):
+    for library in ("onnx", "onnxscript", runtime):
+        pytest.importorskip(library)
+    from echo_e3net.models.onnx_export import write_onnx
+
+    write_onnx(tmp_path / "model.onnx", description(), network)
+    opened = open_model(tmp_path / "model.onnx", runtime=runtime)
+    assert opened.description == description()
+    folder.write_folder(tmp_path / "model", description(), network)
+    eager = open_model(tmp_path / "model")
+    for number in (1, 2):
+        expected, found = eager.read(VIDEO[:number], MASK[:number]), opened.read(VIDEO[:number], MASK[:number])
+        np.testing.assert_allclose(100 * found.ef, 100 * expected.ef, atol=0.01)
+        np.testing.assert_allclose(100 * found.simpson_ef, 100 * expected.simpson_ef, atol=0.01)
+        np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.01)
+        np.testing.assert_allclose(found.timing, expected.timing, atol=1e-4)
+    with pytest.raises(InputError, match="ONNX cannot be turned back into a network"):
+        load_network(tmp_path / "model.onnx")
+    content = (tmp_path / "model.onnx").read_bytes()
+    (tmp_path / "half.onnx").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match=rf"half\.onnx: {runtime} cannot read it"):
+        open_model(tmp_path / "half.onnx", runtime=runtime)
