@@ -192,18 +192,24 @@ def test_several_clips_a_video_are_averaged(command, tiny, trained):
     assert not table["name"].duplicated().any()
 
 
-def test_the_python_example_of_the_readme(command, tiny, phantom_root, trained):
-    text = (Path(__file__).parents[1] / "README.md").read_text().split("```python")[1].split("```")[0]
-    video = next((phantom_root / "Videos").glob("*.avi"))
-    for old, new in {
+def test_the_python_examples_of_the_readme(trained, phantom_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoint = next((trained / "checkpoints").glob("epoch=*.ckpt")).name
+    reading, module = (Path(__file__).parents[1] / "README.md").read_text().split("```python")[1:]
+    names = {"video": torch.zeros(1, 1, 8, 64, 64, dtype=torch.uint8)}
+    changes = {
+        "runs/quickstart": "runs/tiny",
+        "clip.dcm": str(next((phantom_root / "Videos").glob("*.avi"))),
         "runs/first": "runs/tiny",
-        "clip.avi": str(video),
-    }.items():
-        assert old in text
-        text = text.replace(old, new)
-    names = {}
-    exec(text, names)
-    assert 0 < names["output"].ef.item() < 1
+        "FILE.ckpt": checkpoint,
+    }
+    for text in (reading, module):
+        text = text.split("```")[0]
+        for old, new in changes.items():
+            text = text.replace(old, new)
+        exec(text, names)
+    assert 0 < names["reading"].ef_percent < 100
+    assert (tmp_path / "clip.mp4").stat().st_size > 10_000
     assert names["output"].landmarks.shape == (1, 2, 2, 42, 2)
 
 
@@ -337,10 +343,13 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
         assert "Traceback" not in error
 
 
-def test_a_configuration_is_asked_for(command):
+def test_without_a_configuration_the_base_is_used_and_named(command):
     code, error = command("fit")
     assert code == 2
-    assert "--config experiments/e3net.yaml" in error
+    assert "fit: no --config given, so e3net.yaml is used." in error
+    assert "--data.root" in error
+    assert command("fit", "--print_config")[0] == 0
+    assert yaml.safe_load(command.output)["model"]["network"]["class_path"] == "echo_e3net.nn.network.E3Net"
 
 
 def test_help_names_every_command(command, capsys):

@@ -226,7 +226,7 @@ def test_through_the_command_line(clips, tmp_path, command):
     assert code == 1
     assert f"refused {clips / 'notes.txt'}: not a video" in command.output
     assert command("data", "import", "--help")[0] == 0
-    assert "sources [sources ...]" in command.output
+    assert "FILE [FILE ...]" in command.output
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
@@ -19,6 +20,9 @@ FUNCTIONS = {
     "data cache": "echo_e3net.cli.fill_cache:cache",
     "data import": "echo_e3net.clinic.importing:import_videos",
     "data phantom": "echo_e3net.phantom:phantom",
+    "configs": "echo_e3net.cli.configs:configs",
+    "predict": "echo_e3net.cli.predict_files:predict",
+    "export": "echo_e3net.cli.export:export",
     "bench": "echo_e3net.cli.bench:bench",
     "study": "echo_e3net.cli.study:study",
     "sweep": "echo_e3net.cli.sweep:sweep",
@@ -32,6 +36,10 @@ def run_function(command: str, args: Sequence[str]) -> None:
     function = resolve_name(FUNCTIONS[command])
     further, args = trial_arguments(args) if command in ("study", "sweep") else ({}, args)
     parser = function_parser(command, function)
+    if "_ARGCOMPLETE" in os.environ:
+        from echo_e3net.cli.completion import complete_options
+
+        complete_options(parser)
     values = parser.instantiate_classes(parser.parse_args(args)).as_dict()
     function(**values, **further)
 
@@ -40,14 +48,14 @@ def function_parser(command: str, function: Callable[..., None]) -> PlainParser:
     """Return a parser of a function's parameters. Required ones are positional, except ``--out``."""
     description = (inspect.getdoc(function) or "").partition("\nArgs:")[0]
     parser = PlainParser(prog=f"echo-e3net {command}", description=description)
-    if command == "data import":
-        parser.add_argument("sources", nargs="+", type=Path, help="Video files, or folders of them.")
-    parser.add_function_arguments(
-        function,
-        as_group=False,
-        as_positional=command not in ("data import", "data phantom"),
-        skip={"sources", "arguments"},
-    )
+    if "sources" in inspect.signature(function).parameters:
+        parser.add_argument("sources", nargs="+", type=Path, metavar="FILE", help="video files, or folders of them")
+    skip: set[str | int] = {"sources", "arguments"}
+    if command == "export":
+        parser.add_argument("model", help="folder of a run, checkpoint, or exported folder")
+        skip.add("model")
+    named = command in ("data import", "data phantom", "export")
+    parser.add_function_arguments(function, as_group=False, as_positional=not named, skip=skip)
     parameters = inspect.signature(function).parameters
     for action in parser._actions:
         if action.dest in parameters and isinstance(parameters[action.dest].default, bool):

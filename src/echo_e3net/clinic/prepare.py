@@ -15,9 +15,12 @@ from echo_e3net.clinic.clip import Clip, refuse_dark
 from echo_e3net.clinic.crop import Sector, cut_out, find_sector, refuse_colour
 from echo_e3net.clinic.file_kind import read_clip
 from echo_e3net.data import raster
+from echo_e3net.data.probe import frame_size
 
 WITHIN = 0.97
 """Share of the moving sector inside a scaled region from which the guessed scale is trusted."""
+FORM_PX = 128
+"""Largest side of a square video that is not cropped. EchoNet-Dynamic and the phantom have 112."""
 USUAL_SIDE = 112
 """Side of the videos that are made for prediction, and by default for data sets, pixels."""
 
@@ -71,3 +74,9 @@ def locate(clip: Clip) -> tuple[Sector, bool]:
         if (sector.mask & clip.region).sum() < WITHIN * sector.mask.sum():
             return sector, False
     return find_sector(clip.grey, clip.region), True
+
+
+def in_form(file: Path) -> bool:
+    """Return whether a video file decodes and already has the form of the data sets."""
+    height, width = frame_size(file) or (0, 1)
+    return height == width <= FORM_PX

@@ -1,7 +1,7 @@
 """Videos that a user names for ``predict``. Each is prepared once, as by ``data import``, and stored for the run.
 
-A square video of at most :data:`FORM_PX` pixels per side already has the form of the data sets and is not cropped: no
-scanner has such a screen, and a video of a data set must give the same result when it is named.
+A square video of at most 128 pixels per side already has the form of the data sets and is not cropped: no scanner has
+such a screen, and a video of a data set must give the same result when it is named.
 """
 
 from __future__ import annotations
@@ -21,16 +21,13 @@ from jaxtyping import Int
 
 from echo_e3net.clinic.clip import RefusedError
 from echo_e3net.clinic.file_kind import bare_name, find_files, kind_of
-from echo_e3net.clinic.prepare import USUAL_SIDE, prepare
+from echo_e3net.clinic.prepare import USUAL_SIDE, in_form, prepare
 from echo_e3net.data.frames import count_frames, read_frames
 from echo_e3net.data.parallel import each
-from echo_e3net.data.probe import frame_size
 from echo_e3net.data.raster import Frames
 from echo_e3net.data.records import VideoRecord, unlabelled
 from echo_e3net.errors import InputError
 
-FORM_PX = 128
-"""Largest side of a square video that is not cropped. EchoNet-Dynamic and the phantom have 112."""
 FEW = 8
 """Number of files up to which starting processes takes longer than it saves."""
 
@@ -129,12 +126,6 @@ def keep(video: tuple[int, Path], folder: Path) -> Kept:
     array = folder / f"{number}.npy"
     np.save(array, clip.frames)
     return Kept(len(clip.frames), clip.fps, clip.fps_from if ":" in clip.fps_from else "", array)
-
-
-def in_form(file: Path) -> bool:
-    """Return whether a video file decodes and already has the form of the data sets."""
-    height, width = frame_size(file) or (0, 1)
-    return height == width <= FORM_PX
 
 
 def distinct_names(files: Sequence[Path]) -> dict[Path, str]:

@@ -153,9 +153,21 @@ def card(pictures: Sequence[UInt8[np.ndarray, "h _ 3"]], *titles: str) -> UInt8[
     line = np.zeros((_TITLE, strip.shape[1], 3), np.uint8)
     x = _GAP
     for picture, title in zip(pictures, titles, strict=False):
-        cv2.putText(line, title, (x, _TITLE - 7), cv2.FONT_HERSHEY_DUPLEX, 0.42, _INK, 1, cv2.LINE_AA)
+        draw_text(line, title, x, _TITLE - 7)
         x += picture.shape[1] + _GAP
     return np.concatenate([line, strip])
+
+
+def draw_text(
+    picture: UInt8[np.ndarray, "h w 3"], text: str, x: int, y: int, value: tuple[float, float, float] = _INK
+) -> None:
+    """Write a line of text into a colour picture, in place; (x, y) is where its base line begins. Only ASCII."""
+    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, 0.42, value, 1, cv2.LINE_AA)
+
+
+def png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    """Return a colour picture (red, green, blue) as the content of a PNG file."""
+    return bytes(cv2.imencode(".png", picture[..., ::-1])[1])
 
 
 def write_mjpeg_avi(path: Path, frames: Frames, fps: float, quality: int = 90) -> None:

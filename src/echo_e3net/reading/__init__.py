@@ -1,0 +1,1 @@
+"""Read EF from whole videos with a trained network: windows, beats, pictures."""

@@ -1,0 +1,159 @@
+"""Read EF, beats and borders from whole videos: ``echo_e3net.load("runs/first").read("clip.dcm")``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echo_e3net.errors import InputError, require_at_least
+from echo_e3net.models.clip_reader import ClipReading
+from echo_e3net.models.description import Description
+from echo_e3net.models.opening import OpenedModel, open_model
+from echo_e3net.reading.beats import Beat, find_beats
+from echo_e3net.reading.reading import Reading
+from echo_e3net.reading.source import Refused, Source, from_array, from_file
+from echo_e3net.reading.windows import Windows, clips_of, cut_windows, resize_square
+
+VideoArray = UInt8[np.ndarray, "T H W"]
+
+
+class Waiting(NamedTuple):
+    """A video whose windows wait for the network."""
+
+    source: Source
+    windows: Windows
+    clips: UInt8[np.ndarray, "W 1 T S S"]
+
+
+def load(
+    model: str | Path,
+    runtime: str | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    trust: bool = False,
+    batch_size: int = 8,
+) -> Reader:
+    """Open a trained network to read videos.
+
+    Args:
+        model: folder of a run, checkpoint, exported folder, ONNX file, or owner/name on the Hugging Face hub.
+        runtime: of an ONNX file: onnxruntime or openvino; None: the first that is installed.
+        device: of every other form: cpu or cuda.
+        threads: CPU threads of an ONNX file; None: the runtime's default.
+        trust: whether the file may name classes of other packages, which can run code.
+        batch_size: number of windows that the network reads at a time.
+
+    Raises:
+        InputError: there is no model, or it is damaged, of another kind, or of a newer program.
+    """
+    return Reader(open_model(model, runtime, device, threads, trust), batch_size)
+
+
+class Reader:
+    """Reads videos with one network.
+
+    Args:
+        model: the opened network.
+        batch_size: number of windows that the network reads at a time.
+    """
+
+    def __init__(self, model: OpenedModel, batch_size: int = 8) -> None:
+        require_at_least(1, batch_size=batch_size)
+        self.model, self.batch_size = model, batch_size
+
+    @property
+    def description(self) -> Description:
+        """What the network was trained on and how."""
+        return self.model.description
+
+    def __repr__(self) -> str:
+        """Return the file of the network and its clip."""
+        return f"Reader({str(self.model.where)!r}, {self.description.clip})"
+
+    @overload
+    def read(self, video: str | Path | VideoArray, fps: float | None = None) -> Reading: ...
+    @overload
+    def read(self, video: list[str | Path] | list[str] | list[Path], fps: float | None = None) -> list[Reading]: ...
+    def read(self, video: Any, fps: float | None = None) -> Reading | list[Reading]:
+        """Read a video, or several.
+
+        A file is prepared as by ``echo-e3net data import``: cropped to its sector, everything else made black.
+
+        Args:
+            video: a file (DICOM, AVI, MP4, GIF), or a list of files, or grey frames 0…255, uint8, (T, H, W), which are
+                not cropped to a sector.
+            fps: frames per second of an array.
+
+        Raises:
+            InputError: a video cannot be read, or is too short.
+        """
+        if isinstance(video, str | Path):
+            return self.read([video])[0]
+        if isinstance(video, np.ndarray):
+            return self._only(list(self._read([from_array(video, fps)])))[0]
+        if fps is not None:
+            raise InputError("fps is only for arrays; a file has its own frame rate.")
+        return self._only(list(self.read_each(video)))
+
+    def read_each(self, files: Iterable[str | Path]) -> Iterator[Reading | Refused]:
+        """Yield the reading of each file in order, or why it cannot be read."""
+        return self._read(from_file(Path(file)) for file in files)
+
+    def _only(self, found: list[Reading | Refused]) -> list[Reading]:
+        for item in found:
+            if isinstance(item, Refused):
+                raise InputError(f"{item.name}: {item.reason}")
+        return [item for item in found if isinstance(item, Reading)]
+
+    def _read(self, sources: Iterable[Source | Refused]) -> Iterator[Reading | Refused]:
+        group: list[Waiting | Refused] = []
+        for source in sources:
+            group.append(source if isinstance(source, Refused) else self._cut(source))
+            if sum(len(item.clips) for item in group if isinstance(item, Waiting)) >= self.batch_size:
+                yield from self._finish(group)
+                group = []
+        yield from self._finish(group)
+
+    def _cut(self, source: Source) -> Waiting | Refused:
+        clip = self.description.clip
+        try:
+            windows = cut_windows(len(source.frames), source.fps, clip)
+        except InputError as error:
+            return Refused(source.name, str(error))
+        return Waiting(source, windows, clips_of(resize_square(source.frames, clip.size), windows))
+
+    def _finish(self, group: Sequence[Waiting | Refused]) -> Iterator[Reading | Refused]:
+        """Run the network on the windows of several videos, and yield their readings."""
+        waiting = [item for item in group if isinstance(item, Waiting)]
+        results = iter(self._run(waiting))
+        for item in group:
+            yield item if isinstance(item, Refused) else self._reading(item, next(results))
+
+    def _run(self, waiting: Sequence[Waiting]) -> list[ClipReading]:
+        if not waiting:
+            return []
+        clips = np.concatenate([item.clips for item in waiting])
+        masks = np.concatenate([item.windows.mask for item in waiting])
+        size = self.batch_size
+        parts = [self.model.read(clips[i : i + size], masks[i : i + size]) for i in range(0, len(clips), size)]
+        ends = np.cumsum([len(item.clips) for item in waiting])[:-1]
+        fields: list[Any] = [
+            [None] * len(waiting) if values[0] is None else np.split(np.concatenate(values), ends)
+            for values in zip(*parts, strict=True)
+        ]
+        return [ClipReading(*found) for found in zip(*fields, strict=True)]
+
+    def _reading(self, item: Waiting, found: ClipReading) -> Reading:
+        source, frames = item.source, item.source.frames
+        if found.landmarks is not None:
+            # from pixels of the clip to those of the video's frames
+            side = min(frames.shape[1:])
+            corner = [(frames.shape[2] - side) // 2, (frames.shape[1] - side) // 2]
+            place = (found.landmarks + 0.5) * (side / self.description.clip.size) - 0.5 + corner
+            found = found._replace(landmarks=place.astype(np.float32))
+        beats: list[Beat] = find_beats(found, item.windows, len(frames), source.fps)
+        return Reading.of(source, found, beats, self.description.borders)

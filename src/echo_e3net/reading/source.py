@@ -1,0 +1,80 @@
+"""Prepare what the user names for the network: a file, or frames in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echo_e3net.errors import InputError
+
+
+class Refused(NamedTuple):
+    """A video that was not read.
+
+    Attributes:
+        name: the file.
+        reason: why not, one line.
+    """
+
+    name: str
+    reason: str
+
+
+class Source(NamedTuple):
+    """Frames that are ready for the network.
+
+    Attributes:
+        name: the file, or "frames".
+        frames: (T, H, W), grey 0…255, without anything outside the sector.
+        fps: frames per second.
+        remark: a doubt about the frame rate; empty if there is none.
+        cropped: whether the file was cropped to its sector.
+    """
+
+    name: str
+    frames: UInt8[np.ndarray, "T H W"]
+    fps: float
+    remark: str = ""
+    cropped: bool = False
+
+
+def from_file(path: Path) -> Source | Refused:
+    """Read a file and crop it as ``data import`` does. A square video of at most 128 pixels is not cropped."""
+    from echo_e3net.clinic.clip import RefusedError
+    from echo_e3net.clinic.file_kind import kind_of, read_clip
+    from echo_e3net.clinic.prepare import USUAL_SIDE, in_form, prepare
+
+    try:
+        if not path.is_file():
+            return Refused(str(path), "a folder, not a video" if path.is_dir() else "no such file")
+        if kind_of(path) == "video" and in_form(path):
+            clip = read_clip(path)
+            return Source(str(path), clip.grey, clip.fps, doubt(clip.fps_from))
+        found = prepare(path, USUAL_SIDE)
+    except RefusedError as error:
+        return Refused(str(path), str(error))
+    return Source(str(path), found.frames, found.fps, doubt(found.fps_from), cropped=True)
+
+
+def doubt(fps_from: str) -> str:
+    """Return the source of a frame rate if it has a remark, which a colon begins; else an empty text."""
+    return fps_from if ":" in fps_from else ""
+
+
+def from_array(frames: Any, fps: float | None) -> Source:  # noqa: ANN401
+    """Check frames that the user gives.
+
+    Raises:
+        InputError: they are not grey bytes, are too small, or have no frame rate.
+    """
+    if not isinstance(frames, np.ndarray) or frames.dtype != np.uint8 or frames.ndim != 3:
+        found = f"{frames.dtype} of shape {frames.shape}" if isinstance(frames, np.ndarray) else type(frames).__name__
+        raise InputError(f"frames are {found}; expected grey values 0 to 255 as uint8 of shape (T, H, W).")
+    if fps is None or not fps > 0:
+        raise InputError(
+            f"fps is {fps}; frames need their rate in frames per second, for example read(frames, fps=50)."
+        )
+    return Source("frames", frames, float(fps))

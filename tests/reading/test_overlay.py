@@ -1,0 +1,57 @@
+"""The pictures of a reading show its borders where and when they are."""
+
+import av
+import numpy as np
+import pytest
+
+from echo_e3net.errors import InputError
+from echo_e3net.reading.overlay import COLOURS, GRAPH, SIDE, borders_at, film_of, knots_of
+from tests.reading.pulse import pulse, reader
+
+
+@pytest.fixture(scope="module")
+def reading():
+    return reader().read(pulse(2.0, 50), fps=50)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+def test_the_video_can_be_played(reading, tmp_path, suffix):
+    path = reading.overlay(tmp_path / f"clip{suffix}")
+    with av.open(str(path)) as container:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        rate = float(container.streams.video[0].average_rate)
+    assert pictures[0].shape == (SIDE + GRAPH, SIDE, 3)
+    assert rate == pytest.approx(50)
+    # an MP4 is repeated until it takes five seconds
+    assert len(pictures) == (100 if suffix == ".gif" else 300)
+    assert [path.name for path in tmp_path.iterdir()] == [f"clip{suffix}"]
+
+
+def test_borders_move_from_ed_to_es(reading):
+    knots, beat = knots_of(reading.shown()), reading.beats[0]
+    assert borders_at(knots, beat.ed_frame) == pytest.approx(beat.borders[0])
+    assert borders_at(knots, beat.es_frame) == pytest.approx(beat.borders[1])
+    middle = (beat.ed_frame + beat.es_frame) // 2
+    assert borders_at(knots, middle) == pytest.approx((beat.borders[0] + beat.borders[1]) / 2)
+    assert borders_at(knots, 10_000) == pytest.approx(reading.beats[-1].borders[1])
+
+
+def test_only_learned_borders_are_drawn(reading):
+    shape = np.stack([np.linspace(10, 50, 42), np.linspace(10, 50, 42)], 1).astype(np.float32)
+    beats = tuple(beat._replace(borders=np.broadcast_to(shape, (2, 2, 42, 2)).copy()) for beat in reading.beats)
+    for borders, seen in ((("endo",), True), (("epi",), False)):
+        picture = next(film_of(reading.shown()._replace(beats=beats, borders=borders)))[:SIDE]
+        distance = np.abs(picture.astype(float) - COLOURS["endo"]).sum(-1).min()
+        assert (distance < 30) == seen
+
+
+def test_a_notebook_gets_a_png(reading):
+    assert reading._repr_png_()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_another_suffix_is_refused_and_a_full_disk_leaves_nothing(reading, tmp_path):
+    with pytest.raises(InputError, match=r"clip\.mkv: a video is written as \.mp4 or \.gif"):
+        reading.overlay(tmp_path / "clip.mkv")
+    with pytest.raises(InputError, match="cannot be written"):
+        reading.overlay("/proc/clip.mp4")
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,152 @@
+"""``predict FILES`` and ``export``, through the command line."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydicom import examples
+
+import echo_e3net
+from echo_e3net.cli.predict_files import COLUMNS, detail_of, row_of
+from echo_e3net.data.raster import write_mjpeg_avi
+from tests.reading.pulse import pulse, reader
+
+
+@pytest.fixture
+def videos(phantom_root, tmp_path):
+    """Return a folder of three videos: two of the phantom, and a copy of the first."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for number, file in enumerate(sorted((phantom_root / "Videos").iterdir())[:2]):
+        shutil.copy(file, folder / f"v{number}.avi")
+    shutil.copy(folder / "v0.avi", folder / "v2.avi")
+    return folder
+
+
+def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained, videos, tmp_path):
+    write_mjpeg_avi(videos / "short.avi", np.zeros((5, 64, 64), np.uint8), 50)
+    (videos / "notes.txt").write_text("nothing")
+    code, error = command("predict", videos, "--model", trained)
+    assert code == 0, error
+    lines = command.output.splitlines()
+    assert len([line for line in lines if line.startswith("[")]) == 5
+    assert "EF of 3 of 5 files: predictions.csv" in lines
+    table = pd.read_csv(tmp_path / "predictions.csv").set_index("name")
+    assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == COLUMNS
+    assert "not a video" in table.loc["notes", "refused"]
+    assert "too short: 5 frames" in table.loc["short", "refused"]
+    assert table.loc["v2", "remark"] == f"same content as {videos / 'v0.avi'}"
+    assert table.loc["v0", "ef_percent"] == table.loc["v2", "ef_percent"]
+    reading = echo_e3net.load(trained).read(videos / "v1.avi")
+    assert table.loc["v1", "ef_percent"] == pytest.approx(reading.ef_percent, abs=0.01)
+    assert table.loc["v1", "beats"] == len(reading.beats)
+    first = (tmp_path / "predictions.csv").read_bytes()
+    assert command("predict", videos / "v0.avi", "--model", trained)[0] == 0
+    assert "predictions-2.csv" in command.output
+    assert (tmp_path / "predictions.csv").read_bytes() == first
+
+
+def test_json_has_beats_and_borders(command, trained, videos):
+    assert command("predict", videos / "v0.avi", "--model", trained, "--json", "-")[0] == 0
+    found = json.loads(command.output)[0]
+    assert found["frame_size"] == [112, 112]
+    reading = reader().read(pulse(2.0, 50), fps=50)
+    beats = json.loads(json.dumps(detail_of(Path("clip"), reading, "")))["beats"]
+    assert len(beats) == len(reading.beats) == 3
+    assert np.shape(beats[0]["borders"]["epi"]) == (2, 42, 2)
+    row = row_of(Path("clip"), reading, "")
+    assert row["ed_frames"].split(";")[0] == str(reading.beats[0].ed_frame)
+    assert row["beats"] == 3
+
+
+@pytest.mark.slow
+def test_a_real_file_gets_a_video_with_borders(command, trained, tmp_path):
+    code, error = command(
+        "predict", examples.get_path("ybr_color"), "--model", trained, "--out", "out", "--overlay", "gif"
+    )
+    assert code == 0, error
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.csv", "examples_ybr_color.gif"}
+
+
+def test_without_a_model_one_line_says_how_to_get_one(command, videos):
+    code, error = command("predict", videos)
+    assert code == 2
+    assert error.startswith("echo-e3net: error: predict: no model. Name one with --model: the folder of a run")
+    assert len(error.splitlines()) == 1
+
+
+def test_nothing_to_read_is_an_error(command, trained, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, error = command("predict", "empty", "--model", trained)
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "empty: no file found" in error
+    (tmp_path / "notes.txt").write_text("nothing")
+    code, error = command("predict", "notes.txt", "--model", trained)
+    assert code == 2
+    assert "none of the 1 files could be read. The reasons are in predictions.csv" in error
+    assert command("predict", "nowhere.avi", "--model", trained)[0] == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(command, trained, videos):
+    code, error = command("predict", videos, "--model", trained, "--out", "/proc/out")
+    assert code == 2
+    assert "cannot be written" in error
+    assert "[1/" not in command.output
+
+
+def test_test_needs_only_the_run_or_the_checkpoint(command, trained, tmp_path, phantom_root):
+    assert command("test", "--model", trained)[0] == 0
+    expected = json.loads((trained / "metrics.json").read_text())
+    (trained / "metrics.json").unlink()
+    checkpoint = next((trained / "checkpoints").glob("epoch=*.ckpt"))
+    assert command("test", "--ckpt_path", checkpoint)[0] == 0
+    assert json.loads((trained / "metrics.json").read_text())["ef_mae"] == expected["ef_mae"]
+    loose = shutil.copy(checkpoint, tmp_path / "loose.ckpt")
+    shutil.rmtree(tmp_path / "runs")
+    # explicit arguments win over those of the checkpoint
+    assert command("test", "--model", loose, "--name", "other", "--data.loader.batch_size", 2)[0] == 0
+    assert json.loads((tmp_path / "runs/other/metrics.json").read_text())["ef_mae"] == pytest.approx(expected["ef_mae"])
+
+
+def test_a_module_is_loaded_as_lightning_users_expect(trained):
+    import torch
+
+    from echo_e3net.errors import InputError
+    from echo_e3net.losses import E3Loss, EFTerm
+    from echo_e3net.training.system import E3System
+
+    checkpoint = next((trained / "checkpoints").glob("epoch=*.ckpt"))
+    system = E3System.load_from_checkpoint(checkpoint)
+    saved = torch.load(checkpoint, weights_only=True)
+    torch.testing.assert_close(dict(system.state_dict()), saved["state_dict"])
+    assert set(system.loss.terms) == {"ef", "landmarks", "volume_ratio", "timing"}
+    assert system.network.fps > 0
+    replaced = E3System.load_from_checkpoint(checkpoint, loss=E3Loss(EFTerm()), scheduler=None)
+    assert set(replaced.loss.terms) == {"ef"}
+    saved["settings"]["model"]["network"]["class_path"] = "os.system"
+    torch.save(saved, checkpoint)
+    with pytest.raises(InputError, match=r"names os\.system, which is not part of echo-e3net"):
+        E3System.load_from_checkpoint(checkpoint)
+
+
+def test_an_exported_folder_reads_alike_and_holds_the_scores_of_the_test(command, trained, videos, tmp_path):
+    assert command("test", "--model", trained)[0] == 0
+    assert command("export", trained, "--to", "model")[0] == 0
+    expected, found = (echo_e3net.load(place).read(videos / "v0.avi") for place in (trained, tmp_path / "model"))
+    assert found.ef_percent == pytest.approx(expected.ef_percent, abs=1e-3)
+    description = echo_e3net.load("model").description
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert description.scores["test/ef_mae"] == metrics["ef_mae"]
+    assert description.videos > 0
+    assert description.clip.fps == pytest.approx(50, abs=15)
+    for file in (tmp_path / "model").iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes()
+    code, error = command("export", trained, "--to", "model")
+    assert code == 2
+    assert "model exists" in error
+    assert "the suffix .pt is unknown" in command("export", trained, "--to", "model.pt")[1]
