@@ -91,8 +91,8 @@ lint: $(DEVELOPED) ## check style, format, CITATION.cff, and that git has no dat
 types: $(DEVELOPED) ## check types with mypy, strict on src
 	$(BIN)/mypy
 
-# The environment has nothing of the repository, so what is missing in the wheel fails.
-smoke: ## build the wheel, install it into a new environment, and there use every main command in an empty folder
+# The environment does not contain the repository, so files missing from the wheel cause an error.
+smoke: ## build the wheel, install it into a new environment, and run the main commands in an empty folder
 	rm -rf dist
 	$(PYTHON) -m venv --clear "$(WHEEL_VENV)"
 	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
@@ -108,10 +108,10 @@ bench: $(INSTALLED) ## measure the networks, decoding and the cache on this mach
 	# the tables of the documentation
 	$(BIN)/python -m echo_e3net.benchmark.document docs/BENCHMARKS.md benchmarks
 
-# Run one after another even with `make -j`. The wheel is tried in the environment that the tools join afterwards, which
-# saves installing torch twice. The tests are last, so that the output ends with their result.
+# Run one after another even with `make -j`. With the variable CI, which .ci/run sets, the wheel is tested in the new
+# environment into which the development tools are then installed, so torch is installed once. The tests are last, so that the output ends with their result.
 ci: ## run what CI runs: the wheel, lint, types, all tests without a GPU
-	@$(MAKE) --no-print-directory smoke WHEEL_VENV="$(VENV)"
+	@$(MAKE) --no-print-directory smoke WHEEL_VENV="$(if $(CI),$(VENV),$(WHEEL_VENV))"
 	@$(MAKE) --no-print-directory lint
 	@$(MAKE) --no-print-directory types
 	@$(MAKE) --no-print-directory test-all

@@ -333,7 +333,7 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
     assert "architecture" in command.output
     for arguments, message in {
         ("draw",): "required: COMMAND",
-        ("draw", "attention"): "--config experiments/e3net.yaml",
+        ("draw", "attention"): "draw attention: no --config given, so e3net.yaml is used.",
         ("draw", "attention", *tiny, "--rows", 0): "rows is 0",
         ("draw", "attention", *tiny, *bare): "another network",
     }.items():

@@ -31,16 +31,11 @@ def test_commands_are_completed(tmp_path):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("echo-e3net data phantom --lo", ["--look"]),
         ("echo-e3net data phantom --look ", ["adult_cart", "handheld"]),
-        ("echo-e3net predict --overlay ", ["mp4", "gif"]),
-        ("echo-e3net fit --data.on_defect ", ["raise", "exclude"]),
         (
             "echo-e3net fit --config ablations/no_la",
             ["ablations/no_large_kernel.yaml", "ablations/no_landmark_loss.yaml"],
         ),
-        ("echo-e3net fit -c my", ["my.yaml"]),
-        ("echo-e3net profile --dty", ["--dtype"]),
         ("echo-e3net draw arch", ["architecture"]),
     ],
 )

@@ -1,7 +1,6 @@
 """``predict FILES`` and ``export``, through the command line."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -30,14 +29,16 @@ def videos(phantom_root, tmp_path):
 def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained, videos, tmp_path):
     write_mjpeg_avi(videos / "short.avi", np.zeros((5, 64, 64), np.uint8), 50)
     (videos / "notes.txt").write_text("nothing")
+    (videos / "gone.avi").symlink_to("nowhere")
     code, error = command("predict", videos, "--model", trained)
     assert code == 0, error
     lines = command.output.splitlines()
-    assert len([line for line in lines if line.startswith("[")]) == 5
-    assert "EF of 3 of 5 files: predictions.csv" in lines
+    assert len([line for line in lines if line.startswith("[")]) == 6
+    assert "EF of 3 of 6 files: predictions.csv" in lines
     table = pd.read_csv(tmp_path / "predictions.csv").set_index("name")
     assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == COLUMNS
     assert "not a video" in table.loc["notes", "refused"]
+    assert table.loc["gone", "refused"] == "no such file"
     assert "too short: 5 frames" in table.loc["short", "refused"]
     assert table.loc["v2", "remark"] == f"same content as {videos / 'v0.avi'}"
     assert table.loc["v0", "ef_percent"] == table.loc["v2", "ef_percent"]
@@ -48,6 +49,9 @@ def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained,
     assert command("predict", videos / "v0.avi", "--model", trained)[0] == 0
     assert "predictions-2.csv" in command.output
     assert (tmp_path / "predictions.csv").read_bytes() == first
+    for _ in range(2):
+        assert command("predict", videos / "v0.avi", "--model", trained, "--json", "found.json")[0] == 0
+    assert {path.name for path in tmp_path.glob("found*.json")} == {"found.json", "found-2.json"}
 
 
 def test_json_has_beats_and_borders(command, trained, videos):
@@ -55,10 +59,10 @@ def test_json_has_beats_and_borders(command, trained, videos):
     found = json.loads(command.output)[0]
     assert found["frame_size"] == [112, 112]
     reading = reader().read(pulse(2.0, 50), fps=50)
-    beats = json.loads(json.dumps(detail_of(Path("clip"), reading, "")))["beats"]
+    row = row_of("clip", Path("clip.avi"), reading, "")
+    beats = json.loads(json.dumps(detail_of(row, reading)))["beats"]
     assert len(beats) == len(reading.beats) == 3
-    assert np.shape(beats[0]["borders"]["epi"]) == (2, 42, 2)
-    row = row_of(Path("clip"), reading, "")
+    assert np.shape(beats[0]["landmarks"]["epi"]) == (2, 42, 2)
     assert row["ed_frames"].split(";")[0] == str(reading.beats[0].ed_frame)
     assert row["beats"] == 3
 
@@ -72,10 +76,33 @@ def test_a_real_file_gets_a_video_with_borders(command, trained, tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.csv", "examples_ybr_color.gif"}
 
 
+def test_dicom_names_keep_their_numbers(tmp_path):
+    from echo_e3net.clinic.user_videos import distinct_names
+
+    assert set(distinct_names([Path("1.2.840.11"), Path("1.2.840.12")]).values()) == {"1.2.840.11", "1.2.840.12"}
+
+
+def test_a_missing_device_is_one_line(command, trained, videos):
+    code, error = command("predict", videos, "--model", trained, "--device", "gpu")
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "device is 'gpu', which torch does not find here" in error
+
+
+def test_a_checkpoint_of_an_older_or_a_newer_version_is_refused(command, trained, videos):
+    import torch
+
+    path = next((trained / "checkpoints").glob("epoch=*.ckpt"))
+    saved = torch.load(path, weights_only=True)
+    torch.save({**saved, "form": 99}, path)
+    assert "supports formats up to" in command("predict", videos, "--model", path)[1]
+    torch.save({name: value for name, value in saved.items() if name != "scores"}, path)
+    assert "lacks 'scores', as checkpoints of older versions do" in command("predict", videos, "--model", path)[1]
+
+
 def test_without_a_model_one_line_says_how_to_get_one(command, videos):
     code, error = command("predict", videos)
     assert code == 2
-    assert error.startswith("echo-e3net: error: predict: no model. Name one with --model: the folder of a run")
+    assert error.startswith("echo-e3net: error: predict: missing --model. Pass the folder of a run")
     assert len(error.splitlines()) == 1
 
 
@@ -91,7 +118,6 @@ def test_nothing_to_read_is_an_error(command, trained, tmp_path):
     assert command("predict", "nowhere.avi", "--model", trained)[0] == 2
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(command, trained, videos):
     code, error = command("predict", videos, "--model", trained, "--out", "/proc/out")
     assert code == 2
@@ -110,6 +136,7 @@ def test_test_needs_only_the_run_or_the_checkpoint(command, trained, tmp_path, p
     shutil.rmtree(tmp_path / "runs")
     # explicit arguments win over those of the checkpoint
     assert command("test", "--model", loose, "--name", "other", "--data.loader.batch_size", 2)[0] == 0
+    assert command("fit", "--model.compile", "false", "--print_config")[0] == 0
     assert json.loads((tmp_path / "runs/other/metrics.json").read_text())["ef_mae"] == pytest.approx(expected["ef_mae"])
 
 
@@ -140,13 +167,17 @@ def test_an_exported_folder_reads_alike_and_holds_the_scores_of_the_test(command
     expected, found = (echo_e3net.load(place).read(videos / "v0.avi") for place in (trained, tmp_path / "model"))
     assert found.ef_percent == pytest.approx(expected.ef_percent, abs=1e-3)
     description = echo_e3net.load("model").description
+    assert description.program == echo_e3net.__version__
     metrics = json.loads((trained / "metrics.json").read_text())
     assert description.scores["test/ef_mae"] == metrics["ef_mae"]
     assert description.videos > 0
     assert description.clip.fps == pytest.approx(50, abs=15)
     for file in (tmp_path / "model").iterdir():
         assert str(tmp_path).encode() not in file.read_bytes()
+    (trained / "metrics.json").write_text(json.dumps({**metrics, "checkpoint": "another.ckpt"}))
+    assert command("export", trained, "--to", "rel-0.1")[0] == 0
+    assert "test/ef_mae" not in echo_e3net.load("rel-0.1").description.scores
     code, error = command("export", trained, "--to", "model")
     assert code == 2
     assert "model exists" in error
-    assert "the suffix .pt is unknown" in command("export", trained, "--to", "model.pt")[1]
+    assert ".pt is not written" in command("export", trained, "--to", "model.pt")[1]

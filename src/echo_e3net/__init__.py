@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Import what is public when it is first used, so that the command line starts fast."""
+    """Import the public names on first use, so that the command line starts fast."""
     if name in ("load", "Reader", "Reading"):
         from echo_e3net.reading import reader
 

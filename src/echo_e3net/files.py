@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent
 SHIPPED = "experiments"
 """Folder of the configurations: inside an installed package, or at the top level of the source tree."""
 # Packages that decide results, beside the modules at the root.
-DECIDES = ("checks", "data", "nn", "training")
+DECIDES = ("checks", "data", "models", "nn", "training")
 
 
 @contextmanager

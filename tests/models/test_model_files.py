@@ -85,9 +85,9 @@ def test_a_damaged_folder_is_refused_in_one_line(exported, defect):
 
 
 EDITS = {
-    "a newer form": (("form", FORM + 1), rf"in form {FORM + 1}; this is .*pip install -U echo-e3net"),
+    "a newer form": (("form", FORM + 1), rf"\(format {FORM + 1}\); this version, .*pip install -U echo-e3net"),
     "no clip": (("clip", {}), "the description is damaged"),
-    "an impossible clip": (("clip", {"frames": 2, "period": 1, "size": 64, "fps": 50}), "impossible clip"),
+    "an impossible clip": (("clip", {"frames": 2, "period": 1, "size": 64, "fps": 50}), "invalid clip"),
     "a foreign class": (("network", {"class_path": "os.system"}), "names os.system, which is not part"),
     # imported by a module of torch.nn
     "a foreign class behind a name of torch": (
@@ -99,7 +99,7 @@ EDITS = {
     "an unknown argument": (("network", {**TREE, "init_args": {"depth": 3}}), "cannot be built"),
     "another network": (
         ("network", {**TREE, "init_args": {**TREE["init_args"], "detector": None}}),
-        r"model\.safetensors: \d+ weights do not fit",
+        r"model\.safetensors: \d+ weights do not match",
     ),
 }
 
@@ -112,6 +112,25 @@ def test_a_wrong_description_is_refused_in_one_line(exported, edit):
     with pytest.raises(InputError, match=message) as error:
         open_model(exported)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"class_path": "tests.models.test_model_files.Own"}',
+        "class_path: tests.models.test_model_files.Own",
+        "/tmp/configuration",
+        "configuration",
+        "echo_e3net.clinic.user_videos.shutil.rmtree",
+    ],
+)
+def test_no_text_leads_to_a_foreign_class(text, tmp_path, monkeypatch):
+    """jsonargparse reads texts as YAML and as files, too."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configuration").write_text("class_path: tests.models.test_model_files.Own")
+    for part in ("backbone", "detector", "aggregator"):
+        with pytest.raises(InputError, match="could run other code"):
+            build_network({**TREE, "init_args": {**TREE["init_args"], part: text}}, "here")
 
 
 def test_a_foreign_class_can_be_allowed():
@@ -136,9 +155,9 @@ def test_a_description_survives_json():
     ("name", "message"),
     [
         ("nothing", "nothing: no such model"),
-        ("empty", "empty: holds no model"),
+        ("empty", "empty: contains no model"),
         ("run", "run: the run has no checkpoint yet"),
-        ("text.ckpt", r"text\.ckpt: neither a whole checkpoint nor another model"),
+        ("text.ckpt", r"text\.ckpt: not a valid model file"),
         ("text.onnx", r"text\.onnx: "),
     ],
 )
@@ -157,14 +176,14 @@ def test_the_hub_is_asked_for_a_name_and_its_cache_works_offline(exported, tmp_p
     constants = pytest.importorskip("huggingface_hub.constants")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    with pytest.raises(InputError, match="heart/small: no such file or folder, and it is not on the Hugging Face hub"):
-        find_model("heart/small")
+    with pytest.raises(InputError, match="hf://heart/small: the Hugging Face Hub gave no such model"):
+        find_model("hf://heart/small")
     place = tmp_path / "hub/models--heart--small"
     (place / "snapshots").mkdir(parents=True)
     exported.rename(place / "snapshots/0123456789012345678901234567890123456789")
     (place / "refs").mkdir()
     (place / "refs/main").write_text("0123456789012345678901234567890123456789")
-    assert echo_e3net.load("heart/small").description == description()
+    assert echo_e3net.load("hf://heart/small").description == description()
 
 
 @pytest.mark.slow

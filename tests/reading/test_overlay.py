@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from echo_e3net.errors import InputError
-from echo_e3net.reading.overlay import COLOURS, GRAPH, SIDE, borders_at, film_of, knots_of
+from echo_e3net.reading.overlay import COLOURS, GRAPH, SIDE, borders_at, key_frames_of, overlay_frames
 from tests.reading.pulse import pulse, reader
 
 
@@ -28,19 +28,19 @@ def test_the_video_can_be_played(reading, tmp_path, suffix):
 
 
 def test_borders_move_from_ed_to_es(reading):
-    knots, beat = knots_of(reading.shown()), reading.beats[0]
-    assert borders_at(knots, beat.ed_frame) == pytest.approx(beat.borders[0])
-    assert borders_at(knots, beat.es_frame) == pytest.approx(beat.borders[1])
+    key_frames, beat = key_frames_of(reading.overlay_data()), reading.beats[0]
+    assert borders_at(key_frames, beat.ed_frame) == pytest.approx(beat.landmarks[0])
+    assert borders_at(key_frames, beat.es_frame) == pytest.approx(beat.landmarks[1])
     middle = (beat.ed_frame + beat.es_frame) // 2
-    assert borders_at(knots, middle) == pytest.approx((beat.borders[0] + beat.borders[1]) / 2)
-    assert borders_at(knots, 10_000) == pytest.approx(reading.beats[-1].borders[1])
+    assert borders_at(key_frames, middle) == pytest.approx((beat.landmarks[0] + beat.landmarks[1]) / 2)
+    assert borders_at(key_frames, 10_000) == pytest.approx(reading.beats[-1].landmarks[1])
 
 
 def test_only_learned_borders_are_drawn(reading):
     shape = np.stack([np.linspace(10, 50, 42), np.linspace(10, 50, 42)], 1).astype(np.float32)
-    beats = tuple(beat._replace(borders=np.broadcast_to(shape, (2, 2, 42, 2)).copy()) for beat in reading.beats)
+    beats = tuple(beat._replace(landmarks=np.broadcast_to(shape, (2, 2, 42, 2)).copy()) for beat in reading.beats)
     for borders, seen in ((("endo",), True), (("epi",), False)):
-        picture = next(film_of(reading.shown()._replace(beats=beats, borders=borders)))[:SIDE]
+        picture = next(overlay_frames(reading.overlay_data()._replace(beats=beats, border_names=borders)))[:SIDE]
         distance = np.abs(picture.astype(float) - COLOURS["endo"]).sum(-1).min()
         assert (distance < 30) == seen
 

@@ -1,4 +1,4 @@
-"""A whole video is read beat by beat, at the times of training whatever its frame rate."""
+"""A whole video is read beat by beat, at the time interval of training, whatever its frame rate."""
 
 import numpy as np
 import pytest
@@ -36,33 +36,37 @@ def test_each_beat_has_its_own_ef_and_their_mean_is_that_of_the_video():
 
 def test_windows_sample_in_time():
     at_50, at_30 = cut_windows(200, 50.0, CLIP), cut_windows(120, 30.0, CLIP)
-    assert np.diff(at_50.place[0]).tolist() == [2] * 31
+    assert np.diff(at_50.frames[0]).tolist() == [2] * 31
     assert at_30.step == pytest.approx(1.2)
-    times = at_30.place[0] / 30.0
+    times = at_30.frames[0] / 30.0
     assert np.abs(times - np.arange(32) * 0.04).max() <= 0.5 / 30 + 1e-9
-    assert at_50.place[0, 0] == 0
-    assert at_50.place[-1, -1] == 199
+    assert at_50.frames[0, 0] == 0
+    assert at_50.frames[-1, -1] == 199
     assert at_50.mask.all()
 
 
 def test_a_short_video_is_one_padded_window_and_a_shorter_one_is_refused():
     windows = cut_windows(30, 50.0, CLIP)
     assert windows.mask.sum(1).tolist() == [15]
-    assert windows.place.max() == 29
+    assert windows.frames.max() == 29
     assert len(reader().read(pulse(0.6, 50), fps=50).frames) == 30
-    with pytest.raises(InputError, match=r"frames: too short: 14 frames at 50 per second are 0.28 s; at least 0.28 s"):
+    with pytest.raises(InputError, match=r"frames: too short: 14 frames at 50 per second are 0.28 s; at least 0.30 s"):
         reader().read(pulse(0.28, 50), fps=50)
 
 
-def test_unknown_rates_of_training_count_as_50():
-    assert cut_windows(100, 25.0, ModelClip(16, 2, 64, None)).step == 1.0
+def test_unknown_rates_of_training_count_as_50_and_are_remarked():
+    clip = ModelClip(16, 2, 64, None)
+    assert cut_windows(100, 25.0, clip).step == 1.0
+    found = reader(clip).read(pulse(4.0, 20), fps=20)
+    assert "the frame rate of the training is unknown; 50 was assumed" in found.remark
+    assert "20 frames per second are too few; frames were repeated" in found.remark
 
 
 def test_borders_are_in_pixels_of_the_given_frames():
     wide = np.pad(pulse(2.0, 50, size=128), ((0, 0), (0, 0), (32, 32)))
     beat = reader().read(wide, fps=50).beats[0]
     # 10 of 64 pixels, in a square of 128 that begins at column 32
-    assert beat.borders[0, 0, 0] == pytest.approx([(10.5 * 2 - 0.5) + 32, 10.5 * 2 - 0.5])
+    assert beat.landmarks[0, 0, 0] == pytest.approx([(10.5 * 2 - 0.5) + 32, 10.5 * 2 - 0.5])
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 64])
@@ -95,6 +99,7 @@ def test_without_a_detector_there_is_ef_but_no_beat():
     assert found.simpson_ef_percent is None
     assert found.ef_percent == pytest.approx(50, abs=1)
     assert "EF 50" in str(found)
+    assert "no beat found" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +109,8 @@ def test_without_a_detector_there_is_ef_but_no_beat():
         (np.zeros((20, 64, 64, 3), np.uint8), 50, "expected grey values"),
         (np.zeros((20, 64, 64), np.uint8), None, "fps is None"),
         (np.zeros((20, 64, 64), np.uint8), 0, "fps is 0"),
+        (np.zeros((20, 64, 64), np.uint8), 0.02, "fps is 0.02; expected 5 to 300 per second"),
+        (np.zeros((20, 8, 64), np.uint8), 50, "frames are 8×64 pixels; expected at least 64 per side"),
     ],
 )
 def test_wrong_arrays_are_refused(frames, fps, message):

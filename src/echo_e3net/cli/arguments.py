@@ -119,7 +119,9 @@ def read_configuration(path: Path) -> dict[str, Any]:
         known = [str(file.relative_to(shipped())) for file in shipped().rglob("*.yaml")]
         near = get_close_matches(str(path), known, 1)
         hint = f"Did you mean {near[0]}?" if near else "Check the path after --config."
-        raise InputError(f"{path}: {error.strerror}. {hint} `echo-e3net configs` lists those that ship.") from error
+        raise InputError(
+            f"{path}: {error.strerror}. {hint} `echo-e3net configs` lists the bundled configurations."
+        ) from error
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise InputError(f"{path}{line}: {error.problem}. Correct the YAML.") from error

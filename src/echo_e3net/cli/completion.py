@@ -1,7 +1,7 @@
 """Completion of commands, options and configurations in the shell, by argcomplete.
 
-``eval "$(register-python-argcomplete echo-e3net)"`` turns it on in bash and zsh. The shell then runs the program with
-the line in the environment, and reads the choices from it.
+``eval "$(register-python-argcomplete echo-e3net)"`` turns it on in bash and zsh. The shell then runs the
+program with the command line in environment variables, and reads the choices from it.
 """
 
 from __future__ import annotations
@@ -62,12 +62,12 @@ def complete_options(parser: ArgumentParser) -> None:
         elif Path in kinds:
             action.completer = FilesCompleter()
         elif hasattr(action, "completer"):
-            action.completer = partial(at_least_nothing, action.completer)
+            action.completer = partial(completions_or_empty, action.completer)
     # jsonargparse calls argcomplete when it parses
     parser.parse_args([])
 
 
-def at_least_nothing(completer: Any, prefix: str, **given: Any) -> list[str]:  # noqa: ANN401
+def completions_or_empty(completer: Any, prefix: str, **given: Any) -> list[str]:  # noqa: ANN401
     """Return what a completer of jsonargparse finds; it returns None for an open type, which argcomplete refuses."""
     return list(completer(prefix, **given) or [])
 

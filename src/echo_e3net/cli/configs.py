@@ -11,10 +11,10 @@ from echo_e3net.files import shipped
 
 
 def configs() -> None:
-    """List the configurations that ship with the program, each with the question that it answers.
+    """List the bundled configurations and the question that each one answers.
 
-    Name them as they are listed: ``echo-e3net fit --config e3net.yaml --config ablations/no_detector.yaml``. A file of
-    the same name in the present folder comes first.
+    Pass the listed name to --config: `echo-e3net fit --config e3net.yaml --config ablations/no_detector.yaml`. A file
+    of the same name in the current folder takes precedence.
     """
     folder = shipped()
     table = Table(title=f"configurations in {folder}", title_justify="left", box=None)

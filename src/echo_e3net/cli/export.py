@@ -6,22 +6,25 @@ from pathlib import Path
 
 from echo_e3net.errors import InputError
 
+OTHER = (".pt", ".pth", ".ckpt", ".safetensors", ".zip", ".json")
+"""Suffixes of files that are not written."""
+
 
 def export(model: str, to: Path, trust: bool = False) -> None:
     """Write a trained network as one ONNX file, or as a folder with model.safetensors, config.json and a card.
 
-    The result holds the network, its clip and its scores, and no state of the training, no path and no name of a video.
-    `echo-e3net predict --model` and `echo_e3net.load` read both. The ONNX file runs without torch.
+    It contains the network, its clip settings and its scores. It contains no optimizer state, paths or video names.
+    `echo-e3net predict --model` and `echo_e3net.load` accept both. The ONNX file runs without torch.
 
     Args:
-        model: folder of a run, checkpoint, or exported folder.
-        to: what is written: a file that ends in .onnx, or a folder.
-        trust: whether the model file may name classes of other packages, which can run code.
+        model: folder of a run, checkpoint (.ckpt), exported folder, or hf://owner/name.
+        to: output: a path ending in .onnx, or a folder.
+        trust: allow the model file to use classes from other packages. These can run any code.
     """
     if to.exists():
         raise InputError(f"{to} exists. Choose another path, or remove it.")
-    if to.suffix not in ("", ".onnx"):
-        raise InputError(f"{to}: the suffix {to.suffix} is unknown; expected .onnx, or none for a folder.")
+    if to.suffix in OTHER:
+        raise InputError(f"{to}: {to.suffix} is not written; expected .onnx, or a folder.")
     from echo_e3net.files import require_place
     from echo_e3net.models.opening import find_model, load_network
 
@@ -29,7 +32,7 @@ def export(model: str, to: Path, trust: bool = False) -> None:
     require_place(to if onnx else to / "config.json")
     path = find_model(model)
     description, network = load_network(path, trust)
-    description = description._replace(scores=description.scores | test_scores(Path(model)))
+    description = description._replace(scores=description.scores | test_scores(Path(model), path))
     if onnx:
         from echo_e3net.models.onnx_export import write_onnx
 
@@ -39,18 +42,25 @@ def export(model: str, to: Path, trust: bool = False) -> None:
 
         write_folder(to, description, network)
     clip = description.clip
-    print(f"{path} → {to}: clips of {clip.frames} frames every {clip.period}, {clip.size}×{clip.size} pixels")
+    read = f"{clip.frames} frames, one every {clip.period} video frames, {clip.size}×{clip.size} pixels"
+    print(f"{path} → {to}: clips of {read}")
 
 
-def test_scores(run: Path) -> dict[str, float]:
-    """Return the scores of the test in the folder of a run; empty without."""
+def test_scores(run: Path, checkpoint: Path) -> dict[str, float]:
+    """Return the scores of the test of this checkpoint in the folder of a run, or an empty dict if there are none."""
     import json
 
+    from echo_e3net.models.description import finite
     from echo_e3net.training.run_folder import METRICS
 
     file = run / METRICS
     if not file.is_file():
         return {}
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:
+        raise InputError(f"{file}: not JSON ({error}). Run `echo-e3net test` again, or remove the file.") from error
+    if Path(found.get("checkpoint", "")).resolve() != checkpoint.resolve():
+        return {}
     wanted = ("n", "ef_mae", "ef_rmse", "ef_r2", "geometry_ef_mae", "low_ef_bias")
-    found = json.loads(file.read_text())
-    return {f"test/{name}": float(found[name]) for name in wanted if isinstance(found.get(name), int | float)}
+    return finite({f"test/{name}": float(found[name]) for name in wanted if isinstance(found.get(name), int | float)})

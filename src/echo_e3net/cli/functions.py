@@ -52,7 +52,8 @@ def function_parser(command: str, function: Callable[..., None]) -> PlainParser:
         parser.add_argument("sources", nargs="+", type=Path, metavar="FILE", help="video files, or folders of them")
     skip: set[str | int] = {"sources", "arguments"}
     if command == "export":
-        parser.add_argument("model", help="folder of a run, checkpoint, or exported folder")
+        places = "folder of a run, checkpoint (.ckpt), exported folder, or hf://owner/name"
+        parser.add_argument("model", help=places)
         skip.add("model")
     named = command in ("data import", "data phantom", "export")
     parser.add_function_arguments(function, as_group=False, as_positional=not named, skip=skip)

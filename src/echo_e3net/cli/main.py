@@ -23,10 +23,10 @@ COMMANDS = {
     "fit": "train a network",
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split",
-    "predict": "read EF from video files",
+    "predict": "predict EF for video files",
     "export": "write a trained network as an ONNX file or as a folder to share",
     "data": "import, check and cache data sets, or make a synthetic one",
-    "configs": "list the configurations that ship, each with its question",
+    "configs": "list the bundled configurations and the question that each one answers",
     "profile": "measure parameters, multiply-accumulates, memory and latency of a network",
     "bench": "measure the speed of the presets against R(2+1)D-18",
     "study": "train and test every arm of an ablation study with every seed",
@@ -133,7 +133,7 @@ def choose(parser: argparse.ArgumentParser, choices: Mapping[str, str], args: Se
 
 def configured(command: str, args: Sequence[str]) -> Sequence[str]:
     """Return the arguments with a configuration: their own, that of the model they name, or else the base."""
-    if names_configuration(args) or any(arg.startswith(("--model.", "-h", "--help")) for arg in args):
+    if names_configuration(args) or any(arg in ("-h", "--help") for arg in args):
         return args
     if command != "fit":
         from echo_e3net.cli.model_option import with_model

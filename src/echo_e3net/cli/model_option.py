@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import os
 import tempfile
@@ -29,56 +30,56 @@ KEPT = (
 
 
 def with_model(args: Sequence[str]) -> list[str]:
-    """Replace ``--model PLACE`` or a lone ``--ckpt_path FILE`` by the settings of that run or checkpoint.
+    """Replace ``--model PATH`` or a lone ``--ckpt_path FILE`` by the settings of that run or checkpoint.
 
-    Arguments that follow still win, because the settings come first.
+    Arguments that follow still win, because the settings come first. ``--trust`` allows classes of other packages.
 
     Raises:
-        InputError: the place holds neither a run nor a checkpoint of one.
+        InputError: the path is neither a run nor a checkpoint of one.
     """
-    args = list(args)
-    for number, arg in enumerate(args):
-        name, equals, value = arg.partition("=")
-        if name not in ("--model", "--ckpt_path"):
-            continue
-        value = value if equals else args[number + 1] if number + 1 < len(args) else ""
-        place = Path(value)
-        if name == "--ckpt_path" and not place.is_file():
-            continue
-        rest = args[:number] + args[number + (1 if equals else 2) :]
-        return [*settings_of(place), *rest]
-    return args
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--trust", nargs="?", const="true", default="false")
+    known, rest = parser.parse_known_args(list(args))
+    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    given.add_argument("--ckpt_path", type=Path)
+    checkpoint = given.parse_known_args(rest)[0].ckpt_path
+    if known.model is None and (checkpoint is None or not checkpoint.is_file()):
+        return list(args)
+    return [*settings_of(known.model or checkpoint, known.trust == "true"), *rest]
 
 
-def settings_of(place: Path) -> list[str]:
+def settings_of(path: Path, trust: bool) -> list[str]:
     """Return the arguments for a run or a checkpoint: its settings, its folder, and the checkpoint."""
-    run = place if place.is_dir() else place.absolute().parent.parent
-    known = (run / CONFIG).is_file() and (place.is_dir() or place.absolute().parent.name == CHECKPOINTS)
-    folder = ["--runs", str(run.parent), "--name", run.name] if known else []
-    if place.is_dir():
-        if not known:
-            raise InputError(f"{place}: holds no run. --model names the folder of a run, or a checkpoint (.ckpt).")
-        return ["--config", str(run / CONFIG), *folder]
-    if not place.is_file():
-        raise InputError(
-            f"{place}: no such file or folder. --model names the folder of a run, or a checkpoint (.ckpt)."
-        )
     from echo_e3net.models.building import require_own_classes
     from echo_e3net.models.description import describe
-    from echo_e3net.models.run_checkpoints import damage_of
+    from echo_e3net.models.run_checkpoints import best_checkpoint, damage_of
     from echo_e3net.models.weights import read_checkpoint
 
-    if damage := damage_of(place):
-        raise InputError(f"{place}: the checkpoint is damaged ({damage}). Copy it again, or use another.")
-    content = read_checkpoint(place)
+    whole = path.resolve()
+    run = whole if whole.is_dir() else whole.parent.parent
+    known = (run / CONFIG).is_file() and (whole.is_dir() or whole.parent.name == CHECKPOINTS)
+    folder = ["--runs", str(run.parent), "--name", run.name] if known else []
+    if whole.is_dir():
+        if not known:
+            raise InputError(f"{path}: not the folder of a run. Pass a run or a checkpoint (.ckpt).")
+        best = best_checkpoint(run / CHECKPOINTS)
+        return ["--config", str(run / CONFIG), *folder, *(["--ckpt_path", str(best)] if best else [])]
+    if not whole.is_file():
+        raise InputError(f"{path}: no such file or folder. Pass a run or a checkpoint (.ckpt).")
+    if damage := damage_of(path):
+        raise InputError(f"{path}: the checkpoint is damaged ({damage}). Copy it again, or use another.")
+    content = read_checkpoint(path)
     describe(content)
     kept = chosen(content["settings"])
-    require_own_classes({name: kept.get(name) for name in ("model", "data")}, str(place))
+    if not trust:
+        data = kept.get("data", {})
+        require_own_classes({"model": kept["model"], "clip": data.get("clip"), "format": data.get("format")}, str(path))
     number, file = tempfile.mkstemp(".yaml", "echo-e3net-")
     atexit.register(Path(file).unlink, missing_ok=True)
     with os.fdopen(number, "w", encoding="utf-8") as written:
         yaml.safe_dump(kept, written)
-    return ["--config", file, "--ckpt_path", str(place), *folder]
+    return ["--config", file, "--ckpt_path", str(path), *folder]
 
 
 def chosen(settings: dict[str, Any]) -> dict[str, Any]:

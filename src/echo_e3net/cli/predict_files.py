@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,11 +26,12 @@ COLUMNS = [
     "fps",
     "remark",
     "refused",
+    "overlay",
     "path",
 ]
 NO_MODEL = (
-    "predict: no model. Name one with --model: the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), or what "
-    "`echo-e3net export` wrote."
+    "predict: missing --model. Pass the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), an exported folder, "
+    "an ONNX file, or hf://owner/name."
 )
 Row = dict[str, Any]
 
@@ -45,25 +47,27 @@ def predict(
     batch_size: int = 8,
     trust: bool = False,
 ) -> None:
-    """Read EF from video files (DICOM, AVI, MP4, GIF), and from all files in folders.
+    """Predict EF for video files (DICOM, AVI, MP4, GIF), and for all videos in folders.
 
-    Each file is cropped to its sector and read as a whole, beat by beat. One line is printed for each, and a table with
-    one row for each is written. Nothing is overwritten: if predictions.csv exists, predictions-2.csv is written. With
-    --config, the command reads the test split of a data set, or --videos: `echo-e3net predict --config FILE --help`.
+    Each file is cropped to its sector. EF is predicted for every beat of the video and averaged over the beats. One
+    line is printed per file, and one row per file is written to predictions.csv. Existing files are kept: the next
+    table is predictions-2.csv. With --config, EF is predicted for the test split of a data set or for
+    --videos; see `echo-e3net predict --config FILE --help`.
 
     Args:
         sources: video files, or folders of them.
-        model: folder of a run, checkpoint, exported folder, ONNX file, or owner/name on the Hugging Face hub.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name.
         out: folder of the table and of the videos.
         overlay: also write each video with its borders and the volume curve, as mp4 or gif.
-        json: also write JSON to this file, with the borders of all beats; - prints only JSON.
-        device: cpu or cuda.
-        runtime: of an ONNX file; null: the first that is installed.
-        batch_size: number of windows that the network reads at a time.
-        trust: whether the model file may name classes of other packages, which can run code.
+        json: also write JSON to this file, with the landmarks of all beats; - prints only JSON.
+        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        runtime: runtime for ONNX files; null: the first one installed.
+        batch_size: number of windows that the network processes at a time.
+        trust: allow the model file to use classes from other packages. These can run any code.
     """
     from echo_e3net.cli.json_option import STDOUT, require_json_place, show
     from echo_e3net.clinic.file_kind import find_files
+    from echo_e3net.clinic.user_videos import distinct_names
     from echo_e3net.files import require_place
 
     if model is None:
@@ -71,45 +75,44 @@ def predict(
     files = find_files(sources)
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no file found. Name videos, or folders that contain them.")
-    table = free_path(out / TABLE)
-    require_place(table)
+    require_place(out / TABLE)
     require_json_place(json)
     from echo_e3net.reading.reader import load
     from echo_e3net.reading.reading import Reading
+    from echo_e3net.tables import write_csv
 
     reader = load(model, runtime=runtime, device=device, trust=trust, batch_size=batch_size)
-    copies = same_content(files)
+    names, copies = distinct_names(files), same_content(files)
     rows: list[Row] = []
     details: list[Any] = []
-    quiet = json == STDOUT
     try:
         for number, (file, found) in enumerate(zip(files, reader.read_each(files), strict=True), 1):
-            copy = f"same content as {copies[file]}" if file in copies else ""
-            row = row_of(file, found, copy)
-            rows.append(row)
-            details.append(detail_of(file, found, copy))
-            if not quiet:
-                text = str(found) if isinstance(found, Reading) else f"{file}: not read: {found.reason}"
-                doubts = "; ".join(filter(None, (row["remark"],)))
-                print(f"[{number}/{len(files)}] {text}{f' ({doubts})' if doubts else ''}", flush=True)
+            row = row_of(names[file], file, found, f"same content as {copies[file]}" if file in copies else "")
             if overlay and isinstance(found, Reading):
-                found.overlay(free_path(out / f"{file.stem}.{overlay}"))
+                row["overlay"] = str(found.overlay(free_path(out / f"{names[file].replace('/', '_')}.{overlay}")))
+            rows.append(row)
+            details.append(detail_of(row, found))
+            if json != STDOUT:
+                text = str(found) if isinstance(found, Reading) else f"{file}: not read: {found.reason}"
+                remark = f" ({row['remark']})" if row["remark"] else ""
+                print(f"[{number}/{len(files)}] {text}{remark}", flush=True)
     finally:
         # also if the user stops, so that what was read is kept
         if rows:
-            from echo_e3net.tables import write_csv
-
+            # chosen now, because another command may have written since the start
+            table = free_path(out / TABLE)
             write_csv(table, rows, COLUMNS)
-    read = sum(not row["refused"] for row in rows)
-    show(json, details, lambda: print(f"EF of {read} of {len(files)} files: {table}"))
+            read = sum(not row["refused"] for row in rows)
+            place = json if json in (None, STDOUT) else str(free_path(Path(json)))
+            show(place, details, lambda: print(f"EF of {read} of {len(files)} files: {table}"))
     if not read:
         raise InputError(f"none of the {len(files)} files could be read. The reasons are in {table}.")
 
 
-def row_of(file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401  (Reading or Refused, imported late)
+def row_of(name: str, file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401  (Reading or Refused, imported late)
     """Return the row of a file in the table; values of a file that was not read are empty."""
     row: Row = dict.fromkeys(COLUMNS, "")
-    row |= {"name": file.stem, "path": str(file), "remark": copy}
+    row |= {"name": name, "path": str(file), "remark": copy}
     if hasattr(found, "reason"):
         return row | {"refused": found.reason}
     simpson = found.simpson_ef_percent
@@ -123,32 +126,24 @@ def row_of(file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401  (Reading 
         "es_frames": ";".join(str(beat.es_frame) for beat in found.beats),
         "windows": found.windows,
         "fps": round(found.fps, 3),
-        "remark": "; ".join(filter(None, (f"frame rate {found.remark}" if found.remark else "", copy))),
+        "remark": "; ".join(filter(None, (found.remark, copy))),
     }
 
 
-def detail_of(file: Path, found: Any, copy: str) -> dict[str, Any]:  # noqa: ANN401
-    """Return everything that was read from a file as values of JSON."""
+def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return everything that was read from a file as values of JSON; null for what is unknown."""
+    detail = {name: None if value == "" else value for name, value in row.items()}
     if hasattr(found, "reason"):
-        return {"path": str(file), "refused": found.reason, "same_content_as": copy.removeprefix("same content as ")}
-    beats = [
-        {
-            **beat._asdict(),
-            "borders": dict(zip(found.borders, beat.borders.swapaxes(0, 1).round(2).tolist(), strict=False)),
-        }
+        return detail
+    landmarks = [
+        dict(zip(found.border_names, beat.landmarks.swapaxes(0, 1).round(2).tolist(), strict=False))
         for beat in found.beats
     ]
-    return {
-        "path": str(file),
-        "ef_percent": found.ef_percent,
-        "spread_percent": found.spread_percent,
-        "simpson_ef_percent": found.simpson_ef_percent,
-        "fps": found.fps,
-        "windows": found.windows,
-        "remark": found.remark,
+    beats = [{**beat._asdict(), "landmarks": points} for beat, points in zip(found.beats, landmarks, strict=True)]
+    lists = ("beat_ef_percent", "ed_frames", "es_frames")
+    return {n: v for n, v in detail.items() if n not in lists} | {
         "frame_size": list(found.frames.shape[1:]),
         "beats": beats,
-        "same_content_as": copy.removeprefix("same content as "),
     }
 
 
@@ -167,12 +162,15 @@ def same_content(files: Sequence[Path]) -> dict[Path, Path]:
 
     sizes: dict[int, list[Path]] = {}
     for file in files:
-        sizes.setdefault(file.stat().st_size, []).append(file)
+        # the reader reports a file that cannot be read
+        with suppress(OSError):
+            sizes.setdefault(file.stat().st_size, []).append(file)
     found: dict[Path, Path] = {}
-    for group in sizes.values():
+    for group in (group for group in sizes.values() if len(group) > 1):
         first: dict[str, Path] = {}
-        for file in group if len(group) > 1 else ():
-            earlier = first.setdefault(file_hash(file), file)
-            if earlier is not file:
-                found[file] = earlier
+        for file in group:
+            with suppress(OSError):
+                earlier = first.setdefault(file_hash(file), file)
+                if earlier is not file:
+                    found[file] = earlier
     return found

@@ -27,7 +27,7 @@ def study(
     ``--data.root FOLDER``, ``--trainer.max_epochs 9``, and ``--tests.NAME FOLDER`` for a further test set.
 
     Args:
-        file: the study, a YAML file; studies/phantom.yaml and others ship (``echo-e3net configs``).
+        file: the study, a YAML file; a local file or a bundled one (`echo-e3net configs`).
         runs: folder of all runs; the study's folder in it has the study's name.
         out: folder of the results; null: the study's folder.
         jobs: number of trials at a time; they share the cores equally, unless OMP_NUM_THREADS is set.

@@ -29,7 +29,7 @@ def sweep(
     trials. Arguments of the trials may follow: ``--data.root FOLDER``, ``--trainer.max_epochs 9``.
 
     Args:
-        file: the sweep file, as `wandb sweep` reads it; sweeps/clip.yaml and others ship (``echo-e3net configs``).
+        file: the sweep file, as `wandb sweep` reads it; a local file or a bundled one (`echo-e3net configs`).
         storage: the journal that all workers share; null: journal.log in the sweep's folder.
         workers: number of trials that this command runs at a time.
         trials: target number of finished trials, over all workers; null: as many as run_cap or the grid allows.

@@ -1,4 +1,4 @@
-"""Write colour videos that people look at: MP4 (H.264) and GIF, by PyAV."""
+"""Write RGB videos as MP4 (H.264) or GIF, by PyAV."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from echo_e3net.files import whole
 
 Picture = UInt8[np.ndarray, "H W 3"]
 GIF_FPS = 50.0
-"""Largest rate that programs show of a GIF, frames per second."""
+"""Highest frame rate of a GIF that common viewers support, frames per second."""
 
 
-class Film:
+class VideoWriter:
     """Writes pictures of one size as frames of a video; used in a ``with`` block.
 
     Args:
@@ -35,7 +35,7 @@ class Film:
         self.begun = False
         self.stream.pix_fmt = "rgb8" if self.gif else "yuv420p"
 
-    def __enter__(self) -> Film:
+    def __enter__(self) -> VideoWriter:
         return self
 
     def add(self, picture: Picture) -> None:
@@ -53,7 +53,7 @@ class Film:
         self.container.close()
 
 
-def write_film(path: Path, pictures: Iterable[Picture], fps: float) -> None:
+def write_video(path: Path, pictures: Iterable[Picture], fps: float) -> None:
     """Write pictures of one size, with even sides, as a video. A GIF repeats for ever.
 
     Raises:
@@ -61,6 +61,6 @@ def write_film(path: Path, pictures: Iterable[Picture], fps: float) -> None:
     """
     if path.suffix.lower() not in (".mp4", ".gif"):
         raise InputError(f"{path}: a video is written as .mp4 or .gif.")
-    with whole(path) as aside, Film(aside, fps) as film:
+    with whole(path) as aside, VideoWriter(aside, fps) as writer:
         for picture in pictures:
-            film.add(picture)
+            writer.add(picture)

@@ -28,7 +28,7 @@ SEEK_FRAMES = 20
 
 @cache
 def library() -> Any:  # noqa: ANN401
-    """Import decord where it is needed, because torch must be imported before it, where torch is installed."""
+    """Import decord on first use. If torch is installed, it must be imported before decord."""
     try:
         if find_spec("torch"):
             import torch  # noqa: F401
@@ -55,9 +55,11 @@ def count_frames(path: Path) -> int:
 
 
 def usual_rate(paths: Iterable[Path]) -> float:
-    """Return the median number of frames per second of videos; 0 if no file says it."""
-    readers = {path: open_video(path) for path in paths if not is_nifti(path)}
-    rates = [reader.get_avg_fps() if reader else sequential.frame_rate(path) for path, reader in readers.items()]
+    """Return the median number of frames per second of videos; 0 if no file states it."""
+    rates = []
+    for path in (path for path in paths if not is_nifti(path)):
+        reader = open_video(path)
+        rates.append(sequential.frame_rate(path) if reader is None else reader.get_avg_fps())
     return float(np.median([rate for rate in rates if rate] or [0]))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
@@ -50,27 +51,29 @@ def build_network(tree: Mapping[str, Any], where: str, trust: bool = False) -> E
 def require_own_classes(tree: Mapping[str, Any], where: str) -> None:
     """Check that a model file names no class or function from outside this package, torch.optim and torch.nn.
 
-    A file from elsewhere must not be able to run code, and importing a module runs it.
+    A file from elsewhere must not be able to run code, and importing a module runs its code. jsonargparse also reads
+    texts as YAML, as the path of a file, and as an import path. So a text must be a class of these packages, or a plain
+    word that is not the name of a file.
 
     Raises:
-        InputError: it does.
+        InputError: a text is anything else.
     """
-    for name in texts(tree):
-        if not DOTTED.fullmatch(name):
+    for text in texts(tree):
+        if DOTTED.fullmatch(text) and text.startswith(OWN):
+            try:
+                found = resolve_name(text)
+            except (ImportError, AttributeError) as error:
+                raise InputError(f"{where}: names {text}, which echo-e3net {__version__} does not have.") from error
+            # the name may lead through a module to what that module imports
+            if f"{getattr(found, '__module__', '')}.".startswith(OWN):
+                continue
+        elif re.fullmatch(r"\w+", text) and not Path(text).exists():
             continue
-        if not name.startswith(OWN):
-            raise InputError(f"{where}: names {name}, {FOREIGN}")
-        try:
-            found = resolve_name(name)
-        except (ImportError, AttributeError) as error:
-            raise InputError(f"{where}: names {name}, which echo-e3net {__version__} does not have.") from error
-        # the name may lead through a module to what that module imports
-        if not f"{getattr(found, '__module__', '')}.".startswith(OWN):
-            raise InputError(f"{where}: names {name}, {FOREIGN}")
+        raise InputError(f"{where}: names {' '.join(text.split())[:80]}, {FOREIGN}")
 
 
 def texts(tree: Any) -> Iterator[str]:  # noqa: ANN401
-    """Yield every text in nested mappings and lists."""
+    """Yield every text in nested mappings and lists, keys excluded."""
     if isinstance(tree, str):
         yield tree
     elif isinstance(tree, Mapping):

@@ -15,7 +15,7 @@ tags:
 
 # Echo-E³Net
 
-Reads left-ventricular ejection fraction (EF) from an apical four-chamber echocardiography video.
+Predicts left-ventricular ejection fraction (EF) from an apical four-chamber echocardiography video.
 **Research only. Not a medical device.**
 
 ## Use
@@ -32,17 +32,18 @@ print(reading.ef_percent, reading.beats)
 ```
 
 ## Input
-Clips of {frames} grey frames of {size}×{size} pixels, one every {step}. echo-e3net crops, samples and scales videos so.
+Clips of {frames} grey frames of {size}×{size} pixels, one every {step}. echo-e3net crops, samples and resizes videos to
+this format.
 Borders: {borders}.
 
 ## Training
 {videos} videos (fingerprint of their names and labels: `{fingerprint}`), mean EF {ef:.1f} %,
-grey values {mean:.1f} ± {sd:.1f}. Written by echo-e3net {program}.
+grey values {mean:.1f} ± {sd:.1f} (mean ± SD). Written by echo-e3net {program}.
 
 ## Scores
 {scores}
 
-Say here which videos these were, and add a licence, before you publish the model.
+Before you publish this model, name the training data set here and add a licence.
 """
 
 
@@ -51,7 +52,7 @@ def card(description: Description) -> str:
     clip = description.clip
     frames = f"{clip.period} frames" if clip.fps is None else f"{1000 * clip.period / clip.fps:.0f} ms"
     rows = [f"| {name} | {value:.4g} |" for name, value in sorted(description.scores.items()) if "/loss/" not in name]
-    scores = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "None were recorded."
+    scores = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "No scores were recorded."
     return TEMPLATE.format(
         frames=clip.frames,
         size=clip.size,

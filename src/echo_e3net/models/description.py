@@ -1,4 +1,4 @@
-"""What a model file says of its network: everything that is needed to use it, and nothing of a patient or a machine.
+"""Description of a trained network, stored in every model file. It contains no patient or machine data.
 
 Checkpoints, exported folders and ONNX files hold the same description. It is written as JSON. This module imports
 neither torch nor Lightning, because an ONNX file is read without them.
@@ -6,6 +6,7 @@ neither torch nor Lightning, because an ONNX file is read without them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -18,7 +19,7 @@ NETWORK = "network."
 """Beginning of the names of the network's weights in a checkpoint."""
 AGAIN = "Copy or export the model again."
 FORM = 1
-"""Version of the description. It grows when an older program would misread a newer file."""
+"""Version of the description. Increased when older versions would misread new files."""
 
 
 class ModelClip(NamedTuple):
@@ -26,7 +27,7 @@ class ModelClip(NamedTuple):
 
     Attributes:
         frames: number of frames.
-        period: distance of the frames, in frames of a training video.
+        period: interval between sampled frames, in frames of a training video.
         size: side, pixels.
         fps: median frames per second of the training videos; None if their files have none.
     """
@@ -86,11 +87,7 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
     """
     if not isinstance(content, Mapping) or content.get("model_type") != MODEL_TYPE:
         raise InputError(f"{where}: does not describe a network of echo-e3net. Make one with `echo-e3net export`.")
-    if not isinstance(form := content.get("form"), int) or form > FORM:
-        raise InputError(
-            f"{where}: was written by echo-e3net {content.get('program')} in form {form}; this is "
-            f"{__version__}, which reads forms up to {FORM}. Update with `pip install -U echo-e3net`."
-        )
+    require_known_form(content, where)
     try:
         clip = ModelClip(**content["clip"])
         found = Description(
@@ -112,7 +109,7 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: the description is damaged ({type(error).__name__}: {error}). {AGAIN}") from error
     if not sound:
-        raise InputError(f"{where}: the description has an impossible clip {clip} or borders {found.borders}. {AGAIN}")
+        raise InputError(f"{where}: invalid clip {clip._asdict()} or borders {found.borders}. {AGAIN}")
     return found
 
 
@@ -131,14 +128,39 @@ def describe(content: Mapping[str, Any]) -> Description:
             f"{content['file']}: holds no configuration, because the training was not started by `echo-e3net fit`. "
             "Build the network yourself and load the weights with load_state_dict."
         )
-    fps = float(weights[f"{NETWORK}fps"])
-    return Description(
-        network=content["settings"]["model"]["network"],
-        clip=ModelClip(**data["clip"], fps=fps or None),
-        grey=(float(weights[f"{NETWORK}normalise.mean"]), float(weights[f"{NETWORK}normalise.sd"])),
-        ef_mean=float(weights[f"{NETWORK}ef_mean"]),
-        borders=tuple(b for b, known in zip(BORDERS, weights[f"{NETWORK}borders_labelled"], strict=True) if known),
-        videos=data["videos"],
-        fingerprint=data["training"],
-        scores=content["scores"],
-    )
+    require_known_form(content, content["file"])
+    try:
+        borders = zip(BORDERS, weights[f"{NETWORK}borders_labelled"], strict=True)
+        return Description(
+            network=content["settings"]["model"]["network"],
+            clip=ModelClip(**data["clip"], fps=float(weights[f"{NETWORK}fps"]) or None),
+            grey=(float(weights[f"{NETWORK}normalise.mean"]), float(weights[f"{NETWORK}normalise.sd"])),
+            ef_mean=float(weights[f"{NETWORK}ef_mean"]),
+            borders=tuple(border for border, learned in borders if learned),
+            videos=data["videos"],
+            fingerprint=data["training"],
+            scores=finite(content["scores"]),
+            program=content["program"],
+        )
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{content['file']}: lacks {error}, as checkpoints of older versions do. Train again, or use that version."
+        ) from error
+
+
+def require_known_form(content: Mapping[str, Any], where: str) -> None:
+    """Check that a file was not written by a newer version in a way that this one would misread.
+
+    Raises:
+        InputError: it was.
+    """
+    if not isinstance(form := content.get("form", FORM), int) or form > FORM:
+        raise InputError(
+            f"{where}: was written by echo-e3net {content.get('program')} (format {form}); this version, "
+            f"{__version__}, supports formats up to {FORM}. Update with `pip install -U echo-e3net`."
+        )
+
+
+def finite(scores: Mapping[str, float]) -> dict[str, float]:
+    """Return the scores that are numbers: JSON has no NaN, which is R² of equal labels."""
+    return {name: value for name, value in scores.items() if math.isfinite(value)}

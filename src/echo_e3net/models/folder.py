@@ -1,6 +1,6 @@
 """A trained network as a folder that Hugging Face and others share: model.safetensors, config.json and a card.
 
-It holds no state of an optimizer, no path and no name of a video.
+It contains no optimizer state, paths or video names.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 def write_folder(folder: Path, description: Description, network: E3Net) -> None:
-    """Write a trained network; the description comes last, so that a folder with one is whole."""
+    """Write a trained network; config.json is written last, so its presence means that the folder is complete."""
     weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     with whole(folder / WEIGHTS) as aside:
         aside.write_bytes(save(weights, {"format": "pt"}))
     write_text(folder / CARD, card(description))
-    write_text(folder / CONFIG, json.dumps(description.as_json(), indent=2) + "\n")
+    write_text(folder / CONFIG, json.dumps(description.as_json(), indent=2, allow_nan=False) + "\n")
 
 
 def read_folder(folder: Path, trust: bool = False) -> tuple[Description, E3Net]:
@@ -63,13 +63,13 @@ def fill(network: E3Net, weights: dict[str, torch.Tensor], where: str) -> None:
     """Load all weights into a network.
 
     Raises:
-        InputError: they are those of another network.
+        InputError: names or shapes do not match the network.
     """
     own = network.state_dict()
     wrong = {name for name in own.keys() | weights.keys() if name not in own or name not in weights}
     wrong |= {name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape}
     if wrong:
         raise InputError(
-            f"{where}: {len(wrong)} weights do not fit the network that is described (first: {min(wrong)}). {AGAIN}"
+            f"{where}: {len(wrong)} weights do not match the described network (first: {min(wrong)}). {AGAIN}"
         )
     network.load_state_dict(weights)

@@ -1,7 +1,7 @@
 """Export a trained network as one ONNX file.
 
-The normalisation is inside. Inputs are grey values 0…255 as uint8 and the mask of the frames, with any batch size. The
-outputs are those of :class:`~echo_e3net.models.clip_reader.ClipReading`.
+The file includes the normalisation of grey values. Inputs are grey values 0…255 as uint8 and the mask of the frames,
+with any batch size. The outputs are those of :class:`~echo_e3net.models.clip_reader.ClipReading`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ UNITS = {
     "input frame_mask": "false on frames after the end of the video, (batch, frames)",
     "output ef": "ejection fraction, 0 to 1, (batch)",
     "output simpson_ef": "ejection fraction of the endocardial landmarks by Simpson's method, (batch)",
-    "output landmarks": "x and y in pixels of the clip, (batch, ED and ES, endocardium and epicardium, 42, 2)",
+    "output landmarks": "x and y in pixels of the clip, (batch, ED and ES, endocardium [and epicardium], 42, 2)",
     "output timing": "probability of each frame to be ED and to be ES, (batch, 2, frames)",
 }
 """Meaning of the inputs and outputs, in the metadata of the file."""
@@ -46,7 +46,9 @@ def write_onnx(path: Path, description: Description, network: E3Net) -> None:
     import onnx
 
     model = export(description, network)
-    entries = {KEY: json.dumps(description.as_json()), **UNITS}
+    present = {f"{kind} {value.name}" for kind in ("input", "output") for value in getattr(model.graph, kind)}
+    units = {name: text for name, text in UNITS.items() if name in present}
+    entries = {KEY: json.dumps(description.as_json(), allow_nan=False), **units}
     onnx.helper.set_model_props(model, entries)
     onnx.checker.check_model(model)
     with whole(path) as aside:
@@ -57,7 +59,7 @@ def export(description: Description, network: E3Net) -> Any:  # noqa: ANN401  (o
     """Return the network as an ONNX model."""
     module = Exported(for_inference(network.cpu())).eval()
     clip = description.clip
-    # a batch of one would be taken for a constant
+    # the exporter would treat a batch size of 1 as constant
     video = torch.zeros(2, 1, clip.frames, clip.size, clip.size, dtype=torch.uint8)
     mask = torch.ones(2, clip.frames, dtype=torch.bool)
     with torch.inference_mode():

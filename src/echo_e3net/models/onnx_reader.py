@@ -35,7 +35,7 @@ def open_onnx(path: Path, runtime: str | None = None, threads: int | None = None
         raise InputError(f"runtime is {runtime!r}; expected {' or '.join(RUNTIMES)}.")
     installed = [name for name in RUNTIMES if find_spec(name) and runtime in (None, name)]
     if not installed:
-        raise InputError(f"{path}: needs a runtime. Install one: pip install {runtime or RUNTIMES[0]}")
+        raise InputError(f"{path}: needs a runtime. Run pip install {runtime or RUNTIMES[0]}")
     opened = OnnxRuntime if installed[0] == "onnxruntime" else OpenVINO
     try:
         reader = opened(path, threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from echo_e3net.nn.network import E3Net
 
 CHECKPOINTS, CONFIG = "checkpoints", "config.json"
-HUB_NAME = re.compile(r"[\w-]+[\w.-]*/[\w.-]+")
-KINDS = "a run's folder, a checkpoint (.ckpt), an exported folder, or an .onnx file"
+HUB = "hf://"
+KINDS = "the folder of a run, a checkpoint (.ckpt), an exported folder, an ONNX file, or hf://owner/name"
 
 
 class OpenedModel(NamedTuple):
@@ -43,14 +42,14 @@ def open_model(
     """Open a trained network.
 
     Args:
-        source: a run's folder, a checkpoint, an exported folder, an ONNX file, or owner/name on the Hugging Face hub.
-        runtime: of an ONNX file: onnxruntime or openvino; None: the first that is installed.
-        device: of every other form: cpu or cuda.
-        threads: CPU threads of an ONNX file; None: the runtime's default.
-        trust: whether the file may name classes of other packages, which can run code.
+        source: a run's folder, a checkpoint, an exported folder, an ONNX file, or hf://owner/name.
+        runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
+        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        threads: number of CPU threads for ONNX files; None: the runtime's default.
+        trust: allow the file to use classes from other packages. These can run any code.
 
     Raises:
-        InputError: there is none, or it is damaged, of another kind, or of a newer program.
+        InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version.
     """
     path = find_model(source)
     if path.suffix == ".onnx":
@@ -85,7 +84,7 @@ def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:
     if path.is_dir():
         return folder.read_folder(path, trust)
     if damage := damage_of(path):
-        raise InputError(f"{path}: neither a whole checkpoint nor another model ({damage}). Name {KINDS}.")
+        raise InputError(f"{path}: not a valid model file ({damage}); expected {KINDS}.")
     content = read_checkpoint(path)
     description = describe(content)
     network = build_network(description.network, str(path), trust)
@@ -96,20 +95,20 @@ def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:
 
 
 def find_model(source: Path | str) -> Path:
-    """Return the file or folder of a model: of a run its best checkpoint, of a name on the hub the downloaded folder.
+    """Return the path of a model: for a run, its best checkpoint; for a Hub name, the downloaded folder.
 
     Raises:
         InputError: there is none.
     """
+    if str(source).startswith(HUB):
+        return from_hub(str(source).removeprefix(HUB))
     path = Path(source)
     if path.is_file() or (path / CONFIG).is_file():
         return path
     if not path.exists():
-        if HUB_NAME.fullmatch(str(source)):
-            return from_hub(str(source))
-        raise InputError(f"{source}: no such model. Name {KINDS}.")
+        raise InputError(f"{source}: no such model; expected {KINDS}.")
     if not (path / CHECKPOINTS).is_dir():
-        raise InputError(f"{path}: holds no model. Name {KINDS}.")
+        raise InputError(f"{path}: contains no model; expected {KINDS}.")
     from echo_e3net.models.run_checkpoints import best_checkpoint
 
     found = best_checkpoint(path / CHECKPOINTS)
@@ -124,11 +123,11 @@ def from_hub(name: str) -> Path:
     """Return the folder of a model of the Hugging Face hub, downloaded or from its cache.
 
     Raises:
-        InputError: it cannot be had.
+        InputError: the model cannot be downloaded.
     """
     if find_spec("huggingface_hub") is None:
         raise InputError(
-            f"{name}: no such file or folder. To look for it on the Hugging Face hub, pip install huggingface_hub."
+            f"{HUB}{name}: models of the Hugging Face Hub need a package. Run pip install 'echo-e3net[hub]'."
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
@@ -138,6 +137,5 @@ def from_hub(name: str) -> Path:
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(
-            f"{name}: no such file or folder, and it is not on the Hugging Face hub or cannot be reached ({reason}). "
-            f"Name {KINDS}."
+            f"{HUB}{name}: the Hugging Face Hub gave no such model ({reason}). Check the name and the connection."
         ) from error

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 
 from echo_e3net import geometry
+from echo_e3net.errors import InputError
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.nn.inference import for_inference
 from echo_e3net.nn.network import E3Net
@@ -39,9 +40,16 @@ class TorchReader:
     Args:
         network: the trained network.
         device: cpu or cuda.
+
+    Raises:
+        InputError: there is no such device.
     """
 
     def __init__(self, network: E3Net, device: str = "cpu") -> None:
+        if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+            raise InputError(
+                f"device is {device!r}, which torch does not find here. Use cpu, or cuda if there is a GPU."
+            )
         self.device = torch.device(device)
         self.module = Exported(for_inference(network.to(self.device))).eval()
 

@@ -27,6 +27,8 @@ def read_checkpoint(path: Path | str, map_location: Any = "cpu") -> dict[str, An
         # torch names the class after "GLOBAL".
         found = str(error).partition("GLOBAL ")[2].partition(" ")[0] or "a pickled object"
         raise InputError(f"{path}: holds {found}, which could run code, so it is not read. {advice}") from error
+    except (RuntimeError, EOFError, OSError) as error:
+        raise InputError(f"{path}: cannot be read ({str(error).partition(chr(10))[0][:100]}). {advice}") from error
     if isinstance(content, dict) and all(name in content for name in NEEDED):
         return {**content, "file": str(path)}
     names = f"a mapping with {', '.join(map(str, [*content][:3]))} …" if isinstance(content, dict) else ""

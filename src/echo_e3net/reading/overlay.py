@@ -1,12 +1,14 @@
 """Show a reading: the video with its borders and the volume curve, and a still picture of ED and ES.
 
 The network gives borders at ED and ES only. Between them, the borders and the volume in the picture are interpolated
-linearly in time. Volumes are relative to the EDV of the beat, because the size of a pixel cancels in EF.
+linearly in time. Volumes are relative to the EDV of the beat, because the pixel size, and so the volume in mL, is
+unknown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +17,7 @@ from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.conventions import APEX, BORDERS, LEFT, RIGHT
 from echo_e3net.data import raster
-from echo_e3net.data.film import GIF_FPS, write_film
+from echo_e3net.data.film import GIF_FPS, write_video
 from echo_e3net.reading.beats import Beat
 
 SIDE, GRAPH = 448, 112
@@ -25,50 +27,49 @@ COLOURS = {"endo": (255.0, 176.0, 0.0), "epi": (100.0, 143.0, 255.0)}
 """Red, green and blue, those of the figures of reports."""
 GREY, BRIGHT = (110.0, 110.0, 110.0), (230.0, 230.0, 230.0)
 SECONDS = 5.0
-"""An MP4 is repeated until it takes so long; a GIF repeats for ever."""
+"""An MP4 is repeated until it is at least this long, seconds; a GIF repeats for ever."""
 Picture = UInt8[np.ndarray, "H W 3"]
 
 
-class Shown(NamedTuple):
+class OverlayData(NamedTuple):
     """What pictures show of a reading; the fields are those of :class:`echo_e3net.reading.reading.Reading`."""
 
     frames: UInt8[np.ndarray, "T H W"]
     fps: float
     ef_percent: float
     beats: tuple[Beat, ...]
-    borders: tuple[str, ...]
+    border_names: tuple[str, ...]
 
 
-class Knot(NamedTuple):
-    """ED or ES of a beat: its frame, borders, and volume as a share of the EDV."""
+class KeyFrame(NamedTuple):
+    """ED or ES of a beat: its frame, landmarks, and volume as a fraction of the EDV."""
 
     frame: int
-    borders: Float32[np.ndarray, "S K 2"]
+    landmarks: Float32[np.ndarray, "S K 2"]
     volume: float
 
 
-def write_overlay(reading: Shown, path: Path) -> Path:
+def write_overlay(reading: OverlayData, path: Path) -> Path:
     """Write the video of a reading with its borders and volume curve as MP4 or GIF, and return the path.
 
     Raises:
-        InputError: the suffix is another, or the file cannot be written.
+        InputError: the suffix is not .mp4 or .gif, or the file cannot be written.
     """
-    pictures, fps = list(film_of(reading)), reading.fps
+    skip, repeats = 1, max(1, int(np.ceil(SECONDS * reading.fps / len(reading.frames))))
     if path.suffix.lower() == ".gif":
-        skip = int(np.ceil(fps / GIF_FPS))
-        pictures, fps = pictures[::skip], fps / skip
-    else:
-        pictures *= int(np.ceil(SECONDS * fps / len(pictures)))
-    write_film(path, pictures, fps)
+        skip, repeats = int(np.ceil(reading.fps / GIF_FPS)), 1
+    # drawn again for each repeat, because all pictures of a long video do not fit into memory
+    pictures = chain.from_iterable(islice(overlay_frames(reading), None, None, skip) for _ in range(repeats))
+    write_video(path, pictures, reading.fps / skip)
     return path
 
 
-def film_of(reading: Shown) -> Iterator[Picture]:
+def overlay_frames(reading: OverlayData) -> Iterator[Picture]:
     """Yield every frame of a reading with its borders, above the volume curve."""
-    knots = knots_of(reading)
-    graph = volume_graph(knots, len(reading.frames), reading.fps)
+    key_frames = key_frames_of(reading)
+    graph = volume_graph(key_frames, len(reading.frames), reading.fps)
     for number in range(len(reading.frames)):
-        picture = with_borders(reading, number, borders_at(knots, number))
+        picture = with_borders(reading, number, borders_at(key_frames, number))
         raster.draw_text(picture, f"EF {reading.ef_percent:.0f} %", MARGIN, SIDE - MARGIN, BRIGHT)
         if beat := next((b for b in reading.beats if b.ed_frame <= number <= b.es_frame), None):
             raster.draw_text(picture, f"this beat {beat.ef_percent:.0f} %", MARGIN + 90, SIDE - MARGIN, BRIGHT)
@@ -78,19 +79,19 @@ def film_of(reading: Shown) -> Iterator[Picture]:
         yield np.concatenate([picture, below])
 
 
-def still(reading: Shown) -> bytes:
+def still(reading: OverlayData) -> bytes:
     """Return ED and ES of the first beat with their borders as PNG; without beats the middle frame."""
     if not reading.beats:
         number = len(reading.frames) // 2
         return raster.png(raster.card([with_borders(reading, number, None)], f"EF {reading.ef_percent:.1f} %"))
     beat = reading.beats[0]
     frames = (beat.ed_frame, beat.es_frame)
-    pictures = [with_borders(reading, frame, points) for frame, points in zip(frames, beat.borders, strict=True)]
+    pictures = [with_borders(reading, frame, points) for frame, points in zip(frames, beat.landmarks, strict=True)]
     titles = (f"ED, frame {frames[0]}", f"ES, frame {frames[1]}: EF of the video {reading.ef_percent:.1f} %")
     return raster.png(raster.card(pictures, *titles))
 
 
-def with_borders(reading: Shown, number: int, points: Float32[np.ndarray, "S K 2"] | None) -> Picture:
+def with_borders(reading: OverlayData, number: int, points: Float32[np.ndarray, "S K 2"] | None) -> Picture:
     """Return a frame, its largest centred square, enlarged to :data:`SIDE`, with borders drawn into it."""
     frame = reading.frames[number]
     side = min(frame.shape)
@@ -99,7 +100,7 @@ def with_borders(reading: Shown, number: int, points: Float32[np.ndarray, "S K 2
     picture = raster.in_colour(large)
     if points is not None:
         for name, landmarks in zip(BORDERS, points, strict=False):
-            if name in reading.borders:
+            if name in reading.border_names:
                 place = (landmarks + 0.5 - np.array([x, y])) * (SIDE / side) - 0.5
                 raster.draw_curve(picture, border_line(place), COLOURS[name])
     return picture
@@ -111,42 +112,42 @@ def border_line(landmarks: Float[np.ndarray, "K 2"]) -> Float32[np.ndarray, "M 2
     return line.astype(np.float32)
 
 
-def knots_of(reading: Shown) -> list[Knot]:
+def key_frames_of(reading: OverlayData) -> list[KeyFrame]:
     """Return ED and ES of all beats in their order in time."""
     return [
-        knot
+        key
         for beat in reading.beats
-        for knot in (
-            Knot(beat.ed_frame, beat.borders[0], 1.0),
-            Knot(beat.es_frame, beat.borders[1], 1 - beat.simpson_ef_percent / 100),
+        for key in (
+            KeyFrame(beat.ed_frame, beat.landmarks[0], 1.0),
+            KeyFrame(beat.es_frame, beat.landmarks[1], 1 - beat.simpson_ef_percent / 100),
         )
     ]
 
 
-def borders_at(knots: list[Knot], number: int) -> Float32[np.ndarray, "S K 2"] | None:
+def borders_at(key_frames: list[KeyFrame], number: int) -> Float32[np.ndarray, "S K 2"] | None:
     """Return the borders at a frame, interpolated between ED and ES; None without beats."""
-    if not knots:
+    if not key_frames:
         return None
-    after = next((i for i, knot in enumerate(knots) if knot.frame >= number), len(knots) - 1)
-    before = max(after - 1, 0) if knots[after].frame >= number else after
-    start, end = knots[before], knots[after]
+    after = next((i for i, key in enumerate(key_frames) if key.frame >= number), len(key_frames) - 1)
+    before = max(after - 1, 0) if key_frames[after].frame >= number else after
+    start, end = key_frames[before], key_frames[after]
     share = (number - start.frame) / max(end.frame - start.frame, 1)
-    between = start.borders + min(max(share, 0.0), 1.0) * (end.borders - start.borders)
+    between = start.landmarks + min(max(share, 0.0), 1.0) * (end.landmarks - start.landmarks)
     return np.asarray(between, np.float32)
 
 
-def volume_graph(knots: list[Knot], frames: int, fps: float) -> Picture:
+def volume_graph(key_frames: list[KeyFrame], frames: int, fps: float) -> Picture:
     """Return the graph of the volume over time, as a share of the EDV of each beat."""
     graph = np.zeros((GRAPH, SIDE, 3), np.uint8)
     top, bottom = 22, GRAPH - 18
     for share in (0.0, 0.5, 1.0):
         level = bottom - share * (bottom - top)
         raster.draw_curve(graph, np.array([[0, level], [SIDE - 1, level]], np.float32), (45.0, 45.0, 45.0))
-    raster.draw_text(graph, "volume, share of EDV", MARGIN, 14, GREY)
+    raster.draw_text(graph, "volume / EDV", MARGIN, 14, GREY)
     raster.draw_text(graph, f"{frames / fps:.1f} s", SIDE - 50, GRAPH - 4, GREY)
-    if knots:
-        x = graph_x(np.array([knot.frame for knot in knots]), frames)
-        y = bottom - np.array([knot.volume for knot in knots]) * (bottom - top)
+    if key_frames:
+        x = graph_x(np.array([key.frame for key in key_frames]), frames)
+        y = bottom - np.array([key.volume for key in key_frames]) * (bottom - top)
         raster.draw_curve(graph, np.stack([x, y], 1).astype(np.float32), COLOURS["endo"])
     return graph
 

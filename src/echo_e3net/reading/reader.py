@@ -16,13 +16,13 @@ from echo_e3net.models.opening import OpenedModel, open_model
 from echo_e3net.reading.beats import Beat, find_beats
 from echo_e3net.reading.reading import Reading
 from echo_e3net.reading.source import Refused, Source, from_array, from_file
-from echo_e3net.reading.windows import Windows, clips_of, cut_windows, resize_square
+from echo_e3net.reading.windows import USUAL_FPS, Windows, clips_of, cut_windows, resize_square
 
 VideoArray = UInt8[np.ndarray, "T H W"]
 
 
-class Waiting(NamedTuple):
-    """A video whose windows wait for the network."""
+class Pending(NamedTuple):
+    """A prepared video that has not been run through the network."""
 
     source: Source
     windows: Windows
@@ -40,15 +40,15 @@ def load(
     """Open a trained network to read videos.
 
     Args:
-        model: folder of a run, checkpoint, exported folder, ONNX file, or owner/name on the Hugging Face hub.
-        runtime: of an ONNX file: onnxruntime or openvino; None: the first that is installed.
-        device: of every other form: cpu or cuda.
-        threads: CPU threads of an ONNX file; None: the runtime's default.
-        trust: whether the file may name classes of other packages, which can run code.
+        model: folder of a run, checkpoint, exported folder, ONNX file, or hf://owner/name.
+        runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
+        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        threads: number of CPU threads for ONNX files; None: the runtime's default.
+        trust: allow the file to use classes from other packages. These can run any code.
         batch_size: number of windows that the network reads at a time.
 
     Raises:
-        InputError: there is no model, or it is damaged, of another kind, or of a newer program.
+        InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version.
     """
     return Reader(open_model(model, runtime, device, threads, trust), batch_size)
 
@@ -97,11 +97,13 @@ class Reader:
             return self._only(list(self._read([from_array(video, fps)])))[0]
         if fps is not None:
             raise InputError("fps is only for arrays; a file has its own frame rate.")
+        if not isinstance(video, list | tuple) or not all(isinstance(file, str | Path) for file in video):
+            raise InputError("expected a file, a list of files, or one array of frames with its fps.")
         return self._only(list(self.read_each(video)))
 
     def read_each(self, files: Iterable[str | Path]) -> Iterator[Reading | Refused]:
         """Yield the reading of each file in order, or why it cannot be read."""
-        return self._read(from_file(Path(file)) for file in files)
+        return self._read(from_file(Path(file), self.description.clip.size) for file in files)
 
     def _only(self, found: list[Reading | Refused]) -> list[Reading]:
         for item in found:
@@ -110,30 +112,34 @@ class Reader:
         return [item for item in found if isinstance(item, Reading)]
 
     def _read(self, sources: Iterable[Source | Refused]) -> Iterator[Reading | Refused]:
-        group: list[Waiting | Refused] = []
+        group: list[Pending | Refused] = []
         for source in sources:
             group.append(source if isinstance(source, Refused) else self._cut(source))
-            if sum(len(item.clips) for item in group if isinstance(item, Waiting)) >= self.batch_size:
+            if sum(len(item.clips) for item in group if isinstance(item, Pending)) >= self.batch_size:
                 yield from self._finish(group)
                 group = []
         yield from self._finish(group)
 
-    def _cut(self, source: Source) -> Waiting | Refused:
+    def _cut(self, source: Source) -> Pending | Refused:
         clip = self.description.clip
         try:
             windows = cut_windows(len(source.frames), source.fps, clip)
         except InputError as error:
             return Refused(source.name, str(error))
-        return Waiting(source, windows, clips_of(resize_square(source.frames, clip.size), windows))
+        if clip.fps is None:
+            source = source.with_remark(f"the frame rate of the training is unknown; {USUAL_FPS:g} was assumed")
+        if windows.step < 1:
+            source = source.with_remark(f"{source.fps:.4g} frames per second are too few; frames were repeated")
+        return Pending(source, windows, clips_of(resize_square(source.frames, clip.size), windows))
 
-    def _finish(self, group: Sequence[Waiting | Refused]) -> Iterator[Reading | Refused]:
+    def _finish(self, group: Sequence[Pending | Refused]) -> Iterator[Reading | Refused]:
         """Run the network on the windows of several videos, and yield their readings."""
-        waiting = [item for item in group if isinstance(item, Waiting)]
+        waiting = [item for item in group if isinstance(item, Pending)]
         results = iter(self._run(waiting))
         for item in group:
             yield item if isinstance(item, Refused) else self._reading(item, next(results))
 
-    def _run(self, waiting: Sequence[Waiting]) -> list[ClipReading]:
+    def _run(self, waiting: Sequence[Pending]) -> list[ClipReading]:
         if not waiting:
             return []
         clips = np.concatenate([item.clips for item in waiting])
@@ -147,7 +153,7 @@ class Reader:
         ]
         return [ClipReading(*found) for found in zip(*fields, strict=True)]
 
-    def _reading(self, item: Waiting, found: ClipReading) -> Reading:
+    def _reading(self, item: Pending, found: ClipReading) -> Reading:
         source, frames = item.source, item.source.frames
         if found.landmarks is not None:
             # from pixels of the clip to those of the video's frames

@@ -15,24 +15,25 @@ from echo_e3net.reading.beats import Beat
 from echo_e3net.reading.source import Source
 
 if TYPE_CHECKING:
-    from echo_e3net.reading.overlay import Shown
+    from echo_e3net.reading.overlay import OverlayData
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Reading:
     """EF of one video.
 
     Attributes:
         name: the file, or "frames" for an array.
-        ef_percent: mean EF of the beats; without beats, of the windows.
-        spread_percent: standard deviation of EF over the beats, or over the windows without beats; 0 for a single one.
-        simpson_ef_percent: mean over the beats of EF by Simpson's method from the endocardial landmarks; None without.
+        ef_percent: mean EF of the beats, or of the windows if no beat was found.
+        spread_percent: standard deviation of EF over the beats, or over the windows if no beat was found.
+        simpson_ef_percent: mean EF by Simpson's method from the endocardial landmarks, over the beats, or over the
+            windows if no beat was found; None if the network has no border detector.
         beats: the beats, in their order in time. Empty if the network has no border detector, or none was found.
         windows: number of windows that the network read.
         fps: frames per second of the video.
-        remark: a doubt about the frame rate; empty if there is none.
-        frames: (T, H, W), grey frames; borders are in their pixels.
-        borders: names of the borders that the network learned: endo, epi.
+        remark: warning about the frame rate; empty if there is none.
+        frames: (T, H, W), grey frames; landmarks are in their pixels.
+        border_names: the borders that the network learned: endo, epi.
     """
 
     name: str
@@ -44,10 +45,10 @@ class Reading:
     fps: float
     remark: str
     frames: UInt8[np.ndarray, "T H W"] = field(repr=False)
-    borders: tuple[str, ...]
+    border_names: tuple[str, ...]
 
     @classmethod
-    def of(cls, source: Source, found: ClipReading, beats: Sequence[Beat], borders: tuple[str, ...]) -> Reading:
+    def of(cls, source: Source, found: ClipReading, beats: Sequence[Beat], border_names: tuple[str, ...]) -> Reading:
         """Return the reading of a video from its windows and beats."""
         efs = [beat.ef_percent for beat in beats] or (100 * found.ef).tolist()
         simpson = [beat.simpson_ef_percent for beat in beats]
@@ -63,34 +64,34 @@ class Reading:
             fps=source.fps,
             remark=source.remark,
             frames=source.frames,
-            borders=borders,
+            border_names=border_names,
         )
 
     def __str__(self) -> str:
         """Return one line: EF, its spread, and the beats."""
         number = len(self.beats)
-        spread = f" ± {self.spread_percent:.1f} over {number} beats" if number > 1 else ", 1 beat" if number else ""
+        found = ["no beat found", "1 beat", f"± {self.spread_percent:.1f} over {number} beats"][min(number, 2)]
         simpson = "" if self.simpson_ef_percent is None else f"; Simpson's EF {self.simpson_ef_percent:.1f} %"
-        return f"{self.name}: EF {self.ef_percent:.1f} %{spread}{simpson}"
+        return f"{self.name}: EF {self.ef_percent:.1f} %{' ' if number > 1 else ', '}{found}{simpson}"
 
     def overlay(self, path: str | Path) -> Path:
         """Write the video with borders and volume curve as MP4 or GIF, as the suffix says, and return its path.
 
         Raises:
-            InputError: the suffix is another, or the file cannot be written.
+            InputError: the suffix is not .mp4 or .gif, or the file cannot be written.
         """
         from echo_e3net.reading.overlay import write_overlay
 
-        return write_overlay(self.shown(), Path(path))
+        return write_overlay(self.overlay_data(), Path(path))
 
-    def shown(self) -> Shown:
+    def overlay_data(self) -> OverlayData:
         """Return what pictures need."""
-        from echo_e3net.reading.overlay import Shown
+        from echo_e3net.reading.overlay import OverlayData
 
-        return Shown(self.frames, self.fps, self.ef_percent, self.beats, self.borders)
+        return OverlayData(self.frames, self.fps, self.ef_percent, self.beats, self.border_names)
 
     def _repr_png_(self) -> bytes:
         """Return ED and ES of the first beat with their borders, which a notebook shows."""
         from echo_e3net.reading.overlay import still
 
-        return still(self.shown())
+        return still(self.overlay_data())

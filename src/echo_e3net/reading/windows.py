@@ -1,8 +1,8 @@
 """Cut a whole video into clips of a fixed length in time.
 
-A network was trained with one frame every ``period`` frames of videos of usually ``fps`` frames per second. So its
-frames are ``period / fps`` seconds apart. A video of another frame rate is sampled at the same times, at the nearest
-frame. Windows overlap, so that every beat lies whole in at least one of them.
+Training used one frame every ``period`` frames of videos with a median of ``fps`` frames per second, so sampled frames
+are ``period / fps`` seconds apart. Other videos are sampled at the same interval, using the nearest frame. Windows
+overlap, so that at least one contains each whole beat.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from echo_e3net.models.description import ModelClip
 USUAL_FPS = 50.0
 """Frames per second of training videos whose files have none: those of most videos of EchoNet-Dynamic."""
 WINDOWS_PER_CLIP = 3
-"""Number of windows that begin in the time of one clip."""
+"""Number of windows that start within the length of one clip."""
 
 
 class Windows(NamedTuple):
     """Windows of a video.
 
     Attributes:
-        place: (W, T), frames of the video; the last one is repeated after the end.
+        frames: (W, T), frames of the video; the last one is repeated after the end.
         mask: (W, T), False after the end of the video.
-        step: distance of the frames of a window, in frames of the video; may be fractional.
+        step: interval between sampled frames, in frames of the video; may be fractional.
     """
 
-    place: Int[np.ndarray, "W T"]
+    frames: Int[np.ndarray, "W T"]
     mask: Bool[np.ndarray, "W T"]
     step: float
 
 
 def frame_step(clip: ModelClip, fps: float) -> float:
-    """Return the distance of the frames of a window in frames of a video."""
+    """Return the interval between sampled frames, in frames of a video."""
     return clip.period * fps / (clip.fps or USUAL_FPS)
 
 
@@ -50,12 +50,12 @@ def cut_windows(frames: int, fps: float, clip: ModelClip) -> Windows:
         clip: the clip that the network reads.
 
     Raises:
-        InputError: the video is too short: fewer than eight frames of a window lie in it.
+        InputError: the video is too short: fewer than eight sampled frames fit in it.
     """
     step = frame_step(clip, fps)
     held = int((frames - 1) / step) + 1
     if held < MIN_FRAMES:
-        needed = (MIN_FRAMES - 1) * step / fps
+        needed = ((MIN_FRAMES - 1) * step + 1) / fps
         raise InputError(
             f"too short: {frames} frames at {fps:.4g} per second are {frames / fps:.2f} s; "
             f"at least {needed:.2f} s are needed."
@@ -69,7 +69,7 @@ def cut_windows(frames: int, fps: float, clip: ModelClip) -> Windows:
 
 def clips_of(frames: UInt8[np.ndarray, "N S S"], windows: Windows) -> UInt8[np.ndarray, "W 1 T S S"]:
     """Return the frames of all windows; 0 after the end of the video."""
-    clips = np.asarray(frames[windows.place])
+    clips = np.asarray(frames[windows.frames])
     clips[~windows.mask] = 0
     return clips[:, None]
 
@@ -77,7 +77,7 @@ def clips_of(frames: UInt8[np.ndarray, "N S S"], windows: Windows) -> UInt8[np.n
 def resize_square(frames: UInt8[np.ndarray, "T H W"], size: int) -> UInt8[np.ndarray, "T S S"]:
     """Cut the centred square out of frames and resize it bilinearly with antialiasing, as training clips are.
 
-    The result is that of ``torch.nn.functional.interpolate``, but for rounding.
+    The result is that of ``torch.nn.functional.interpolate``, up to rounding.
     """
     height, width = frames.shape[1:]
     side = min(height, width)

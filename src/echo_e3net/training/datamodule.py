@@ -235,5 +235,5 @@ class EchoDataModule(LightningDataModule):
         mean = np.average(grey, weights=counts)
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
         endo, epi = (any(record.landmark_mask[:, border].any() for record in records) for border in (0, 1))
-        ef, fps = np.mean([record.ef for record in records]), usual_rate(record.path for record in chosen)
+        ef, fps = np.mean([record.ef for record in records]), usual_rate(record.path for record in chosen[:NORM_VIDEOS])
         return TrainingStatistics(float(mean), float(sd), float(ef), (endo, epi), fps)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import LightningModule
 
 from echo_e3net.errors import InputError
 from echo_e3net.models.building import require_own_classes
 from echo_e3net.models.description import describe
+from echo_e3net.models.run_checkpoints import damage_of
 from echo_e3net.models.weights import read_checkpoint
 
 System = TypeVar("System", bound="Restorable")
@@ -31,7 +33,7 @@ class Restorable(LightningModule):
 
         Args:
             checkpoint_path: a checkpoint that ``echo-e3net fit`` wrote.
-            map_location: where the weights go, as in ``torch.load``.
+            map_location: device of the module, as in ``torch.load``.
             trust: whether the checkpoint may name classes of other packages, which can run code.
             parts: arguments of the class, such as ``loss``, that replace those of the checkpoint.
 
@@ -43,6 +45,8 @@ class Restorable(LightningModule):
 
 def restore(kind: type[System], path: Path, map_location: Any, trust: bool, **parts: Any) -> System:  # noqa: ANN401
     """Return what :meth:`Restorable.load_from_checkpoint` returns, of the class ``kind``."""
+    if damage := damage_of(path):
+        raise InputError(f"{path}: not a whole checkpoint ({damage}). Copy it again, or use another.")
     content = read_checkpoint(path, map_location)
     if not parts.keys() >= {"network", "loss"}:
         # the checkpoint must have a configuration
@@ -62,4 +66,4 @@ def restore(kind: type[System], path: Path, map_location: Any, trust: bool, **pa
     system = kind(**{**vars(built), **parts})
     system.on_load_checkpoint(content)
     system.load_state_dict(content["state_dict"])
-    return system
+    return system.to(map_location) if isinstance(map_location, str | torch.device) else system

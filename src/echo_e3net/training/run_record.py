@@ -21,6 +21,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from echo_e3net import __version__
 from echo_e3net.files import code_hash, write_text
 from echo_e3net.hardware import cpu_name
+from echo_e3net.models.description import FORM
 from echo_e3net.tables import write_csv
 from echo_e3net.training import run_folder
 from echo_e3net.training.resuming import Resumed
@@ -46,6 +47,7 @@ class RunRecord(SaveConfigCallback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the settings and the last scores to a checkpoint."""
         checkpoint["settings"] = yaml.safe_load(self.record)
+        checkpoint |= {"form": FORM, "program": __version__}
         scores = trainer.callback_metrics.items()
         checkpoint["scores"] = {name: float(value) for name, value in scores if name.startswith("val/")}
 
