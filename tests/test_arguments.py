@@ -125,8 +125,9 @@ def test_an_argument_without_a_similar_one_gets_no_suggestion(command, name):
     assert "did you mean" not in error
 
 
-def test_a_missing_argument_gets_no_suggestion(command):
-    error = command("fit", "--model.optimizer", "SGD")[1]
+def test_a_missing_argument_gets_no_suggestion(command, tmp_path):
+    (tmp_path / "partial.yaml").write_text("name: partial")
+    error = command("fit", "--config", "partial.yaml")[1]
     assert "model.network" in error
     assert "did you mean" not in error
 
