@@ -109,7 +109,8 @@ bench: $(INSTALLED) ## measure the networks, decoding and the cache on this mach
 	$(BIN)/python -m echo_e3net.benchmark.document docs/BENCHMARKS.md benchmarks
 
 # Run one after another even with `make -j`. With the variable CI, which .ci/run sets, the wheel is tested in the new
-# environment into which the development tools are then installed, so torch is installed once. The tests are last, so that the output ends with their result.
+# environment into which the development tools are then installed, so torch is installed once. The tests are last, so
+# that the output ends with their result.
 ci: ## run what CI runs: the wheel, lint, types, all tests without a GPU
 	@$(MAKE) --no-print-directory smoke WHEEL_VENV="$(if $(CI),$(VENV),$(WHEEL_VENV))"
 	@$(MAKE) --no-print-directory lint

@@ -1,1 +1,1 @@
-"""Trained networks as files: what they hold, how they are opened, and how they are exported."""
+"""Save, load and run trained networks: checkpoints, exported folders and ONNX files."""

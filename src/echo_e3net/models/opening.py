@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from echo_e3net.errors import InputError
 from echo_e3net.models.clip_reader import ReadClips
 from echo_e3net.models.description import NETWORK, Description, describe
+from echo_e3net.training.run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
     from echo_e3net.nn.network import E3Net
 
-CHECKPOINTS, CONFIG = "checkpoints", "config.json"
+CONFIG = "config.json"
 HUB = "hf://"
 KINDS = "the folder of a run, a checkpoint (.ckpt), an exported folder, an ONNX file, or hf://owner/name"
 
