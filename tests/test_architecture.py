@@ -49,7 +49,7 @@ DOORS = {
     "av": "data/",
     "nibabel": "data/",
     "pydicom": "clinic/",
-    "cv2": "data/",
+    "cv2": ("data/raster.py", "data/camera.py"),
     "pandas": "tables.py",
     "optuna": "search/",
     "safetensors": "models/",
@@ -60,7 +60,7 @@ DOORS = {
     "lightning": ("training/", "cli/"),
 }
 """Third-party libraries and where the modules that import them lie: one module, or those of whole packages."""
-PACKAGES = ("matplotlib", "lightning", "fvcore", "av")
+PACKAGES = ("matplotlib", "lightning", "fvcore", "av", "cv2")
 """Libraries that several modules of a package may import."""
 
 

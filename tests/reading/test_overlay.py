@@ -28,7 +28,7 @@ def test_the_video_can_be_played(reading, tmp_path, suffix):
 
 
 def test_borders_move_from_ed_to_es(reading):
-    key_frames, beat = key_frames_of(reading.overlay_data()), reading.beats[0]
+    key_frames, beat = key_frames_of(reading.beats), reading.beats[0]
     assert borders_at(key_frames, beat.ed_frame) == pytest.approx(beat.landmarks[0])
     assert borders_at(key_frames, beat.es_frame) == pytest.approx(beat.landmarks[1])
     middle = (beat.ed_frame + beat.es_frame) // 2

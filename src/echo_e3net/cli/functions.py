@@ -22,6 +22,7 @@ FUNCTIONS = {
     "data phantom": "echo_e3net.phantom:phantom",
     "configs": "echo_e3net.cli.configs:configs",
     "predict": "echo_e3net.cli.predict_files:predict",
+    "stream": "echo_e3net.cli.stream_command:stream",
     "export": "echo_e3net.cli.export:export",
     "bench": "echo_e3net.cli.bench:bench",
     "study": "echo_e3net.cli.study:study",

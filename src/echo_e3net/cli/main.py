@@ -24,6 +24,7 @@ COMMANDS = {
     "validate": "score a checkpoint on the validation split",
     "test": "score a checkpoint on the test split",
     "predict": "predict EF for video files",
+    "stream": "predict EF of every beat while a file or a camera plays",
     "export": "write a trained network as an ONNX file or as a folder to share",
     "data": "import, check and cache data sets, or make a synthetic one",
     "configs": "list the bundled configurations and the question that each one answers",
@@ -93,7 +94,7 @@ def run(args: Sequence[str]) -> None:
         from echo_e3net.cli.functions import run_function
 
         run_function(command, rest[1:])
-    elif command in ("configs", "export", "bench", "study", "sweep", "doctor", "report") or (
+    elif command in ("configs", "stream", "export", "bench", "study", "sweep", "doctor", "report") or (
         command == "predict" and not names_configuration(rest)
     ):
         from echo_e3net.cli.functions import run_function

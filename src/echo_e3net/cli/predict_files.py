@@ -29,10 +29,6 @@ COLUMNS = [
     "overlay",
     "path",
 ]
-NO_MODEL = (
-    "predict: missing --model. Pass the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), an exported folder, "
-    "an ONNX file, or hf://owner/name."
-)
 Row = dict[str, Any]
 
 
@@ -71,7 +67,7 @@ def predict(
     from echo_e3net.files import require_place
 
     if model is None:
-        raise InputError(NO_MODEL)
+        raise InputError(missing_model("predict"))
     files = find_files(sources)
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no file found. Name videos, or folders that contain them.")
@@ -145,6 +141,14 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
         "frame_size": list(found.frames.shape[1:]),
         "beats": beats,
     }
+
+
+def missing_model(command: str) -> str:
+    """Return the error of a command without a model."""
+    return (
+        f"{command}: missing --model. Pass the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), an exported "
+        "folder, an ONNX file, or hf://owner/name."
+    )
 
 
 def free_path(path: Path) -> Path:

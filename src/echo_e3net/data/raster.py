@@ -1,6 +1,6 @@
 """Pixel operations by OpenCV: warping, blurring, drawing, and motion-JPEG files.
 
-Only this file of the package imports OpenCV. Arrays are numpy; points are (x, y) with the centre of the first pixel at
+Arrays are numpy; points are (x, y) with the centre of the first pixel at
 (0, 0).
 """
 

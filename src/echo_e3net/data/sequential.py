@@ -21,6 +21,7 @@ import av.logging
 import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from jaxtyping import UInt8
 
@@ -45,10 +46,12 @@ def pictures(path: Path) -> Iterator[Picture]:
         InputError: the file cannot be decoded, or is damaged.
     """
     first: tuple[int, ...] = ()
+    # A converter per frame would start threads for each of them.
+    converter = VideoReformatter()
     with closing(frames(path)) as decoded:
         for number, frame in enumerate(decoded):
             try:
-                picture = upright(frame)
+                picture = upright(frame, converter)
             except ValueError as error:
                 raise refusal(path, str(error)) from error
             first = first or picture.shape
@@ -98,14 +101,15 @@ def claimed_frames(path: Path) -> int:
         return 0
 
 
-def upright(frame: VideoFrame) -> Picture:
+def upright(frame: VideoFrame, converter: VideoReformatter) -> Picture:
     """Return a frame in colour, turned and mirrored as its display matrix says.
 
     Raises:
         ValueError: the matrix is not one of quarter turns and mirroring.
     """
     # Releases before 17 neglect the matrix and the range of the colours if they are not named.
-    picture = frame.to_ndarray(format="rgb24", src_color_range=int(frame.color_range), dst_colorspace=BT601)
+    colour: Any = {"format": "rgb24", "src_color_range": int(frame.color_range), "dst_colorspace": BT601}
+    picture = converter.reformat(frame, **colour).to_ndarray()
     sides: Any = frame.side_data
     found = sides.get("DISPLAYMATRIX")
     if found is None:

@@ -7,7 +7,7 @@ unknown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -66,10 +66,10 @@ def write_overlay(reading: OverlayData, path: Path) -> Path:
 
 def overlay_frames(reading: OverlayData) -> Iterator[Picture]:
     """Yield every frame of a reading with its borders, above the volume curve."""
-    key_frames = key_frames_of(reading)
+    key_frames = key_frames_of(reading.beats)
     graph = volume_graph(key_frames, len(reading.frames), reading.fps)
     for number in range(len(reading.frames)):
-        picture = with_borders(reading, number, borders_at(key_frames, number))
+        picture = with_borders(reading.frames[number], borders_at(key_frames, number), reading.border_names)
         raster.draw_text(picture, f"EF {reading.ef_percent:.0f} %", MARGIN, SIDE - MARGIN, BRIGHT)
         if beat := next((b for b in reading.beats if b.ed_frame <= number <= b.es_frame), None):
             raster.draw_text(picture, f"this beat {beat.ef_percent:.0f} %", MARGIN + 90, SIDE - MARGIN, BRIGHT)
@@ -81,26 +81,30 @@ def overlay_frames(reading: OverlayData) -> Iterator[Picture]:
 
 def still(reading: OverlayData) -> bytes:
     """Return ED and ES of the first beat with their borders as PNG; without beats the middle frame."""
+    names = reading.border_names
     if not reading.beats:
-        number = len(reading.frames) // 2
-        return raster.png(raster.card([with_borders(reading, number, None)], f"EF {reading.ef_percent:.1f} %"))
+        picture = with_borders(reading.frames[len(reading.frames) // 2], None, names)
+        return raster.png(raster.card([picture], f"EF {reading.ef_percent:.1f} %"))
     beat = reading.beats[0]
     frames = (beat.ed_frame, beat.es_frame)
-    pictures = [with_borders(reading, frame, points) for frame, points in zip(frames, beat.landmarks, strict=True)]
+    pictures = [
+        with_borders(reading.frames[f], points, names) for f, points in zip(frames, beat.landmarks, strict=True)
+    ]
     titles = (f"ED, frame {frames[0]}", f"ES, frame {frames[1]}: EF of the video {reading.ef_percent:.1f} %")
     return raster.png(raster.card(pictures, *titles))
 
 
-def with_borders(reading: OverlayData, number: int, points: Float32[np.ndarray, "S K 2"] | None) -> Picture:
+def with_borders(
+    frame: UInt8[np.ndarray, "h w"], points: Float32[np.ndarray, "S K 2"] | None, border_names: tuple[str, ...]
+) -> Picture:
     """Return a frame, its largest centred square, enlarged to :data:`SIDE`, with borders drawn into it."""
-    frame = reading.frames[number]
     side = min(frame.shape)
     y, x = ((n - side) // 2 for n in frame.shape)
     large = raster.resize_cubic(frame[y : y + side, x : x + side], SIDE, SIDE)
     picture = raster.in_colour(large)
     if points is not None:
         for name, landmarks in zip(BORDERS, points, strict=False):
-            if name in reading.border_names:
+            if name in border_names:
                 place = (landmarks + 0.5 - np.array([x, y])) * (SIDE / side) - 0.5
                 raster.draw_curve(picture, border_line(place), COLOURS[name])
     return picture
@@ -112,11 +116,11 @@ def border_line(landmarks: Float[np.ndarray, "K 2"]) -> Float32[np.ndarray, "M 2
     return line.astype(np.float32)
 
 
-def key_frames_of(reading: OverlayData) -> list[KeyFrame]:
+def key_frames_of(beats: Iterable[Beat]) -> list[KeyFrame]:
     """Return ED and ES of all beats in their order in time."""
     return [
         key
-        for beat in reading.beats
+        for beat in beats
         for key in (
             KeyFrame(beat.ed_frame, beat.landmarks[0], 1.0),
             KeyFrame(beat.es_frame, beat.landmarks[1], 1 - beat.simpson_ef_percent / 100),

@@ -16,7 +16,7 @@ from echo_e3net.models.opening import OpenedModel, open_model
 from echo_e3net.reading.beats import Beat, find_beats
 from echo_e3net.reading.reading import Reading
 from echo_e3net.reading.source import Refused, Source, from_array, from_file
-from echo_e3net.reading.windows import USUAL_FPS, Windows, clips_of, cut_windows, resize_square
+from echo_e3net.reading.windows import USUAL_FPS, Windows, clips_of, cut_windows, in_pixels_of, resize_square
 
 VideoArray = UInt8[np.ndarray, "T H W"]
 
@@ -158,8 +158,8 @@ class Reader:
         if found.landmarks is not None:
             # from pixels of the clip to those of the video's frames
             side = min(frames.shape[1:])
-            corner = [(frames.shape[2] - side) // 2, (frames.shape[1] - side) // 2]
-            place = (found.landmarks + 0.5) * (side / self.description.clip.size) - 0.5 + corner
-            found = found._replace(landmarks=place.astype(np.float32))
+            corner = np.array([(frames.shape[2] - side) // 2, (frames.shape[1] - side) // 2], np.float32)
+            place = in_pixels_of(found.landmarks, side, self.description.clip.size) + corner
+            found = found._replace(landmarks=place)
         beats: list[Beat] = find_beats(found, item.windows, len(frames), source.fps)
         return Reading.of(source, found, beats, self.description.borders)

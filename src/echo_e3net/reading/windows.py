@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Float32, Int, UInt8
 
 from echo_e3net.conventions import MIN_FRAMES
 from echo_e3net.errors import InputError
@@ -89,6 +89,11 @@ def resize_square(frames: UInt8[np.ndarray, "T H W"], size: int) -> UInt8[np.nda
     # frame by frame, because float32 copies of a long video need four times its memory
     resized = [np.rint(weights @ frame.astype(np.float32) @ weights.T) for frame in square]
     return np.stack(resized).clip(0, 255).astype(np.uint8)
+
+
+def in_pixels_of(landmarks: Float32[np.ndarray, "W P S K 2"], side: int, size: int) -> Float32[np.ndarray, "W P S K 2"]:
+    """Return landmarks in pixels of a clip of ``size`` as those of its square of ``side`` pixels in the video."""
+    return ((landmarks + 0.5) * (side / size) - 0.5).astype(np.float32)
 
 
 def triangle_weights(side: int, size: int) -> Float[np.ndarray, "S N"]:

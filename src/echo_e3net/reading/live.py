@@ -1,0 +1,92 @@
+"""Find beats while frames arrive. No threads and no clock: times are numbers of frames."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echo_e3net.conventions import MIN_FRAMES
+from echo_e3net.models.clip_reader import ClipReading
+from echo_e3net.models.description import Description
+from echo_e3net.reading.beats import Beat, find_beats
+from echo_e3net.reading.windows import Windows, clips_of, frame_step, in_pixels_of, resize_square
+
+HELD_S = 6.0
+"""Windows that begin within this time are used to find beats, seconds."""
+SETTLED_S = 0.3
+"""A beat is reported when this time after its ES has been read, seconds: a peak needs what follows it."""
+
+
+class LiveBeats:
+    """The last seconds of a stream, and the beats in them. Memory does not grow.
+
+    Args:
+        description: the network and its clip.
+        fps: frames per second.
+        side: side of the square frames, pixels.
+    """
+
+    def __init__(self, description: Description, fps: float, side: int) -> None:
+        self.clip, self.fps, self.side = description.clip, fps, side
+        self.step = frame_step(self.clip, fps)
+        self.length = int(np.ceil((self.clip.frames - 1) * self.step)) + 1
+        self.ring = np.zeros((self.length, self.clip.size, self.clip.size), np.uint8)
+        self.first = self.newest = -1
+        self.read: deque[tuple[Windows, ClipReading]] = deque()
+        self.after = 0
+
+    def add(self, number: int, frame: UInt8[np.ndarray, "S S"]) -> None:
+        """Take a frame. Lost frames before it are filled with the frame before them; older frames are ignored."""
+        small = resize_square(frame[None], self.clip.size)[0]
+        if self.first < 0:
+            self.first = number
+        before = self.ring[self.newest % self.length].copy()
+        for lost in range(max(self.newest + 1, number - self.length), number):
+            self.ring[lost % self.length] = before
+        if number >= self.newest:
+            self.ring[number % self.length] = small
+            self.newest = number
+
+    def window(self, last: bool = False) -> tuple[UInt8[np.ndarray, "1 1 T S S"], Windows] | None:
+        """Return the clip that ends at the newest frame; None if the stream is still too short.
+
+        Args:
+            last: whether the stream has ended; a clip may then be padded, as that of a short video is.
+        """
+        start = self.newest - (self.clip.frames - 1) * self.step
+        held = self.newest - self.first if self.first >= 0 else -1
+        if start < self.first and not (last and held >= (MIN_FRAMES - 1) * self.step):
+            return None
+        place = np.rint(max(start, self.first) + self.step * np.arange(self.clip.frames)).astype(int)
+        mask = place <= self.newest
+        place = place.clip(max=self.newest)
+        windows = Windows(place[None], mask[None], self.step)
+        return clips_of(self.ring, windows._replace(frames=windows.frames % self.length)), windows
+
+    def take(self, windows: Windows, found: ClipReading, last: bool = False) -> list[Beat]:
+        """Take what the network read in a window; return the beats that are new and complete, in frames of the stream.
+
+        Args:
+            windows: the window, as :meth:`window` returned it.
+            found: output of the network.
+            last: whether no window will follow.
+        """
+        assert found.landmarks is not None
+        self.read.append((windows, found._replace(landmarks=in_pixels_of(found.landmarks, self.side, self.clip.size))))
+        while self.read[0][0].frames[0, 0] < windows.frames[0, -1] - HELD_S * self.fps:
+            self.read.popleft()
+        first, end = int(self.read[0][0].frames[0, 0]), int(windows.frames[0, -1])
+        held = [window._replace(frames=window.frames - first) for window, _ in self.read]
+        frames, mask, _ = zip(*held, strict=True)
+        together = Windows(np.concatenate(frames), np.concatenate(mask), self.step)
+        readings = ClipReading(*(np.concatenate(v) for v in zip(*(found for _, found in self.read), strict=True)))
+        settled = end if last else end - SETTLED_S * self.fps
+        new = []
+        for beat in find_beats(readings, together, end - first + 1, self.fps):
+            beat = beat._replace(ed_frame=beat.ed_frame + first, es_frame=beat.es_frame + first)
+            if beat.ed_frame >= self.after and beat.es_frame <= settled:
+                self.after = beat.es_frame + 1
+                new.append(beat)
+        return new

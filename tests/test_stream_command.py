@@ -1,0 +1,99 @@
+"""``echo-e3net stream`` through the command line."""
+
+import io
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from echo_e3net.cli.stream_command import COLUMNS
+from echo_e3net.data.raster import write_mjpeg_avi
+from echo_e3net.models import opening
+from tests.reading.pulse import pulse
+from tests.reading.test_stream import CYCLE_S, model
+
+
+@pytest.fixture
+def beating(monkeypatch, tmp_path):
+    """Replace the network by one that reads the brightness, and return a video of three beats."""
+    monkeypatch.setattr(opening, "open_model", lambda *_: model())
+    write_mjpeg_avi(tmp_path / "clip.avi", pulse(1.6, 50, cycle_s=CYCLE_S), 50)
+    return tmp_path / "clip.avi"
+
+
+def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, beating, tmp_path):
+    for table, video in (("beats.csv", "clip.mp4"), ("beats-2.csv", "clip-2.mp4")):
+        code, error = command("stream", beating, "--model", "x", "--every", "0.2", "--overlay", "mp4", "--out", "out")
+        assert (code, error) == (0, ""), error
+        lines = command.output.splitlines()
+        assert [line.split()[2:4] for line in lines[:3]] == [["beat", "1:"], ["beat", "2:"], ["beat", "3:"]]
+        assert f"over 3 beats in 1.6 s: out/{table}" in lines[3]
+        assert "80 frames, 0 lost" in lines[4]
+        assert lines[5] == f"video: out/{video}"
+        rows = pd.read_csv(tmp_path / "out" / table)
+        assert list(rows.columns) == COLUMNS
+        assert rows["ed_s"].tolist() == pytest.approx([0, CYCLE_S, 2 * CYCLE_S], abs=0.06)
+        assert rows["mean_ef_percent"].iloc[-1] == pytest.approx(rows["ef_percent"].mean(), abs=0.01)
+        assert rows["ef_percent"].tolist() == pytest.approx([50] * 3, abs=4)
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "beats.csv",
+        "beats-2.csv",
+        "clip.mp4",
+        "clip-2.mp4",
+    }
+
+
+def test_raw_frames_come_from_standard_input(command, beating, monkeypatch, tmp_path):
+    content = pulse(1.2, 50, cycle_s=CYCLE_S).tobytes()
+    monkeypatch.setattr("sys.stdin", type("In", (), {"buffer": io.BytesIO(content)}))
+    code, error = command("stream", "-", "--model", "x", "--fps", "50", "--frame_size", "64x64", "--every", "0.2")
+    assert (code, error) == (0, ""), error
+    assert "standard input: EF" in command.output
+    assert len(pd.read_csv(tmp_path / "beats.csv")) == 3
+
+
+def test_ctrl_c_ends_the_stream_with_its_results(command, beating, monkeypatch, tmp_path):
+    def pictures(path):
+        for number, frame in enumerate(pulse(60, 50, cycle_s=CYCLE_S)):
+            if number == 60:
+                signal.raise_signal(signal.SIGINT)
+            yield frame
+
+    monkeypatch.setattr("echo_e3net.data.sequential.pictures", pictures)
+    before = signal.getsignal(signal.SIGINT)
+    code, error = command("stream", beating, "--model", "x", "--every", "0.2")
+    assert (code, error) == (0, ""), error
+    assert len(pd.read_csv(tmp_path / "beats.csv")) in (2, 3)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_wrong_input_is_one_line_and_leaves_no_file(command, beating, tmp_path):
+    write_mjpeg_avi(tmp_path / "short.avi", np.zeros((5, 64, 64), np.uint8), 50)
+    for arguments, message in (
+        (("clip.avi",), "stream: missing --model"),
+        (("none.avi", "--model", "x"), "none.avi: no such file"),
+        (("short.avi", "--model", "x"), "short.avi: too short: 5 frames"),
+        (("clip.avi", "--model", "x", "--every", "0"), "every is 0.0"),
+        (("clip.avi", "--model", "x", "--out", "clip.avi"), "is a file, not a folder"),
+    ):
+        code, error = command("stream", *arguments)
+        assert code == 2, error
+        assert error.startswith("echo-e3net: error: ")
+        assert message in error
+        assert error.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "short.avi"}
+
+
+@pytest.mark.slow
+def test_a_trained_network_streams_to_a_player(trained, phantom_root, tmp_path):
+    video = sorted((phantom_root / "Videos").iterdir())[0]
+    arguments = ["stream", str(video), "--model", str(trained), "--overlay", "-"]
+    found = subprocess.run(
+        [sys.executable, "-m", "echo_e3net", *arguments], cwd=tmp_path, capture_output=True, timeout=60, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout[:4] == b"\x1aE\xdf\xa3"
+    assert b"frames, 0 lost" in found.stderr
