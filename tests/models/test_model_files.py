@@ -1,6 +1,13 @@
 """A model file holds everything that is needed to use it, and cannot run code."""
 
 import json
+import os
+import re
+import subprocess
+import sys
+import venv
+from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -186,18 +193,26 @@ def test_the_hub_is_asked_for_a_name_and_its_cache_works_offline(exported, tmp_p
     assert echo_e3net.load("hf://heart/small").description == description()
 
 
+@pytest.fixture(scope="module")
+def both_forms(network, tmp_path_factory):
+    """Return the same network as a folder and as an ONNX file; read-only."""
+    for library in ("onnx", "onnxscript"):
+        pytest.importorskip(library)
+    place = tmp_path_factory.mktemp("exported")
+    folder.write_folder(place / "model", description(), network)
+    # in a process of its own: torch takes several times as long to trace functions whose shapes are checked
+    paths = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    export = [sys.executable, "-m", "echo_e3net", "export", "model", "--to", "model.onnx"]
+    subprocess.run(export, cwd=place, env=paths, check=True)
+    return place / "model", place / "model.onnx"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
-def test_onnx_agrees_with_eager_for_any_batch(network, tmp_path, runtime):
-    for library in ("onnx", "onnxscript", runtime):
-        pytest.importorskip(library)
-    from echo_e3net.models.onnx_export import write_onnx
-
-    write_onnx(tmp_path / "model.onnx", description(), network)
-    opened = open_model(tmp_path / "model.onnx", runtime=runtime)
+def test_onnx_agrees_with_eager_for_any_batch(both_forms, tmp_path, runtime):
+    pytest.importorskip(runtime)
+    eager, opened = open_model(both_forms[0]), open_model(both_forms[1], runtime=runtime)
     assert opened.description == description()
-    folder.write_folder(tmp_path / "model", description(), network)
-    eager = open_model(tmp_path / "model")
     for number in (1, 2):
         expected, found = eager.read(VIDEO[:number], MASK[:number]), opened.read(VIDEO[:number], MASK[:number])
         np.testing.assert_allclose(100 * found.ef, 100 * expected.ef, atol=0.01)
@@ -205,8 +220,79 @@ def test_onnx_agrees_with_eager_for_any_batch(network, tmp_path, runtime):
         np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.01)
         np.testing.assert_allclose(found.timing, expected.timing, atol=1e-4)
     with pytest.raises(InputError, match="ONNX cannot be turned back into a network"):
-        load_network(tmp_path / "model.onnx")
-    content = (tmp_path / "model.onnx").read_bytes()
+        load_network(both_forms[1])
+    content = both_forms[1].read_bytes()
     (tmp_path / "half.onnx").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match=rf"half\.onnx: {runtime} cannot read it"):
         open_model(tmp_path / "half.onnx", runtime=runtime)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("runtime", ["onnxruntime", "openvino"])
+def test_whole_videos_give_the_same_ef_and_borders_in_each_runtime(both_forms, phantom_root, runtime):
+    """docs/LOG.md has the differences over 50 videos with trained networks."""
+    pytest.importorskip(runtime)
+    files = sorted((phantom_root / "Videos").iterdir())[:2]
+    expected = echo_e3net.load(both_forms[0]).read(files)
+    for eager, found in zip(expected, echo_e3net.load(both_forms[1], runtime=runtime).read(files), strict=True):
+        assert found.ef_percent == pytest.approx(eager.ef_percent, abs=0.01)
+        assert found.simpson_ef_percent == pytest.approx(eager.simpson_ef_percent, abs=0.01)
+        for beat, known in zip(found.beats, eager.beats, strict=True):
+            np.testing.assert_allclose(beat.landmarks, known.landmarks, atol=0.01)
+    assert any(reading.beats for reading in expected)
+
+
+PACKAGES = ("numpy", "opencv-python-headless", "av", "decord", "jaxtyping", "onnxruntime")
+"""What README.md names for reading an ONNX file without torch."""
+
+
+def with_requirements(names):
+    """Return packages and everything that they require, as pip would install it without extras."""
+    found, left = {}, list(names)
+    while left:
+        package = metadata.distribution(left.pop())
+        if package.name not in found:
+            found[package.name] = package
+            required = [line for line in package.requires or () if ";" not in line]
+            left += [re.match(r"[\w.-]+", line)[0] for line in required]
+    return found
+
+
+@pytest.mark.slow
+def test_an_environment_without_torch_and_lightning_reads_an_onnx_file(both_forms, phantom_root, tmp_path):
+    for package in PACKAGES:
+        try:
+            metadata.distribution(package)
+        except metadata.PackageNotFoundError:
+            pytest.skip(f"{package} is not installed")
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"pip install {' '.join(PACKAGES)}" in readme
+    venv.create(tmp_path / "venv", symlinks=True)
+    (place,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    installed = with_requirements(PACKAGES)
+    for package in installed.values():
+        for top in {file.parts[0] for file in package.files if file.parts[0] not in ("..", "__pycache__")}:
+            (place / top).exists() or (place / top).symlink_to(package.locate_file(top))
+    (place / "echo_e3net").symlink_to(Path(echo_e3net.__file__).parent)
+    program = """
+import importlib.util, sys
+import echo_e3net
+reading = echo_e3net.load(sys.argv[1]).read(sys.argv[2])
+print(reading.ef_percent, reading.overlay("borders.mp4"))
+print([name for name in ("torch", "lightning") if importlib.util.find_spec(name)])
+try:
+    echo_e3net.load(sys.argv[3])
+except echo_e3net.errors.InputError as error:
+    print(error)
+"""
+    video = min((phantom_root / "Videos").iterdir())
+    python = tmp_path / "venv" / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    arguments = [str(value) for value in (both_forms[1], video, both_forms[0])]
+    done = subprocess.run([python, "-I", "-c", program, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    read, found, refusal = done.stdout.splitlines()
+    ef_percent, overlay = read.split()
+    assert float(ef_percent) == pytest.approx(echo_e3net.load(both_forms[0]).read(video).ef_percent, abs=0.01)
+    assert (tmp_path / overlay).stat().st_size > 10_000
+    assert found == "[]"
+    assert "needs torch; without it, only .onnx files are read" in refusal
