@@ -10,8 +10,9 @@ import pytest
 from pydicom import examples
 
 import echo_e3net
-from echo_e3net.cli.predict_files import COLUMNS, detail_of, row_of
+from echo_e3net.cli.predict_files import COLUMNS, detail_of, row_of, without_written
 from echo_e3net.data.raster import write_mjpeg_avi
+from echo_e3net.errors import InputError
 from tests.reading.pulse import pulse, reader
 
 
@@ -73,7 +74,18 @@ def test_a_real_file_gets_a_video_with_borders(command, trained, tmp_path):
         "predict", examples.get_path("ybr_color"), "--model", trained, "--out", "out", "--overlay", "gif"
     )
     assert code == 0, error
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.csv", "examples_ybr_color.gif"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.csv", "examples_ybr_color-borders.gif"}
+
+
+def test_results_in_a_folder_are_not_read_again(command, trained, videos):
+    for name in ("predictions.csv", "predictions-2.csv", "v0-borders.gif", "v0-borders-2.mp4"):
+        shutil.move(videos / "v2.avi", videos / name) if name == "v0-borders.gif" else (videos / name).write_text("")
+    code, error = command("predict", videos, "--model", trained)
+    assert code == 0
+    assert "EF of 2 of 2 files" in command.output
+    assert f"skipped {videos / 'predictions-2.csv'} and 3 more, named like results" in error
+    # whoever names such a file means it
+    assert without_written([videos / "v0-borders.gif"], [videos / "v0-borders.gif"])
 
 
 def test_dicom_names_keep_their_numbers(tmp_path):
@@ -86,6 +98,18 @@ def test_a_missing_device_is_one_line(command, trained, videos):
     code, error = command("predict", videos, "--model", trained, "--device", "gpu")
     assert (code, len(error.splitlines())) == (2, 1)
     assert "device is 'gpu', which torch does not find here" in error
+
+
+def test_an_argument_for_another_kind_of_model_is_refused(command, trained, videos, tmp_path):
+    code, error = command("predict", videos, "--model", trained, "--runtime", "openvino")
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "runtime 'openvino' is for ONNX files; " in error
+    with pytest.raises(InputError, match="threads 2 is for ONNX files"):
+        echo_e3net.load(trained, threads=2)
+    (tmp_path / "model.onnx").write_text("nothing")
+    code, error = command("predict", videos, "--model", "model.onnx", "--device", "cuda")
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "device 'cuda' is for PyTorch models; model.onnx runs on the CPU" in error
 
 
 def test_a_checkpoint_of_an_older_or_a_newer_version_is_refused(command, trained, videos):

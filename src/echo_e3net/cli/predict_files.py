@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from echo_e3net.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 TABLE = "predictions.csv"
 COLUMNS = [
@@ -29,6 +28,14 @@ COLUMNS = [
     "overlay",
     "path",
 ]
+NO_MODEL = (
+    "predict: missing --model. Pass the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), an exported folder, "
+    "an ONNX file, or hf://owner/name."
+)
+OVERLAY = "-borders"
+"""End of the name of a video with borders, before the suffix."""
+WRITTEN = re.compile(rf"predictions(-\d+)?\.csv|.+{OVERLAY}(-\d+)?\.(mp4|gif)")
+"""Names of files that this command writes."""
 Row = dict[str, Any]
 
 
@@ -38,7 +45,7 @@ def predict(
     out: Path = Path(),
     overlay: Literal["mp4", "gif"] | None = None,
     json: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     runtime: Literal["onnxruntime", "openvino"] | None = None,
     batch_size: int = 8,
     trust: bool = False,
@@ -47,8 +54,8 @@ def predict(
 
     Each file is cropped to its sector. EF is predicted for every beat of the video and averaged over the beats. One
     line is printed per file, and one row per file is written to predictions.csv. Existing files are kept: the next
-    table is predictions-2.csv. With --config, EF is predicted for the test split of a data set or for
-    --videos; see `echo-e3net predict --config FILE --help`.
+    table is predictions-2.csv. Tables and videos of earlier calls that lie in a folder are skipped. With --config, EF
+    is predicted for the test split of a data set or for --videos; see `echo-e3net predict --config FILE --help`.
 
     Args:
         sources: video files, or folders of them.
@@ -56,7 +63,7 @@ def predict(
         out: folder of the table and of the videos.
         overlay: also write each video with its borders and the volume curve, as mp4 or gif.
         json: also write JSON to this file, with the landmarks of all beats; - prints only JSON.
-        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        device: device for PyTorch models, cpu or cuda; null: cpu. ONNX files run on the CPU.
         runtime: runtime for ONNX files; null: the first one installed.
         batch_size: number of windows that the network processes at a time.
         trust: allow the model file to use classes from other packages. These can run any code.
@@ -69,6 +76,8 @@ def predict(
     if model is None:
         raise InputError(missing_model("predict"))
     files = find_files(sources)
+        raise InputError(NO_MODEL)
+    files = without_written(find_files(sources), sources)
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no file found. Name videos, or folders that contain them.")
     require_place(out / TABLE)
@@ -85,7 +94,9 @@ def predict(
         for number, (file, found) in enumerate(zip(files, reader.read_each(files), strict=True), 1):
             row = row_of(names[file], file, found, f"same content as {copies[file]}" if file in copies else "")
             if overlay and isinstance(found, Reading):
-                row["overlay"] = str(found.overlay(free_path(out / f"{names[file].replace('/', '_')}.{overlay}")))
+                row["overlay"] = str(
+                    found.overlay(free_path(out / f"{names[file].replace('/', '_')}{OVERLAY}.{overlay}"))
+                )
             rows.append(row)
             details.append(detail_of(row, found))
             if json != STDOUT:
@@ -103,6 +114,15 @@ def predict(
             show(place, details, lambda: print(f"EF of {read} of {len(files)} files: {table}"))
     if not read:
         raise InputError(f"none of the {len(files)} files could be read. The reasons are in {table}.")
+
+
+def without_written(files: Sequence[Path], named: Sequence[Path]) -> list[Path]:
+    """Return files without those that an earlier call wrote, and report these; a file that the user named is kept."""
+    written = [file for file in files if WRITTEN.fullmatch(file.name) and file not in named]
+    if written:
+        more = f" and {len(written) - 1} more" if len(written) > 1 else ""
+        print(f"predict: skipped {written[0]}{more}, named like results of this command.", file=sys.stderr)
+    return [file for file in files if file not in written]
 
 
 def row_of(name: str, file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401  (Reading or Refused, imported late)

@@ -36,7 +36,7 @@ class OpenedModel(NamedTuple):
 def open_model(
     source: Path | str,
     runtime: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     trust: bool = False,
 ) -> OpenedModel:
@@ -45,22 +45,29 @@ def open_model(
     Args:
         source: a run's folder, a checkpoint, an exported folder, an ONNX file, or hf://owner/name.
         runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
-        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        device: device for PyTorch models, cpu or cuda; None: cpu. ONNX files run on the CPU.
         threads: number of CPU threads for ONNX files; None: the runtime's default.
         trust: allow the file to use classes from other packages. These can run any code.
 
     Raises:
-        InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version.
+        InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version; or
+            an argument is for another kind of model.
     """
     path = find_model(source)
     if path.suffix == ".onnx":
+        if device not in (None, "cpu"):
+            raise InputError(f"device {device!r} is for PyTorch models; {path} runs on the CPU. Remove this argument.")
         from echo_e3net.models.onnx_reader import open_onnx
 
         return OpenedModel(path, *open_onnx(path, runtime, threads))
+    for name, value in (("runtime", runtime), ("threads", threads)):
+        if value is not None:
+            remedy = "Remove this argument, or make an ONNX file with `echo-e3net export`."
+            raise InputError(f"{name} {value!r} is for ONNX files; {path} is a PyTorch model. {remedy}")
     description, network = load_network(path, trust)
     from echo_e3net.models.torch_reader import TorchReader
 
-    return OpenedModel(path, description, TorchReader(network, device))
+    return OpenedModel(path, description, TorchReader(network, device or "cpu"))
 
 
 def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:

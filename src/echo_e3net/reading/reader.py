@@ -32,7 +32,7 @@ class Pending(NamedTuple):
 def load(
     model: str | Path,
     runtime: str | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     threads: int | None = None,
     trust: bool = False,
     batch_size: int = 8,
@@ -42,13 +42,14 @@ def load(
     Args:
         model: folder of a run, checkpoint, exported folder, ONNX file, or hf://owner/name.
         runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
-        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        device: device for PyTorch models, cpu or cuda; None: cpu. ONNX files run on the CPU.
         threads: number of CPU threads for ONNX files; None: the runtime's default.
         trust: allow the file to use classes from other packages. These can run any code.
         batch_size: number of windows that the network reads at a time.
 
     Raises:
-        InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version.
+        InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version; or
+            an argument is for another kind of model.
     """
     return Reader(open_model(model, runtime, device, threads, trust), batch_size)
 
