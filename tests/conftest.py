@@ -3,6 +3,7 @@
 import logging
 import shutil
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -145,3 +146,16 @@ def trained(trained_folder, tmp_path):
     """Return the folder of a run with one epoch of the tiny network: a copy in the test's own folder."""
     shutil.copytree(trained_folder / "runs", tmp_path / "runs")
     return tmp_path / "runs/tiny"
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Disk of 2,300 kB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2300k", "none", place], capture_output=True, check=False
+    ).returncode:
+        pytest.skip("mounting a small disk needs root")
+    yield place
+    subprocess.run(["umount", place], check=True)

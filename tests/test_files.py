@@ -23,6 +23,21 @@ def test_a_failed_write_leaves_only_the_previous_file(tmp_path):
     assert list(target.parent.iterdir()) == [target]
 
 
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
+    def write(complete):
+        with whole(tmp_path / "new/model") as aside:
+            aside.mkdir()
+            (aside / "weights").write_text("x")
+            if not complete:
+                raise OSError("disk full")
+
+    with pytest.raises(InputError, match=r"model .*disk full"):
+        write(False)
+    assert not list((tmp_path / "new").iterdir())
+    write(True)
+    assert [path.name for path in (tmp_path / "new").rglob("*")] == ["model", "weights"]
+
+
 def test_a_file_with_the_same_content_is_not_touched(tmp_path):
     target = tmp_path / "x.txt"
     write_text(target, "é\r\n")

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import subprocess
 import time
 
 import pandas as pd
@@ -231,19 +230,6 @@ def test_a_checkpoint_every_few_minutes(command, tiny, tmp_path, monkeypatch):
     args = (*tiny, "--trainer.max_epochs", 1, "--data.loader.batch_size", 2, "--checkpoint.keep", 0)
     assert command("fit", *args, "--last.every_minutes", 1e-9)[0] == 0
     assert saved == list(range(1, len(saved) + 1))
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """Disk of 2,300 kB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2300k", "none", place], capture_output=True, check=False
-    ).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield place
-    subprocess.run(["umount", place], check=True)
 
 
 def test_a_full_disk_leaves_the_previous_checkpoint(small_disk):

@@ -13,7 +13,7 @@ import echo_e3net
 from echo_e3net.cli.predict_files import COLUMNS, detail_of, row_of, without_written
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.errors import InputError
-from tests.reading.pulse import pulse, reader
+from tests.reading.pulse import describe, pulse, reader
 
 
 @pytest.fixture
@@ -205,3 +205,57 @@ def test_an_exported_folder_reads_alike_and_holds_the_scores_of_the_test(command
     assert code == 2
     assert "model exists" in error
     assert ".pt is not written" in command("export", trained, "--to", "model.pt")[1]
+
+
+def fill(disk, free_kb):
+    """Leave only some space on a disk."""
+    (disk / "filler").unlink(missing_ok=True)
+    size = shutil.disk_usage(disk).free - 1024 * free_kb
+    (disk / "filler").write_bytes(bytes(size))
+
+
+def test_a_full_disk_leaves_no_part_of_an_export(command, trained, small_disk, tmp_path):
+    assert command("export", trained, "--to", "model")[0] == 0
+    pages = -(-(tmp_path / "model/model.safetensors").stat().st_size // 4096)
+    # space for nothing, and for the weights only
+    for free_kb in (0, 4 * pages):
+        fill(small_disk, free_kb)
+        code, error = command("export", trained, "--to", small_disk / "model")
+        assert (code, len(error.splitlines())) == (2, 1)
+        assert "model cannot be written: no space left on device. Free space and run again" in error
+        assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_no_part_of_an_onnx_file(small_disk, monkeypatch):
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    from echo_e3net.models import onnx_export
+    from echo_e3net.nn.backbone import LHUNetEncoder
+    from echo_e3net.nn.network import E3Net
+
+    large = onnx.numpy_helper.from_array(np.ones(3_000_000, np.float32), "large")
+    output = onnx.helper.make_tensor_value_info("ef", onnx.TensorProto.FLOAT, [3_000_000])
+    node = onnx.helper.make_node("Identity", ["large"], ["ef"])
+    graph = onnx.helper.make_graph([node], "network", [], [output], [large])
+    monkeypatch.setattr(onnx_export, "export", lambda *_: onnx.helper.make_model(graph))
+    with pytest.raises(InputError, match=r"model\.onnx cannot be written: no space left on device"):
+        onnx_export.write_onnx(small_disk / "model.onnx", describe(), E3Net(LHUNetEncoder()))
+    assert not list(small_disk.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_a_full_disk_leaves_no_part_of_a_video(small_disk, suffix):
+    fill(small_disk, 8)
+    reading = reader().read(pulse(1.0, 50), fps=50)
+    with pytest.raises(InputError, match=rf"x\.{suffix} cannot be written: no space left on device"):
+        reading.overlay(small_disk / f"x.{suffix}")
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]
+
+
+def test_a_full_disk_leaves_no_part_of_a_table(command, trained, videos, small_disk):
+    fill(small_disk, 0)
+    code, error = command("predict", videos / "v0.avi", "--model", trained, "--out", small_disk)
+    assert (code, len(error.splitlines())) == (2, 1)
+    assert "predictions.csv cannot be written: no space left on device" in error
+    assert [path.name for path in small_disk.iterdir()] == ["filler"]

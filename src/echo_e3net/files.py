@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,8 @@ DECIDES = ("checks", "data", "models", "nn", "training")
 def whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path with the same suffix, which is renamed to ``path`` on success and deleted on failure.
 
-    Missing folders are made. Temporary names begin with a dot and are random, so two processes never share one.
+    The path may be that of a new folder, too. Missing folders above it are made. Temporary names begin with a dot and
+    are random, so two processes never share one.
     """
     aside = path.with_name(f".{path.stem}.{secrets.token_hex(4)}{path.suffix}")
     with writing(path):
@@ -34,6 +36,8 @@ def whole(path: Path) -> Iterator[Path]:
             yield aside
             aside.replace(path)
         finally:
+            if aside.is_dir():
+                shutil.rmtree(aside, ignore_errors=True)
             aside.unlink(missing_ok=True)
 
 

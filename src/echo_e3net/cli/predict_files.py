@@ -28,10 +28,6 @@ COLUMNS = [
     "overlay",
     "path",
 ]
-NO_MODEL = (
-    "predict: missing --model. Pass the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), an exported folder, "
-    "an ONNX file, or hf://owner/name."
-)
 OVERLAY = "-borders"
 """End of the name of a video with borders, before the suffix."""
 WRITTEN = re.compile(rf"predictions(-\d+)?\.csv|.+{OVERLAY}(-\d+)?\.(mp4|gif)")
@@ -75,8 +71,6 @@ def predict(
 
     if model is None:
         raise InputError(missing_model("predict"))
-    files = find_files(sources)
-        raise InputError(NO_MODEL)
     files = without_written(find_files(sources), sources)
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no file found. Name videos, or folders that contain them.")

@@ -113,9 +113,11 @@ class VideoWriter:
 
     def __exit__(self, kind: type | None, *_: object) -> None:
         """Finish the file."""
-        if kind is None and self.begun:
-            self.container.mux(self.stream.encode())
-        self.container.close()
+        try:
+            if kind is None and self.begun:
+                self.container.mux(self.stream.encode())
+        finally:
+            self.container.close()
         if kind is None:
             self.sink.check()
 

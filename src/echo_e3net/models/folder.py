@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from echo_e3net.errors import InputError
-from echo_e3net.files import whole, write_text
+from echo_e3net.files import whole
 from echo_e3net.models.building import build_network
 from echo_e3net.models.card import card
 from echo_e3net.models.description import AGAIN, Description, from_json
@@ -23,12 +23,14 @@ WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 
 
 def write_folder(folder: Path, description: Description, network: E3Net) -> None:
-    """Write a trained network; config.json is written last, so its presence means that the folder is complete."""
+    """Write a trained network as a new folder, whole or not at all."""
     weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
-    with whole(folder / WEIGHTS) as aside:
-        aside.write_bytes(save(weights, {"format": "pt"}))
-    write_text(folder / CARD, card(description))
-    write_text(folder / CONFIG, json.dumps(description.as_json(), indent=2, allow_nan=False) + "\n")
+    config = json.dumps(description.as_json(), indent=2, allow_nan=False) + "\n"
+    with whole(folder) as aside:
+        aside.mkdir()
+        (aside / WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
+        (aside / CARD).write_text(card(description), encoding="utf-8")
+        (aside / CONFIG).write_text(config, encoding="utf-8")
 
 
 def read_folder(folder: Path, trust: bool = False) -> tuple[Description, E3Net]:
