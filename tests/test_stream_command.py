@@ -25,7 +25,7 @@ def beating(monkeypatch, tmp_path):
 
 
 def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, beating, tmp_path):
-    for table, video in (("beats.csv", "clip.mp4"), ("beats-2.csv", "clip-2.mp4")):
+    for table, video in (("beats.csv", "clip-borders.mp4"), ("beats-2.csv", "clip-borders-2.mp4")):
         code, error = command("stream", beating, "--model", "x", "--every", "0.2", "--overlay", "mp4", "--out", "out")
         assert (code, error) == (0, ""), error
         lines = command.output.splitlines()
@@ -41,8 +41,8 @@ def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, be
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "beats.csv",
         "beats-2.csv",
-        "clip.mp4",
-        "clip-2.mp4",
+        "clip-borders.mp4",
+        "clip-borders-2.mp4",
     }
 
 

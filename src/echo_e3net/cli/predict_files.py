@@ -30,8 +30,8 @@ COLUMNS = [
 ]
 OVERLAY = "-borders"
 """End of the name of a video with borders, before the suffix."""
-WRITTEN = re.compile(rf"predictions(-\d+)?\.csv|.+{OVERLAY}(-\d+)?\.(mp4|gif)")
-"""Names of files that this command writes."""
+WRITTEN = re.compile(rf"(predictions|beats)(-\d+)?\.csv|.+{OVERLAY}(-\d+)?\.(mp4|gif)")
+"""Names of files that `predict` and `stream` write."""
 Row = dict[str, Any]
 
 
@@ -88,9 +88,8 @@ def predict(
         for number, (file, found) in enumerate(zip(files, reader.read_each(files), strict=True), 1):
             row = row_of(names[file], file, found, f"same content as {copies[file]}" if file in copies else "")
             if overlay and isinstance(found, Reading):
-                row["overlay"] = str(
-                    found.overlay(free_path(out / f"{names[file].replace('/', '_')}{OVERLAY}.{overlay}"))
-                )
+                video = free_path(out / f"{names[file].replace('/', '_')}{OVERLAY}.{overlay}")
+                row["overlay"] = str(found.overlay(video))
             rows.append(row)
             details.append(detail_of(row, found))
             if json != STDOUT:

@@ -35,7 +35,7 @@ def stream(
     every: float = 0.5,
     out: Path = Path(),
     overlay: Literal["mp4", "-"] | None = None,
-    device: str = "cpu",
+    device: str | None = None,
     runtime: Literal["onnxruntime", "openvino"] | None = None,
     threads: int | None = None,
     trust: bool = False,
@@ -56,12 +56,12 @@ def stream(
         out: folder of the table and of the video.
         overlay: also write the video with its borders and the volume curve, 2.5 s behind: mp4 for a file, which can be
             played meanwhile; - for Matroska to standard output, for a player.
-        device: device for PyTorch models, cpu or cuda; ignored for ONNX files.
+        device: device for PyTorch models, cpu or cuda; null: cpu. ONNX files run on the CPU.
         runtime: runtime for ONNX files; null: the first one installed.
         threads: number of CPU threads for ONNX files; null: the default of the runtime.
         trust: allow the model file to use classes from other packages. These can run any code.
     """
-    from echo_e3net.cli.predict_files import free_path, missing_model
+    from echo_e3net.cli.predict_files import OVERLAY, free_path, missing_model
     from echo_e3net.reading.live_source import open_source
 
     if model is None:
@@ -82,7 +82,7 @@ def stream(
         lines = stack.enter_context(Lines(running, free_path(table), say))
         video = None
         if overlay is not None:
-            path = free_path(out / f"{Path(opened.name).stem.replace(' ', '-')}.mp4")
+            path = free_path(out / f"{Path(opened.name).stem.replace(' ', '-')}{OVERLAY}.mp4")
             target, borders = None if overlay == "-" else path, running.model.description.borders
             video = stack.enter_context(LiveVideo(target, opened.fps, borders))
         for step in running.steps():
