@@ -21,6 +21,7 @@ FREE = (
     "runs",
     "overwrite",
     "auto_resume",
+    "trust",
     "ckpt_path",
     "weights_only",
     "data.root",
@@ -89,6 +90,17 @@ def test_every_setting_is_used_noted_or_refused(checkpoint, settings, monkeypatc
 def test_what_a_resume_cannot_do_is_refused(checkpoint, settings, name, value, message):
     with pytest.raises(InputError, match=message):
         resume(checkpoint, changed(settings, name, value))
+
+
+def test_a_resume_need_not_repeat_the_model_that_the_run_started_from(checkpoint, settings, monkeypatch):
+    content = read_checkpoint(checkpoint)
+    content["settings"]["init_from"] = "runs/first"
+    monkeypatch.setattr("echo_e3net.training.resuming.read_checkpoint", lambda _: content)
+    for named in (None, "runs/first"):
+        found = resume(checkpoint, changed(settings, "init_from", named))
+        assert (found.init_from, found.changed) == ("runs/first", {"trainer.max_epochs": (1, 2)})
+    del content["settings"]["init_from"]
+    assert resume(checkpoint, settings).init_from is None
 
 
 @pytest.mark.parametrize(("limit", "refused"), [("00:00:00:08", True), ("00:00:00:09", False), ({"seconds": 7}, True)])

@@ -17,7 +17,18 @@ from echo_e3net.nn.network import E3Net
 from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.types import EchoClip
 
-UNUSED = ("trainer", "precision", "checkpoint", "last", "auto_resume", "overwrite", "seed_everything", "weights_only")
+UNUSED = (
+    "trainer",
+    "precision",
+    "checkpoint",
+    "last",
+    "auto_resume",
+    "overwrite",
+    "seed_everything",
+    "weights_only",
+    "init_from",
+    "trust",
+)
 """Arguments that a run's configuration holds, and that are hidden in --help because no trainer runs."""
 
 

@@ -36,12 +36,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.hardware import usual_precision
 from echo_e3net.models.run_checkpoints import best_checkpoint, damage_of
-from echo_e3net.training.checkpoints import (
-    Checkpoints,
-    LastCheckpoint,
-    WholeCheckpoints,
-    last_checkpoint,
-)
+from echo_e3net.training.checkpoints import Checkpoints, LastCheckpoint, WholeCheckpoints, last_checkpoint
 from echo_e3net.training.datamodule import EchoDataModule
 from echo_e3net.training.guards import MonitoredScores
 from echo_e3net.training.outputs import ResultWriter, require_same_test
@@ -51,6 +46,7 @@ from echo_e3net.training.resuming import resume
 from echo_e3net.training.run_folder import CHECKPOINTS, ENVIRONMENT, LAST
 from echo_e3net.training.run_lock import working
 from echo_e3net.training.run_record import RunRecord
+from echo_e3net.training.starting import start_from
 from echo_e3net.training.system import E3System
 
 DESCRIPTIONS = {
@@ -59,6 +55,7 @@ DESCRIPTIONS = {
     "test": "Score a checkpoint on the test split, and write metrics.json and test_videos.csv into the run's folder.",
     "predict": "Predict EF for video files (--videos) or the test split, and write predictions.csv.",
 }
+START = "fit: start with the weights of a run, a checkpoint (.ckpt), an exported folder, or hf://owner/name"
 HIDDEN_LINES = ("litlogger", "litmodels", "TPU available", "Loading `train_dataloader` to estimate")
 HIDDEN_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",
@@ -141,7 +138,9 @@ class E3CLI(LightningCLI):
         """Add the arguments of the run."""
         parser.add_argument("--name", type=str, default="e3net", help="name of the run; its folder is <runs>/<name>")
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
+        parser.add_argument("--init_from", type=str | None, default=None, help=START)
         for flag, text in {
+            "--trust": "fit: let --init_from use classes from other packages. These can run any code",
             "--overwrite": "test, predict: replace other results in the folder",
             "--auto_resume": "fit: resume from last.ckpt if it exists, for jobs that are requeued",
         }.items():
@@ -183,7 +182,8 @@ class E3CLI(LightningCLI):
             return
         if checkpoint is not None:
             settings = yaml.safe_load(self._parser("fit").dump(self.config["fit"], skip_none=False))
-            self.save_config_kwargs["resumed"] = resume(Path(checkpoint), settings)
+            self.save_config_kwargs["resumed"] = resumed = resume(Path(checkpoint), settings)
+            self.config["fit"]["init_from"] = resumed.init_from
         elif any((self.run_folder / CHECKPOINTS).glob("*.ckpt")):
             raise InputError(
                 f"{self.run_folder} holds the checkpoints of an earlier run. Resume it with --ckpt_path last, "
@@ -241,6 +241,12 @@ class E3CLI(LightningCLI):
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs
+
+    def before_fit(self) -> None:
+        """Load the weights of ``--init_from``, unless the run is resumed."""
+        if (source := self._get(self.config, "init_from")) and "resumed" not in self.save_config_kwargs:
+            self.model.start = start_from(self.model.network, source, self._get(self.config, "trust"))
+            rank_zero_info(f"--init_from {self.model.start}")
 
     def before_predict(self) -> None:
         """Give the data module the videos of ``--videos``."""

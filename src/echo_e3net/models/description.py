@@ -44,7 +44,8 @@ class Description(NamedTuple):
     Attributes:
         network: class and arguments of the network, as in a configuration.
         clip: the clip that it reads.
-        grey: mean and SD of the grey values of the training videos, 0…255.
+        grey: mean and SD by which the network normalises grey values, 0…255: those of the training videos, or of the
+            model that the training started from.
         ef_mean: mean EF of the training videos, a fraction.
         borders: names of the borders that it learned.
         videos: number of training videos.

@@ -17,7 +17,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.models.weights import read_checkpoint
 from echo_e3net.training.schedules import STEPS
 
-KEPT = ("seed_everything", "model", "data", "checkpoint.monitor", "checkpoint.mode", "trainer.callbacks")
+KEPT = ("seed_everything", "init_from", "model", "data", "checkpoint.monitor", "checkpoint.mode", "trainer.callbacks")
 """Settings that a resume cannot change."""
 PLACES = ("data.root", "data.cache", "data.loader.workers", "data.loader.start_method", "data.on_defect")
 """Settings of ``data`` that a resume can change. The data module compares the content of ``data.root``."""
@@ -52,12 +52,14 @@ class Resumed(NamedTuple):
         epochs: number of finished epochs.
         steps: number of optimizer steps.
         changed: settings that changed, with the value before and now.
+        init_from: the model that the training once started from; its weights are not loaded again.
     """
 
     checkpoint: str
     epochs: int
     steps: int
     changed: dict[str, tuple[Any, Any]]
+    init_from: str | None = None
 
     def __str__(self) -> str:
         """Return one line that names the changed settings."""
@@ -78,6 +80,8 @@ def resume(path: Path, settings: Mapping[str, Any]) -> Resumed:
     epochs = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
     steps = checkpoint["global_step"]
     before, now = (dict(leaves(values)) for values in (checkpoint["settings"], settings))
+    # a resume need not repeat it, because its weights come from the checkpoint
+    now["init_from"] = now.get("init_from") or before.get("init_from")
     changed = {
         name: (before.get(name), now.get(name))
         for name in {**before, **now}
@@ -109,7 +113,7 @@ def resume(path: Path, settings: Mapping[str, Any]) -> Resumed:
                 )
     require_work(path, checkpoint, settings)
     noted = {name: v for name, v in changed.items() if begins(name, NOTED) and not begins(name, WITHOUT_EFFECT)}
-    return Resumed(str(path), epochs, steps, noted)
+    return Resumed(str(path), epochs, steps, noted, now["init_from"])
 
 
 def require_work(path: Path, checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> None:

@@ -65,6 +65,8 @@ class RunRecord(SaveConfigCallback):
         starts = json.loads(path.read_text()) if path.exists() else []
         start = environment(stage, str(trainer.precision))
         start["resumed"] = None if self.resumed is None else self.resumed._asdict()
+        weights = getattr(pl_module, "start", None)
+        start["init_from"] = None if weights is None else weights.record()
         write_text(path, json.dumps([*starts, start], indent=2) + "\n")
         if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
             rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]

@@ -22,6 +22,7 @@ from echo_e3net.nn.network import E3Net
 from echo_e3net.training.norms import update_norms
 from echo_e3net.training.restoring import Restorable
 from echo_e3net.training.schedules import schedule_of
+from echo_e3net.training.starting import Start
 from echo_e3net.types import E3Output, EchoClip
 
 SMALL_BATCH = 8
@@ -71,6 +72,8 @@ class E3System(Restorable):
 
     measured: Tensor
     read: Callable[..., E3Output]
+    # what the weights start from; set before the run
+    start: Start | None = None
 
     def __init__(
         self,
@@ -128,10 +131,11 @@ class E3System(Restorable):
         if self.measured:
             return
         found = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
-        self.network.adopt(found)
-        self.measured.fill_(True)
         grey = f"grey values {found.grey_mean:.1f} ± {found.grey_sd:.1f}, mean EF {100 * found.ef_mean:.1f} %"
         rank_zero_info(f"training split: {grey}; {sum(p.numel() for p in self.network.parameters()):,} parameters")
+        found = found if self.start is None else self.start.adapt(found)
+        self.network.adopt(found)
+        self.measured.fill_(True)
         if not all(found.borders) and self.network.detector is not None and self.network.detector.borders > 1:
             rank_zero_info("The training split has no traced epicardium: it is neither learned nor written to results.")
 
@@ -202,13 +206,9 @@ class E3System(Restorable):
 
     def prepare_inference(self) -> None:
         """Make the copy of the network that reads clips faster, unless the network is compiled."""
-        network = (
-            self.network
-            if self.compiles and self.trainer.state.fn == TrainerFn.FITTING
-            else for_inference(self.network)
-        )
+        trains = self.compiles and self.trainer.state.fn == TrainerFn.FITTING
         # a bound method, not a module: the copy is not part of checkpoints
-        self.read = network.__call__
+        self.read = (self.network if trains else for_inference(self.network)).__call__
 
     on_test_epoch_start = on_predict_epoch_start = prepare_inference
 

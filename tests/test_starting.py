@@ -1,0 +1,190 @@
+"""A training can start with the weights of a model, and says what it did not take."""
+
+import copy
+import json
+import shutil
+
+import pytest
+import torch
+import yaml
+
+from echo_e3net.errors import InputError
+from echo_e3net.models import folder
+from echo_e3net.models.building import build_network
+from echo_e3net.models.description import FORM
+from echo_e3net.models.weights import read_checkpoint
+from echo_e3net.training.starting import start_from
+from echo_e3net.types import TrainingStatistics
+from tests.conftest import TINY
+from tests.models.test_model_files import description
+
+TREE = yaml.safe_load(TINY)["model"]["network"]
+OWN = "tests.models.test_model_files.Own"
+
+
+def changed(part, arguments):
+    """Return the tiny network with other arguments of a part; None removes the part."""
+    tree = copy.deepcopy(TREE)
+    if arguments is None:
+        tree["init_args"][part] = None
+    else:
+        tree["init_args"][part].setdefault("init_args", {}).update(arguments)
+    return tree
+
+
+def build(tree=TREE):
+    torch.manual_seed(1)
+    return build_network(tree, "here", trust=True).eval()
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    """The tiny network; tests that change it work on a copy."""
+    return build()
+
+
+@pytest.fixture(scope="module")
+def trained_network(fresh):
+    """The tiny network with other weights."""
+    network = copy.deepcopy(fresh)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01)
+    network.normalise.mean.fill_(20)
+    return network
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, trained_network):
+    """The trained network, exported."""
+    place = tmp_path_factory.mktemp("model") / "model"
+    folder.write_folder(place, description(grey=(20.0, 50.0), borders=("endo",)), trained_network)
+    return place
+
+
+def test_all_weights_and_the_grey_values_are_those_of_the_model(model, fresh, trained_network):
+    network, theirs = copy.deepcopy(fresh), trained_network.state_dict()
+    start = start_from(network, str(model))
+    assert "not taken" not in str(start)
+    assert "only in the model" not in str(start)
+    network.adopt(start.adapt(TrainingStatistics(99.0, 9.0, 0.4, (False, True), 30.0)))
+    measured = {"ef_mean": 0.4, "fps": 30.0}
+    for name, value in network.state_dict().items():
+        expected = torch.tensor(measured[name]) if name in measured else theirs[name]
+        assert torch.equal(value, expected), name
+    assert network.normalise.mean == 20
+
+
+@pytest.mark.parametrize(
+    ("part", "arguments", "borders", "messages"),
+    [
+        (
+            "detector",
+            {"borders": 1},
+            (False, False),
+            [
+                "267 of 269 tensors of the network are taken; not taken, so they start anew: detector 2 (",
+                "queries: (2, 42, 16), in the model (2, 84, 16)",
+                "8 frames, one every 2 at 50 frames per second, of 64 px",
+            ],
+        ),
+        ("aggregator", {"dim": 12}, (True, False), ["start anew: aggregator ", ", …)"]),
+        ("detector", None, (False, False), ["only in the model: detector "]),
+    ],
+)
+def test_what_does_not_fit_is_listed_and_starts_anew(model, trained_network, part, arguments, borders, messages):
+    network, theirs = build(changed(part, arguments)), trained_network.state_dict()
+    before = copy.deepcopy(network.state_dict())
+    start = start_from(network, str(model))
+    assert all(name.startswith(part) for name in start.new)
+    assert all(message in str(start) for message in messages)
+    assert "\n" not in str(start)
+    assert start.borders == borders
+    assert start.taken + len(start.new) == len(before) - 3
+    assert all(torch.equal(network.state_dict()[name], before[name]) for name in start.new)
+    kept = network.state_dict().keys() - start.new.keys() - {"ef_mean", "fps", "borders_labelled"}
+    assert all(torch.equal(network.state_dict()[name], theirs[name]) for name in kept)
+    json.dumps(start.record())
+
+
+def test_a_network_of_another_width_is_refused(model):
+    network = build(changed("backbone", {"cnn_channels": [4, 16], "hybrid_channels": [16, 8]}))
+    before = copy.deepcopy(network.state_dict())
+    with pytest.raises(
+        InputError, match=r"is of another network: it fits \d+ % .*backbone\.stages\.1\.\S+ is \(16, 4,"
+    ):
+        start_from(network, str(model))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_weights_that_are_not_numbers_are_refused(fresh, trained_network, tmp_path):
+    network = copy.deepcopy(trained_network)
+    network.aggregator.query.data.fill_(torch.nan)
+    folder.write_folder(tmp_path / "nan", description(), network)
+    with pytest.raises(InputError, match=r"1 tensors of .*nan are not numbers \(first: aggregator\.query\)"):
+        start_from(fresh, str(tmp_path / "nan"))
+
+
+def test_foreign_classes_are_refused_unless_they_are_trusted(fresh, trained_network, tmp_path):
+    tree = copy.deepcopy(TREE)
+    tree["init_args"]["detector"]["class_path"] = OWN
+    folder.write_folder(tmp_path / "own", description()._replace(network=tree), trained_network)
+    with pytest.raises(InputError, match=r"names tests\.models\..*--trust true"):
+        start_from(fresh, str(tmp_path / "own"))
+    assert not start_from(copy.deepcopy(fresh), str(tmp_path / "own"), trust=True).new
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nothing", "nothing: no such model"),
+        ("empty", "empty: contains no model"),
+        ("text.ckpt", r"text\.ckpt: not a valid model file"),
+        ("model.onnx", r"model\.onnx: ONNX cannot be turned back into a network"),
+        ("newer", r"newer/config\.json: was written by echo-e3net .* Update with"),
+    ],
+)
+def test_what_is_no_model_is_refused_in_one_line(model, fresh, tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for file in ("text.ckpt", "model.onnx"):
+        (tmp_path / file).write_text("nothing")
+    shutil.copytree(model, "newer")
+    config = tmp_path / "newer/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "form": FORM + 1}))
+    with pytest.raises(InputError, match=message) as error:
+        start_from(fresh, name)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.slow
+def test_a_run_starts_from_another_and_resumes_without_it(command, tiny, trained):
+    """Without a learning rate, the weights after an epoch are those of the model."""
+    source = str(trained.rename(trained.parent / "first"))
+    best = read_checkpoint(next((trained.parent / "first/checkpoints").glob("epoch=*.ckpt")))["state_dict"]
+    rate = ("--model.optimizer.lr", 0.0, "--trainer.max_epochs")
+    code, error = command("fit", *tiny, *rate, 1, "--init_from", f"{source}-not")
+    assert (code, error.count("\n")) == (2, 1)
+    assert "first-not: no such model" in error
+    assert not trained.exists()
+
+    assert command("fit", *tiny, *rate, 1, "--init_from", source)[0] == 0
+    content = read_checkpoint(trained / "checkpoints/last.ckpt")
+    moving = ("running_mean", "running_var", "num_batches_tracked")
+    assert all(torch.equal(v, best[k]) for k, v in content["state_dict"].items() if not k.endswith(moving))
+    assert content["settings"]["init_from"] == source
+    assert content["global_step"] == 2
+    assert json.loads((trained / "environment.json").read_text())[0]["init_from"]["model"].startswith(source)
+
+    shutil.rmtree(source)
+    code, error = command("fit", *tiny, *rate, 2, "--ckpt_path", "last", "--init_from", "another")
+    assert code == 2
+    assert f"init_from is another, but was {source}" in error
+    assert command("fit", *tiny, *rate, 2, "--auto_resume", "--init_from", source)[0] == 0
+    assert read_checkpoint(trained / "checkpoints/last.ckpt")["global_step"] == 4
+    starts = json.loads((trained / "environment.json").read_text())
+    assert [(start["init_from"] is None, start["resumed"] is None) for start in starts] == [
+        (False, True),
+        (True, False),
+    ]
+    assert yaml.safe_load((trained / "resolved_config.yaml").read_text())["init_from"] == source
