@@ -36,6 +36,7 @@ COMMANDS = {
     "doctor": "check that this machine is ready: versions, devices, disks, W&B, SLURM",
     "report": "show the results of a run as tables and pictures",
 }
+FUNCTIONS = ("configs", "stream", "export", "bench", "study", "sweep", "doctor", "report")
 BASE = "e3net.yaml"
 """Configuration that is used if none is named."""
 DATA = {
@@ -94,9 +95,7 @@ def run(args: Sequence[str]) -> None:
         from echo_e3net.cli.functions import run_function
 
         run_function(command, rest[1:])
-    elif command in ("configs", "stream", "export", "bench", "study", "sweep", "doctor", "report") or (
-        command == "predict" and not names_configuration(rest)
-    ):
+    elif command in FUNCTIONS or (command == "predict" and not names_configuration(rest)):
         from echo_e3net.cli.functions import run_function
 
         run_function(command, rest)
