@@ -192,27 +192,6 @@ def test_several_clips_a_video_are_averaged(command, tiny, trained):
     assert not table["name"].duplicated().any()
 
 
-def test_the_python_examples_of_the_readme(trained, phantom_root, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    checkpoint = next((trained / "checkpoints").glob("epoch=*.ckpt")).name
-    reading, module = (Path(__file__).parents[1] / "README.md").read_text().split("```python")[1:]
-    names = {"video": torch.zeros(1, 1, 8, 64, 64, dtype=torch.uint8)}
-    changes = {
-        "runs/quickstart": "runs/tiny",
-        "clip.dcm": str(next((phantom_root / "Videos").glob("*.avi"))),
-        "runs/first": "runs/tiny",
-        "FILE.ckpt": checkpoint,
-    }
-    for text in (reading, module):
-        text = text.split("```")[0]
-        for old, new in changes.items():
-            text = text.replace(old, new)
-        exec(text, names)
-    assert 0 < names["reading"].ef_percent < 100
-    assert (tmp_path / "clip.mp4").stat().st_size > 10_000
-    assert names["output"].landmarks.shape == (1, 2, 2, 42, 2)
-
-
 @pytest.mark.slow
 def test_an_explicit_argument_beats_the_checkpoint(command, tiny, trained):
     code, error = command("test", *tiny, "--model.network.backbone.cnn_channels", "[8, 8]")
