@@ -72,8 +72,7 @@ class E3System(Restorable):
 
     measured: Tensor
     read: Callable[..., E3Output]
-    # what the weights start from; set before the run
-    start: Start | None = None
+    start: Start | None = None  # the model that gave the first weights
 
     def __init__(
         self,
