@@ -4,6 +4,7 @@ import io
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 from echo_e3net.cli.stream_command import COLUMNS
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.models import opening
+from echo_e3net.reading import live_source
 from tests.reading.pulse import pulse
 from tests.reading.test_stream import CYCLE_S, model
 
@@ -29,10 +31,10 @@ def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, be
         code, error = command("stream", beating, "--model", "x", "--every", "0.2", "--overlay", "mp4", "--out", "out")
         assert (code, error) == (0, ""), error
         lines = command.output.splitlines()
-        assert [line.split()[2:4] for line in lines[:3]] == [["beat", "1:"], ["beat", "2:"], ["beat", "3:"]]
-        assert f"over 3 beats in 1.6 s: out/{table}" in lines[3]
-        assert "80 frames, 0 lost" in lines[4]
-        assert lines[5] == f"video: out/{video}"
+        assert [line.split()[2:4] for line in lines[3:6]] == [["beat", "1:"], ["beat", "2:"], ["beat", "3:"]]
+        assert lines[6] == f"video: out/{video}"
+        assert f"over 3 beats in 1.6 s: out/{table}" in lines[7]
+        assert "frames: 80 received, 0 lost" in lines[8]
         rows = pd.read_csv(tmp_path / "out" / table)
         assert list(rows.columns) == COLUMNS
         assert rows["ed_s"].tolist() == pytest.approx([0, CYCLE_S, 2 * CYCLE_S], abs=0.06)
@@ -48,7 +50,7 @@ def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, be
 
 def test_raw_frames_come_from_standard_input(command, beating, monkeypatch, tmp_path):
     content = pulse(1.2, 50, cycle_s=CYCLE_S).tobytes()
-    monkeypatch.setattr("sys.stdin", type("In", (), {"buffer": io.BytesIO(content)}))
+    monkeypatch.setattr(live_source, "standard_input", lambda: io.BytesIO(content))
     code, error = command("stream", "-", "--model", "x", "--fps", "50", "--frame_size", "64x64", "--every", "0.2")
     assert (code, error) == (0, ""), error
     assert "standard input: EF" in command.output
@@ -75,8 +77,8 @@ def test_wrong_input_is_one_line_and_leaves_no_file(command, beating, tmp_path):
     for arguments, message in (
         (("clip.avi",), "stream: missing --model"),
         (("none.avi", "--model", "x"), "none.avi: no such file"),
-        (("short.avi", "--model", "x"), "short.avi: too short: 5 frames"),
-        (("clip.avi", "--model", "x", "--every", "0"), "every is 0.0"),
+        (("short.avi", "--model", "x", "--overlay", "mp4"), "short.avi: too short: 5 frames"),
+        (("clip.avi", "--model", "x", "--every", "0"), "every is 0 s"),
         (("clip.avi", "--model", "x", "--out", "clip.avi"), "is a file, not a folder"),
     ):
         code, error = command("stream", *arguments)
@@ -96,4 +98,20 @@ def test_a_trained_network_streams_to_a_player(trained, phantom_root, tmp_path):
     )
     assert found.returncode == 0, found.stderr
     assert found.stdout[:4] == b"\x1aE\xdf\xa3"
-    assert b"frames, 0 lost" in found.stderr
+    assert b"received, 0 lost" in found.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_a_pipe_is_silent(trained, tmp_path):
+    arguments = ["stream", "-", "--model", str(trained), "--fps", "50", "--frame_size", "64x64"]
+    program = [sys.executable, "-m", "echo_e3net", *arguments]
+    with subprocess.Popen(program, cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdin.write(pulse(1.2, 50, cycle_s=CYCLE_S).tobytes())
+        process.stdin.flush()
+        while not list(tmp_path.glob("beats.csv")):
+            time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        error = process.stderr.read()
+        assert process.wait(20) == 0, error
+        assert error == b""

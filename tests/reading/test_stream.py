@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import pytest
 
+from echo_e3net.clinic.crop import Sector
 from echo_e3net.data import camera
 from echo_e3net.errors import InputError
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import ModelClip
 from echo_e3net.models.opening import OpenedModel
+from echo_e3net.reading import live_source
 from echo_e3net.reading import stream as streams
 from echo_e3net.reading.live_source import Framing, LiveSource, open_source, raw_frames
 from echo_e3net.reading.live_video import LiveVideo
@@ -33,7 +35,7 @@ def model(read=read_clips):
 
 def source(seconds=1.6, fps=50.0, pictures=None):
     video = pulse(seconds, fps, cycle_s=CYCLE_S)
-    return LiveSource("pulse", iter(video) if pictures is None else pictures, fps, own_rate=True)
+    return LiveSource("pulse", iter(video) if pictures is None else pictures, fps, "file")
 
 
 def test_a_stream_plays_at_its_rate_and_shows_each_beat_soon():
@@ -47,6 +49,7 @@ def test_a_stream_plays_at_its_rate_and_shows_each_beat_soon():
         assert at >= beat.es_frame / 50
     assert tally.frames == 80
     assert tally.windows - tally.timed == 1
+    assert tally.dropped == tally.lost == 0
     assert 0 <= tally.delay_s <= tally.timed * tally.longest_s
 
 
@@ -105,9 +108,10 @@ def test_a_stream_can_be_stopped_while_its_source_gives_nothing():
 @pytest.mark.parametrize(
     ("read", "seconds", "every", "message"),
     [
-        (read_clips, 0.2, 0.5, r"pulse: too short: 10 frames at 50 per second are 0\.20 s"),
-        (read_clips, 1.0, 0.0, r"every is 0\.0; expected at least 0\.05"),
-        (lambda video, mask: ClipReading(np.zeros(1, np.float32)), 1.0, 0.5, "pulse: has no border detector"),
+        (read_clips, 0.2, None, r"pulse: too short: 10 frames are 0\.20 s"),
+        (read_clips, 1.0, 0.0, r"every is 0 s; expected 0\.05 to 0\.30"),
+        (read_clips, 1.0, 0.5, r"every is 0\.5 s; .* windows must overlap by half"),
+        (lambda video, mask: ClipReading(np.zeros(1, np.float32)), 1.0, None, "pulse: has no border detector"),
     ],
 )
 def test_what_cannot_be_streamed_is_refused(read, seconds, every, message):
@@ -118,6 +122,9 @@ def test_what_cannot_be_streamed_is_refused(read, seconds, every, message):
 def test_the_sector_is_found_in_the_first_frames_and_everything_else_is_black():
     frames = screen()
     framing = Framing(len(frames) / 2, 64)
+    with pytest.raises(InputError, match=r"change their size to 320x240"):
+        [Framing(16, 64).add(0, frames[0]), framing.add(0, frames[0]), framing.add(1, frames[0, :240, :320])]
+    framing = Framing(len(frames) / 2, 64)
     ready = [framing.add(number, frame) for number, frame in enumerate(frames)]
     assert [len(part) for part in ready] == [0] * (len(frames) - 1) + [len(frames)]
     assert [number for number, _ in ready[-1]] == list(range(len(frames)))
@@ -125,13 +132,24 @@ def test_the_sector_is_found_in_the_first_frames_and_everything_else_is_black():
     overlap = (framing.sector.mask & true_mask()).sum() / (framing.sector.mask | true_mask()).sum()
     assert overlap > 0.85
     assert len(framing.add(99, frames[0])) == 1
-    with pytest.raises(InputError, match=r"change their size to 320x240"):
-        framing.add(100, frames[0, :240, :320])
+
+
+def test_the_beats_from_before_the_sector_was_found_are_read(monkeypatch):
+    """The fake sector is a square of 60 pixels in frames of 64×80, found after two seconds."""
+    mask = np.zeros((64, 80), bool)
+    mask[2:62, 10:70] = True
+    monkeypatch.setattr(live_source, "find_sector", lambda frames: Sector(mask, 2, 10, 60))
+    wide = np.pad(pulse(3.0, 50, cycle_s=CYCLE_S), ((0, 0), (0, 0), (8, 8)))
+    for seconds in (3.0, 1.5):
+        pictures = LiveSource("wide", iter(wide[: round(seconds * 50)]), 50.0, "file")
+        running = Stream(model(), pictures, 0.2)
+        beats = [beat for step in running.steps() for beat in step.beats]
+        assert [beat.ed_frame for beat in beats] == pytest.approx(np.arange(0, seconds * 50, 25), abs=3)
 
 
 def test_without_a_sector_the_stream_looks_again_and_is_refused_at_its_end():
     still = np.zeros((30, 200, 240), np.uint8)
-    pictures = LiveSource("camera 0", iter(still), 5.0, own_rate=False)
+    pictures = LiveSource("camera 0", iter(still), 5.0, "camera")
     refused = []
     with pytest.raises(InputError, match="camera 0: still image"):
         refused.extend(step.refused for step in Stream(model(), pictures, 0.2).steps())
@@ -183,7 +201,7 @@ class Camera:
         self.asked[key] = value
 
     def get(self, key):
-        return 0.0
+        return self.asked.get(key, 0.0)
 
     def read(self):
         self.left -= 1
@@ -198,12 +216,57 @@ def test_a_camera_gives_red_green_blue_until_it_fails(monkeypatch, tmp_path):
     opened = []
     monkeypatch.setattr(camera.cv2, "VideoCapture", lambda index: opened.append(Camera(index)) or opened[-1])
     found = open_source("0", fps=25.0)
-    assert (found.name, found.fps, found.own_rate) == ("camera 0", 25.0, False)
+    assert (found.name, found.fps, found.kind) == ("camera 0", 25.0, "camera")
     assert opened[0].asked == {cv2.CAP_PROP_FPS: 25.0}
     assert next(found.pictures)[0, 0].tolist() == [3, 2, 1]
-    with pytest.raises(InputError, match="camera 0: gives no more frames"):
+    with pytest.raises(InputError, match="camera 0: stopped sending frames"):
         list(found.pictures)
     assert opened[0].released
+
+
+@pytest.mark.parametrize("stated", [-1.0, float("nan"), 1e6, 1.0])
+def test_a_rate_that_no_camera_has_is_replaced_with_a_remark(monkeypatch, stated):
+    monkeypatch.setattr(camera, "open_camera", lambda *_: (iter(()), stated))
+    found = open_source("0")
+    assert found.fps == 30
+    assert "states" in found.remark
+    assert "does not give --fps 25" in open_source("0", fps=25.0).remark
+
+
+def gives(seconds, fps, pause=()):
+    """Yield the frames of a camera at a rate, with a pause before those numbers."""
+    for number, frame in enumerate(pulse(seconds, fps, cycle_s=CYCLE_S)):
+        time.sleep(1.0 if number in pause else 1 / fps)
+        yield frame
+
+
+def test_a_pause_of_a_camera_is_counted_and_its_beat_is_not_shown():
+    pictures = LiveSource("camera 0", gives(1.6, 50, pause=(45,)), 50.0, "camera")
+    running = Stream(model(), pictures, 0.2)
+    beats = [beat for step in running.steps() for beat in step.beats]
+    assert running.tally.lost == pytest.approx(50, abs=15)
+    assert running.tally.dropped <= 1
+    assert running.tally.seconds == pytest.approx(2.6, abs=0.5)
+    for beat in beats:
+        assert not 40 <= beat.es_frame <= 85
+
+
+def test_a_camera_that_is_faster_than_its_rate(tmp_path):
+    pictures = LiveSource("camera 0", gives(1.0, 60), 30.0, "camera")
+    running = Stream(model(), pictures)
+    with LiveVideo(tmp_path / "clip.mp4", 30.0, ("endo",)) as video:
+        for step in running.steps():
+            assert video.add(step.frames, step.beats)
+    assert running.tally.seconds == pytest.approx(1.2, abs=0.3)
+
+
+def test_the_rate_of_a_pipe_is_measured(monkeypatch):
+    monkeypatch.setattr(streams, "RATE_S", 0.5)
+    running = Stream(model(), LiveSource("pipe", gives(1.6, 25), 50.0, "pipe"), 0.2)
+    list(running.steps())
+    assert 15 < running.tally.rate < 27
+    # the delay is from when a frame came, not from when it should have come
+    assert running.tally.longest_s < 0.5
 
 
 def test_the_video_has_every_frame_and_can_be_played_when_its_writer_was_killed(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 import signal
 import sys
 import threading
@@ -32,7 +33,7 @@ def stream(
     model: str | None = None,
     fps: float | None = None,
     frame_size: str | None = None,
-    every: float = 0.5,
+    every: float | None = None,
     out: Path = Path(),
     overlay: Literal["mp4", "-"] | None = None,
     device: str | None = None,
@@ -50,12 +51,12 @@ def stream(
     Args:
         source: video file, number of a camera (0), or - for standard input.
         model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name.
-        fps: frames per second of raw frames, or to ask a camera for.
+        fps: frame rate of raw frames, or the rate that a camera is asked for.
         frame_size: width and height of raw frames, for example 640x480.
-        every: time between two windows that the network reads, seconds.
+        every: interval between the windows that the network reads, seconds; null: 0.5, or half a window.
         out: folder of the table and of the video.
-        overlay: also write the video with its borders and the volume curve, 2.5 s behind: mp4 for a file, which can be
-            played meanwhile; - for Matroska to standard output, for a player.
+        overlay: also write the video with its borders and the volume curve, 2.5 s late. mp4: a file that can be played
+            while it is written; -: Matroska on standard output, for a player.
         device: device for PyTorch models, cpu or cuda; null: cpu. ONNX files run on the CPU.
         runtime: runtime for ONNX files; null: the first one installed.
         threads: number of CPU threads for ONNX files; null: the default of the runtime.
@@ -73,10 +74,14 @@ def stream(
     from echo_e3net.reading.live_video import LiveVideo
     from echo_e3net.reading.stream import Stream
 
-    running = Stream(open_model(model, runtime, device, threads, trust), opened, every)
+    if overlay == "-" and sys.stdout.isatty():
+        raise InputError("--overlay - writes a video to standard output. Add `| ffplay -` or `> video.mkv`.")
     say = partial(print, file=sys.stderr if overlay == "-" else sys.stdout, flush=True)
-    if opened.remark:
-        say(opened.remark)
+    say(f"loading {model}")
+    running = Stream(open_model(model, runtime, device, threads, trust), opened, every)
+    remark = f" ({opened.remark})" if opened.remark else ""
+    say(f"{opened.name}: {opened.fps:.4g} frames per second{remark}; Ctrl-C ends")
+    say(f"{'ES at':>9}  EF of the beat")
     with ExitStack() as stack:
         stack.enter_context(stopping(running))
         lines = stack.enter_context(Lines(running, free_path(table), say))
@@ -84,13 +89,21 @@ def stream(
         if overlay is not None:
             path = free_path(out / f"{Path(opened.name).stem.replace(' ', '-')}{OVERLAY}.mp4")
             target, borders = None if overlay == "-" else path, running.model.description.borders
+            stack.callback(end_video, running, target, say)
             video = stack.enter_context(LiveVideo(target, opened.fps, borders))
         for step in running.steps():
-            lines.add(step)
             if video is not None and not video.add(step.frames, step.beats):
                 running.stop()
-    if overlay == "mp4":
-        say(f"video: {path}")
+            lines.add(step)
+
+
+def end_video(running: Stream, path: Path | None, say: Callable[[str], None]) -> None:
+    """Name the video of a stream; delete it if the network read nothing."""
+    if path is not None and path.exists():
+        if running.tally.windows:
+            say(f"video: {path}")
+        else:
+            path.unlink()
 
 
 @contextmanager
@@ -129,7 +142,9 @@ class Lines:
     def __init__(self, running: Stream, table: Path, say: Callable[[str], None]) -> None:
         self.running, self.table, self.say, self.fps = running, table, say, running.source.fps
         self.beats, self.mean, self.squares = 0, 0.0, 0.0
-        self.said, self.dropped, self.refused = time.monotonic(), 0, ""
+        self.said = time.monotonic()
+        self.dropped = self.lost = self.doubtful = 0
+        self.rated, self.frames = False, 0
 
     def __enter__(self) -> Lines:
         with writing(self.table):
@@ -141,20 +156,20 @@ class Lines:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Print what the whole stream gave."""
+        """Print the summary."""
         with writing(self.table):
             self.file.close()
         tally, name = self.running.tally, self.running.source.name
         if not tally.windows:
             self.table.unlink(missing_ok=True)
             return
-        ef = f"EF {self.mean:.1f} ± {self.spread:.1f} % over {self.beats} beats" if self.beats else "no beat found"
-        self.print(f"{name}: {ef} in {tally.frames / self.fps:.1f} s: {self.table}")
-        mean_s = tally.delay_s / max(tally.timed, 1)
-        self.print(
-            f"{tally.windows} windows, {tally.dropped} dropped; {tally.frames} frames, {tally.lost} lost; delay of a "
-            f"window {mean_s:.2f} s, at most {tally.longest_s:.2f} s"
-        )
+        many = f"± {self.spread:.1f} % over {self.beats} beats"
+        ef = ("no beat found", f"EF {self.mean:.1f} % of 1 beat", f"EF {self.mean:.1f} {many}")[min(self.beats, 2)]
+        self.print(f"{name}: {ef} in {tally.seconds:.1f} s: {self.table}")
+        delay = f"; delay of a window {tally.delay_s / max(tally.timed, 1):.2f} s, at most {tally.longest_s:.2f} s"
+        frames = f"frames: {tally.frames} received, {tally.lost} lost"
+        counts = f"windows: {tally.windows} read, {tally.dropped} dropped; {frames}"
+        self.print(counts + delay if tally.timed else counts)
 
     @property
     def spread(self) -> float:
@@ -162,19 +177,37 @@ class Lines:
         return math.sqrt(self.squares / self.beats) if self.beats else 0.0
 
     def add(self, step: Step) -> None:
-        """Show new beats; if there is nothing new for some seconds, tell why."""
+        """Print new beats, or a line about the state every five seconds."""
         for beat in step.beats:
             self.beat(beat)
         if time.monotonic() - self.said > QUIET_S:
-            live = self.running.live
-            now = 0 if live is None else live.newest / self.fps
-            self.print(f"{now:7.2f} s  {step.refused or 'no beat found yet' if live is None else 'no new beat'}")
-        dropped = self.running.tally.dropped
-        if dropped >= max(1, 2 * self.dropped):
-            self.dropped = dropped
+            waits = f"no sector yet: {step.refused}" if self.running.live is None else "no new beat"
+            frames = self.running.tally.frames
+            waits, self.frames = waits if frames > self.frames else "no new frames; check the source", frames
+            self.print(f"{self.running.tally.seconds:7.2f} s  {waits}")
+        self.troubles()
+
+    def troubles(self) -> None:
+        """Report dropped windows, lost frames, beats with missing frames, and a wrong frame rate."""
+        tally, live, source = self.running.tally, self.running.live, self.running.source
+        if tally.dropped >= max(1, 2 * self.dropped):
+            self.dropped = tally.dropped
             self.print(
-                f"{dropped} windows dropped: this machine is too slow. Use a larger --every, or a smaller network."
+                f"{tally.dropped} windows dropped because the network is too slow here; beats may be missed. Use a "
+                "smaller network or stop other programs."
             )
+        if tally.lost >= max(1, 2 * self.lost):
+            self.lost = tally.lost
+            self.print(f"{tally.lost} frames lost.")
+        if live is not None and live.doubtful > self.doubtful:
+            self.doubtful = live.doubtful
+            self.print(f"{tally.seconds:7.2f} s  a beat is not shown, because frames are missing between its ED and ES")
+        if not self.rated and tally.rate:
+            self.rated = True
+            ratio = tally.rate / source.fps
+            if ratio < 0.97 or (source.kind == "camera" and ratio > 1.1):
+                remedy = "decoding is too slow here" if source.kind == "file" else "pass the true rate as --fps"
+                self.print(f"{source.name} gives {tally.rate:.1f} frames per second, not {source.fps:g}: {remedy}.")
 
     def beat(self, beat: Beat) -> None:
         """Show and record one beat."""
@@ -190,10 +223,15 @@ class Lines:
         with writing(self.table):
             self.rows.writerow(dict(zip(COLUMNS, row, strict=True)))
             self.file.flush()
-        mean = f"mean {self.mean:.0f} ± {self.spread:.0f} %"
-        self.print(f"{times[1]:7.2f} s  beat {self.beats}: EF {beat.ef_percent:.0f} %  {mean}")
+        mean = f"mean {self.mean:.0f} ± {self.spread:.0f} %" if self.beats > 1 else ""
+        self.print(f"{times[1]:7.2f} s  beat {self.beats}: EF {beat.ef_percent:.0f} %  {mean}".rstrip())
 
     def print(self, text: str) -> None:
         """Print a line now."""
         self.said = time.monotonic()
-        self.say(text)
+        try:
+            self.say(text)
+        except BrokenPipeError:
+            # nobody reads the lines any more; a later flush must not fail either
+            self.running.stop()
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -244,7 +244,7 @@ class E3CLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Load the weights of ``--init_from``, unless the run is resumed."""
-        if (source := self._get(self.config, "init_from")) and "resumed" not in self.save_config_kwargs:
+        if (source := self._get(self.config, "init_from")) is not None and "resumed" not in self.save_config_kwargs:
             self.model.start = start_from(self.model.network, source, self._get(self.config, "trust"))
             rank_zero_info(f"--init_from {self.model.start}")
 

@@ -12,27 +12,32 @@ from jaxtyping import UInt8
 from echo_e3net.errors import InputError
 
 Picture = UInt8[np.ndarray, "H W 3"]
-USUAL_FPS = 30.0
-"""Frames per second of a camera that gives no rate."""
 
 
 def open_camera(index: int, fps: float | None = None) -> tuple[Iterator[Picture], float]:
-    """Open a camera; return its frames in colour (red, green, blue) and its frames per second.
+    """Open a camera; return its frames in colour (red, green, blue), and the frame rate that it states.
+
+    Cameras may state a wrong rate, 0, or none (NaN).
 
     Args:
         index: number of the camera, from 0.
-        fps: frames per second to ask for; None: those of the camera. Cameras may give another rate.
+        fps: frames per second to ask for; None: those of the camera.
 
     Raises:
         InputError: there is no such camera.
     """
-    capture = cv2.VideoCapture(index)
-    if not capture.isOpened():
-        capture.release()
+    # OpenCV would print advice about its own build
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        capture = cv2.VideoCapture(index)
+        opened = capture.isOpened()
+    except (cv2.error, OverflowError):
+        opened = False
+    if not opened:
         raise InputError(f"camera {index}: cannot be opened. Check its number, that it is connected, and permissions.")
     if fps is not None:
         capture.set(cv2.CAP_PROP_FPS, fps)
-    return pictures(capture, index), capture.get(cv2.CAP_PROP_FPS) or fps or USUAL_FPS
+    return pictures(capture, index), float(capture.get(cv2.CAP_PROP_FPS))
 
 
 def pictures(capture: Any, index: int) -> Iterator[Picture]:  # noqa: ANN401  (OpenCV has no types)
@@ -45,7 +50,7 @@ def pictures(capture: Any, index: int) -> Iterator[Picture]:  # noqa: ANN401  (O
         while True:
             held, picture = capture.read()
             if not held:
-                raise InputError(f"camera {index}: gives no more frames. Check its connection.")
+                raise InputError(f"camera {index}: stopped sending frames. Check its connection.")
             yield np.ascontiguousarray(picture[..., ::-1])
     finally:
         capture.release()

@@ -15,8 +15,10 @@ from echo_e3net.reading.windows import Windows, clips_of, frame_step, in_pixels_
 
 HELD_S = 6.0
 """Windows that begin within this time are used to find beats, seconds."""
+MISSING_S = 0.06
+"""A beat is not reported if more than this time is missing between its ED and ES, seconds."""
 SETTLED_S = 0.3
-"""A beat is reported when this time after its ES has been read, seconds: a peak needs what follows it."""
+"""A beat is reported when this time after its ES has been read, seconds, because a peak needs later frames."""
 
 
 class LiveBeats:
@@ -26,6 +28,9 @@ class LiveBeats:
         description: the network and its clip.
         fps: frames per second.
         side: side of the square frames, pixels.
+
+    Attributes:
+        doubtful: number of beats that were not reported because frames are missing in them.
     """
 
     def __init__(self, description: Description, fps: float, side: int) -> None:
@@ -35,7 +40,8 @@ class LiveBeats:
         self.ring = np.zeros((self.length, self.clip.size, self.clip.size), np.uint8)
         self.first = self.newest = -1
         self.read: deque[tuple[Windows, ClipReading]] = deque()
-        self.after = 0
+        self.after = self.doubtful = 0
+        self.missing: deque[int] = deque()
 
     def add(self, number: int, frame: UInt8[np.ndarray, "S S"]) -> None:
         """Take a frame. Lost frames before it are filled with the frame before them; older frames are ignored."""
@@ -43,8 +49,11 @@ class LiveBeats:
         if self.first < 0:
             self.first = number
         before = self.ring[self.newest % self.length].copy()
-        for lost in range(max(self.newest + 1, number - self.length), number):
+        for lost in range(self.newest + 1 if self.newest >= 0 else number, number)[-self.length :]:
             self.ring[lost % self.length] = before
+            self.missing.append(lost)
+        while self.missing and self.missing[0] < number - self.length - HELD_S * self.fps:
+            self.missing.popleft()
         if number >= self.newest:
             self.ring[number % self.length] = small
             self.newest = number
@@ -66,7 +75,7 @@ class LiveBeats:
         return clips_of(self.ring, windows._replace(frames=windows.frames % self.length)), windows
 
     def take(self, windows: Windows, found: ClipReading, last: bool = False) -> list[Beat]:
-        """Take what the network read in a window; return the beats that are new and complete, in frames of the stream.
+        """Add the output of the network for a window; return new and complete beats, in frames of the stream.
 
         Args:
             windows: the window, as :meth:`window` returned it.
@@ -75,7 +84,7 @@ class LiveBeats:
         """
         assert found.landmarks is not None
         self.read.append((windows, found._replace(landmarks=in_pixels_of(found.landmarks, self.side, self.clip.size))))
-        while self.read[0][0].frames[0, 0] < windows.frames[0, -1] - HELD_S * self.fps:
+        while len(self.read) > 1 and self.read[0][0].frames[0, 0] < windows.frames[0, -1] - HELD_S * self.fps:
             self.read.popleft()
         first, end = int(self.read[0][0].frames[0, 0]), int(windows.frames[0, -1])
         held = [window._replace(frames=window.frames - first) for window, _ in self.read]
@@ -88,5 +97,8 @@ class LiveBeats:
             beat = beat._replace(ed_frame=beat.ed_frame + first, es_frame=beat.es_frame + first)
             if beat.ed_frame >= self.after and beat.es_frame <= settled:
                 self.after = beat.es_frame + 1
-                new.append(beat)
+                if sum(beat.ed_frame <= lost <= beat.es_frame for lost in self.missing) <= MISSING_S * self.fps:
+                    new.append(beat)
+                else:
+                    self.doubtful += 1
         return new

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,9 +13,10 @@ from jaxtyping import UInt8
 from echo_e3net.clinic.clip import RefusedError, refuse_dark
 from echo_e3net.clinic.crop import Sector, cut_out, find_sector, refuse_colour
 from echo_e3net.clinic.file_kind import NO_VIDEO, kind_of, read_clip
-from echo_e3net.clinic.frame_rate import EXPECTED, file_rate, possible
+from echo_e3net.clinic.frame_rate import ASSUMED_FPS, EXPECTED, file_rate, possible
 from echo_e3net.clinic.prepare import FORM_PX, USUAL_SIDE
-from echo_e3net.conventions import MIN_SIZE
+from echo_e3net.conventions import MIN_FRAMES, MIN_SIZE
+from echo_e3net.data import raster
 from echo_e3net.data.frames import luma
 from echo_e3net.errors import InputError
 from echo_e3net.reading.source import doubt
@@ -24,6 +25,10 @@ Picture = UInt8[np.ndarray, "H W *C"]
 Square = UInt8[np.ndarray, "S S"]
 SECTOR_S = 2.0
 """The sector is found in the frames of this time, seconds: more than one beat."""
+SEARCHED = 40
+"""About this number of them are searched."""
+SEARCHED_PX = 400
+"""The shorter side of frames is reduced to 400 to 800 pixels."""
 
 
 class LiveSource(NamedTuple):
@@ -33,14 +38,14 @@ class LiveSource(NamedTuple):
         name: the file, "camera 0", or "standard input".
         pictures: frames, grey (H, W) or red, green, blue (H, W, 3).
         fps: frames per second.
-        own_rate: whether frames must be given out at that rate. A camera waits by itself.
+        kind: a camera gives frames when it has them. Those of a file or a pipe are given out at the frame rate.
         remark: warning about the frame rate; empty if there is none.
     """
 
     name: str
     pictures: Iterator[Picture]
     fps: float
-    own_rate: bool
+    kind: Literal["file", "pipe", "camera"]
     remark: str = ""
 
 
@@ -62,12 +67,18 @@ def open_source(source: str, fps: float | None = None, frame_size: str | None = 
     if source == "-":
         if fps is None or frame_size is None:
             raise InputError("raw frames from standard input need --fps and --frame_size, such as 50 and 640x480.")
-        return LiveSource("standard input", raw_frames(sys.stdin.buffer, *sides(frame_size)), fps, own_rate=True)
+        height, width = sides(frame_size)
+        return LiveSource("standard input", raw_frames(standard_input(), height, width), fps, "pipe")
     path = Path(source)
     if source.isdecimal() and not path.exists():
         from echo_e3net.data.camera import open_camera
 
-        return LiveSource(f"camera {source}", *open_camera(int(source), fps), own_rate=False)
+        pictures, stated = open_camera(int(source), fps)
+        rate = stated if possible(stated) else fps or ASSUMED_FPS
+        remark = f"camera {source} states {stated:g} frames per second; {rate:g} is used" if rate != stated else ""
+        if fps is not None and stated != fps:
+            remark = f"camera {source} does not give --fps {fps:g}; {rate:g} frames per second are used"
+        return LiveSource(f"camera {source}", pictures, rate, "camera", remark)
     if fps is not None:
         raise InputError(f"--fps is only for cameras and raw frames; {source} has its own frame rate.")
     return open_file(path)
@@ -91,13 +102,13 @@ def open_file(path: Path) -> LiveSource:
         if kind == "DICOM":
             clip = read_clip(path)
             frames = clip.grey if clip.colour is None else clip.colour
-            return LiveSource(str(path), iter(frames), clip.fps, own_rate=True, remark=doubt(clip.fps_from))
+            return LiveSource(str(path), iter(frames), clip.fps, "file", doubt(clip.fps_from))
     except RefusedError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
     fps, fps_from = file_rate(sequential.frame_rate(path))
-    return LiveSource(str(path), sequential.pictures(path), fps, own_rate=True, remark=doubt(fps_from))
+    return LiveSource(str(path), sequential.pictures(path), fps, "file", doubt(fps_from))
 
 
 def sides(frame_size: str) -> tuple[int, int]:
@@ -114,6 +125,17 @@ def sides(frame_size: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
+def standard_input() -> Any:  # noqa: ANN401  (binary)
+    """Return standard input without a buffer: a thread that waits for a buffer would crash the end of the program.
+
+    Raises:
+        InputError: it is closed.
+    """
+    if sys.stdin is None:
+        raise InputError("standard input is closed; pipe raw frames into it.")
+    return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+
+
 def raw_frames(file: Any, height: int, width: int) -> Iterator[Picture]:  # noqa: ANN401  (binary)
     """Yield grey frames of one byte per pixel.
 
@@ -121,7 +143,12 @@ def raw_frames(file: Any, height: int, width: int) -> Iterator[Picture]:  # noqa
         InputError: the input ends within a frame.
     """
     size = height * width
-    while content := file.read(size):
+    while True:
+        content = b""
+        while len(content) < size and (part := file.read(size - len(content))):
+            content += part
+        if not content:
+            return
         if len(content) < size:
             raise InputError(
                 f"standard input ended within a frame: {len(content)} of {size} bytes. "
@@ -133,58 +160,61 @@ def raw_frames(file: Any, height: int, width: int) -> Iterator[Picture]:  # noqa
 class Framing:
     """Cut the sector out of frames. It is found in the first two seconds; a small square video is not cropped.
 
+    Large frames are reduced first, so that this takes less time than the frames last.
+
     Args:
         fps: frames per second.
-        size: side of the clips of the network, pixels; the sector keeps at least so many.
+        size: side of the clips of the network, pixels; the cut frames are at least as large.
     """
 
     def __init__(self, fps: float, size: int) -> None:
         self.needed, self.side = int(np.ceil(SECTOR_S * fps)), max(USUAL_SIDE, size)
         self.sector: Sector | None = None
+        self.shape: tuple[int, ...] = ()
         self.held: list[tuple[int, Picture]] = []
+        self.coloured: list[Picture] = []
         self.refused = ""
 
     def add(self, number: int, picture: Picture) -> list[tuple[int, Square]]:
         """Take a frame; return frames that are ready, with their numbers. Until the sector is found, there are none.
 
         ``refused`` tells why no sector was found in the last two seconds; it is then looked for in the next two.
+
+        Raises:
+            InputError: the size of the frame is not that of the first one.
         """
+        self.shape = self.shape or picture.shape
+        if picture.shape != self.shape:
+            raise InputError(f"the frames change their size to {picture.shape[1]}x{picture.shape[0]}; start again.")
         height, width = picture.shape[:2]
         if height == width <= FORM_PX:
             return [(number, grey(picture))]
+        if factor := min(height, width) // SEARCHED_PX:
+            picture = raster.resize_area(picture, height // factor, width // factor)
         if self.sector is not None:
-            return [(number, self.cut(picture))]
-        self.held.append((number, picture))
-        return self.find() if len(self.held) >= self.needed else []
+            return [(number, cut_out(grey(picture)[None], self.sector, self.side)[0])]
+        if picture.ndim == 3 and len(self.held) % max(1, self.needed // SEARCHED) == 0:
+            self.coloured.append(picture)
+        self.held.append((number, grey(picture)))
+        return self.find() if number - self.held[0][0] + 1 >= self.needed else []
 
     def find(self) -> list[tuple[int, Square]]:
         """Find the sector in the frames held; return them cut, or nothing if there is no sector."""
-        held, self.held = self.held, []
-        if not held:
+        held, coloured, self.held, self.coloured = self.held, self.coloured, [], []
+        if not held or (self.refused and len(held) < MIN_FRAMES):
             return []
-        pictures = np.stack([picture for _, picture in held])
-        frames = np.stack([grey(picture) for picture in pictures])
+        frames = np.stack([picture for _, picture in held])
+        searched = frames[:: max(1, len(frames) // SEARCHED)]
         try:
-            sector = find_sector(frames)
-            refuse_dark(frames, sector.mask)
-            if pictures.ndim == 4:
-                refuse_colour(pictures, sector.mask)
+            sector = find_sector(searched)
+            refuse_dark(searched, sector.mask)
+            if coloured:
+                refuse_colour(np.stack(coloured), sector.mask)
         except RefusedError as error:
             self.refused = str(error)
             return []
         self.sector, self.refused = sector, ""
-        return [(number, self.cut(picture)) for number, picture in held]
-
-    def cut(self, picture: Picture) -> Square:
-        """Return a frame cut to the sector.
-
-        Raises:
-            InputError: its size is not that of the first frames.
-        """
-        if self.sector is None or picture.shape[:2] != self.sector.mask.shape:
-            raise InputError(f"the frames change their size to {picture.shape[1]}x{picture.shape[0]}; start again.")
-        square: Square = cut_out(grey(picture)[None], self.sector, self.side)[0]
-        return square
+        return [(number, square) for (number, _), square in zip(held, cut_out(frames, sector, self.side), strict=True)]
 
 
 def grey(picture: Picture) -> UInt8[np.ndarray, "H W"]:

@@ -48,7 +48,7 @@ class LiveVideo:
         self.frames: deque[tuple[int, Square]] = deque()
         self.beats: deque[Beat] = deque()
         self.start: int | None = None
-        self.failed = False
+        self.failed, self.last = False, -1
 
     def __enter__(self) -> LiveVideo:
         return self
@@ -80,10 +80,11 @@ class LiveVideo:
         key_frames = key_frames_of(self.beats)
         while self.frames and self.frames[0][0] <= newest - behind:
             number, frame = self.frames.popleft()
-            if self.failed:
+            if self.failed or number <= self.last:
                 continue
             with self.writing():
                 self.writer.add(self.draw(number, frame, key_frames), number - self.start)
+            self.last = number
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -108,4 +109,4 @@ class LiveVideo:
         raster.draw_text(picture, f"{number / self.fps:.1f} s", SIDE - 70, SIDE - MARGIN, BRIGHT)
         length = round(SHOWN_S * self.fps)
         shown = [key._replace(frame=key.frame - (number - length)) for key in key_frames]
-        return np.concatenate([picture, volume_graph(shown, length, self.fps)])
+        return np.concatenate([picture, volume_graph(shown, length, self.fps, (f"-{SHOWN_S:g} s", "now"))])

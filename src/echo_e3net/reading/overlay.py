@@ -140,15 +140,24 @@ def borders_at(key_frames: list[KeyFrame], number: int) -> Float32[np.ndarray, "
     return np.asarray(between, np.float32)
 
 
-def volume_graph(key_frames: list[KeyFrame], frames: int, fps: float) -> Picture:
-    """Return the graph of the volume over time, as a share of the EDV of each beat."""
+def volume_graph(key_frames: list[KeyFrame], frames: int, fps: float, ends: tuple[str, str] | None = None) -> Picture:
+    """Return the graph of the volume over time, as a share of the EDV of each beat.
+
+    Args:
+        key_frames: ED and ES.
+        frames: length of the time axis.
+        fps: frames per second.
+        ends: labels of the ends of the time axis; None: the length of the video at the right end.
+    """
     graph = np.zeros((GRAPH, SIDE, 3), np.uint8)
     top, bottom = 22, GRAPH - 18
     for share in (0.0, 0.5, 1.0):
         level = bottom - share * (bottom - top)
         raster.draw_curve(graph, np.array([[0, level], [SIDE - 1, level]], np.float32), (45.0, 45.0, 45.0))
     raster.draw_text(graph, "volume / EDV", MARGIN, 14, GREY)
-    raster.draw_text(graph, f"{frames / fps:.1f} s", SIDE - 50, GRAPH - 4, GREY)
+    left, right = ends or ("", f"{frames / fps:.1f} s")
+    raster.draw_text(graph, left, MARGIN, GRAPH - 4, GREY)
+    raster.draw_text(graph, right, SIDE - 50, GRAPH - 4, GREY)
     if key_frames:
         x = graph_x(np.array([key.frame for key in key_frames]), frames)
         y = bottom - np.array([key.volume for key in key_frames]) * (bottom - top)

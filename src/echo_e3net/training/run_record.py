@@ -41,7 +41,8 @@ class RunRecord(SaveConfigCallback):
         self.resumed = resumed
         # Later commands that read the record use the best checkpoint, not the one that was resumed.
         record = self.config.clone()
-        record["ckpt_path"], record["auto_resume"] = None, False
+        # Trust in one model file is not trust in the next one.
+        record["ckpt_path"], record["auto_resume"], record["trust"] = None, False, False
         self.record = str(self.parser.dump(record, skip_none=False))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
