@@ -1,12 +1,16 @@
 """Shared fixtures: a small phantom data set per session, and the command line with its output."""
 
 import logging
+import os
 import shutil
 import signal
 import subprocess
 import sys
 
 import pytest
+
+# Processes that tests start use one thread each too, because tests already use all cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 TINY = """
 seed_everything: 1
