@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 
 import echo_e3net
+from echo_e3net.phantom import phantom
 
 PACKAGE = Path(echo_e3net.__file__).parent
 BASE = PACKAGE.parents[1] / "experiments" / "e3net.yaml"
@@ -47,6 +48,13 @@ SMALL = [
     "2",
 ]
 TRAINER = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.precision", "32-true"]
+COMMANDS = """
+import json, sys
+from echo_e3net.cli.main import main
+commands = json.loads(sys.argv.pop())
+sys.exit(any(main(words) for words in commands))
+"""
+"""Run several commands in one process, until one fails."""
 ONE_STEP = ["--trainer.max_epochs", "1", "--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1"]
 
 
@@ -56,19 +64,15 @@ def measure(folder: Path) -> dict[str, int]:
     Args:
         folder: an empty folder for the phantom, the run and the coverage data.
     """
-
-    def echo(*args: str, coverage: bool = True) -> None:
-        program = ["-m", "coverage", "run", "--parallel-mode", f"--source={PACKAGE}"] if coverage else []
-        environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
-        command = [sys.executable, *program, "-m", "echo_e3net", *args]
-        subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
-
+    phantom(folder / "phantom", n=10, seed=0, jobs=1, max_frames=40)
     run = ["--config", str(BASE), "--data.root", "phantom", "--name", "way", *SMALL, *TRAINER]
-    echo("data", "phantom", "--out", "phantom", "--n", "10", "--seed", "0", "--max_frames", "40", coverage=False)
-    echo("fit", *run, *ONE_STEP)
-    echo("test", *run, "--trainer.limit_test_batches", "1")
-    for step in (["combine"], ["json", "-o", "coverage.json"]):
-        subprocess.run([sys.executable, "-m", "coverage", *step], cwd=folder, check=True, capture_output=True)
+    commands = [["fit", *run, *ONE_STEP], ["test", *run, "--trainer.limit_test_batches", "1"]]
+    program = [sys.executable, "-m", "coverage", "run", f"--source={PACKAGE}", str(folder / "commands.py")]
+    (folder / "commands.py").write_text(COMMANDS, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    subprocess.run([*program, json.dumps(commands)], cwd=folder, env=environment, check=True, capture_output=True)
+    export = [sys.executable, "-m", "coverage", "json", "-o", "coverage.json"]
+    subprocess.run(export, cwd=folder, check=True, capture_output=True)
     files = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))["files"]
     found = {}
     for name, report in files.items():
