@@ -34,32 +34,22 @@ def test_every_clip_is_evaluated_once_in_equal_steps(clips, ranks):
 
 
 @pytest.fixture
-def both(tmp_path, tiny):
+def both(command, tmp_path, tiny):
     """Train with a global batch of 4 clips on one rank and on two ranks; returns both folders.
 
     Norms use running statistics: those of a batch differ where the batch is split.
     """
 
     def train(*args):
-        folders = tmp_path / "one", tmp_path / "two"
-        for folder, ranks, batch in zip(folders, ((), RANKS), (4, 2), strict=True):
-            folder.mkdir()
-            code, output = run(
-                folder,
-                "fit",
-                *tiny,
-                "--trainer.precision",
-                "32-true",
-                *SGD,
-                *FROZEN,
-                *args,
-                "--data.loader.batch_size",
-                batch,
-                *ranks,
-                PYTHONPATH=os.pathsep.join((ALONE["PYTHONPATH"], str(Path(__file__).parents[1]))),
-            )
-            assert code == 0, output
-        return folders
+        one, two = tmp_path / "one", tmp_path / "two"
+        words = ("fit", *tiny, "--trainer.precision", "32-true", *SGD, *FROZEN, *args, "--data.loader.batch_size")
+        code, error = command(*words, 4, "--runs", one / "runs")
+        assert code == 0, error
+        two.mkdir()
+        path = os.pathsep.join((ALONE["PYTHONPATH"], str(Path(__file__).parents[1])))
+        code, output = run(two, *words, 2, *RANKS, PYTHONPATH=path)
+        assert code == 0, output
+        return one, two
 
     return train
 
@@ -75,6 +65,8 @@ def test_one_and_two_ranks_train_alike(both):
 
 
 @pytest.mark.slow
+# one step ends before the validation
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
 def test_unevenly_split_labels_train_alike(both, phantom_root, tmp_path):
     """Every second video is not traced. One step, because rounding errors grow a thousandfold per step."""
     one, two = both("--data.root", half_traced(phantom_root, tmp_path / "half"), "--trainer.max_steps", 1)
@@ -83,17 +75,16 @@ def test_unevenly_split_labels_train_alike(both, phantom_root, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_ranks_test_and_predict_every_video_once_in_order(tmp_path, tiny):
-    assert run(tmp_path, "fit", *tiny, "--trainer.max_epochs", 1)[0] == 0
+def test_two_ranks_test_and_predict_every_video_once_in_order(command, tmp_path, tiny, trained):
     found = {}
-    for name, ranks in (("one", ()), ("two", RANKS)):
+    for name, do in (("one", command), ("two", lambda *words: run(tmp_path, *words, *RANKS))):
         for verb in ("test", "predict"):
-            code, output = run(tmp_path, verb, *tiny, *ranks, "--overwrite", "true", "--data.loader.batch_size", 2)
+            code, output = do(verb, *tiny, "--overwrite", "true", "--data.loader.batch_size", 2)
             assert code == 0, output
         files = ("test_videos.csv", "test_tracings.csv", "predictions.csv", "predictions_tracings.csv")
         found[name] = (
-            [pd.read_csv(tmp_path / "runs/tiny" / file) for file in files],
-            json.loads((tmp_path / "runs/tiny/metrics.json").read_text()),
+            [pd.read_csv(trained / file) for file in files],
+            json.loads((trained / "metrics.json").read_text()),
         )
     for first, second in zip(found["one"][0], found["two"][0], strict=True):
         pd.testing.assert_frame_equal(first, second, atol=2e-3)

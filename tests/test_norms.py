@@ -8,7 +8,7 @@ from torch import nn
 
 from echo_e3net.cli.network_cli import NetworkCLI
 from echo_e3net.training.norms import update_norms
-from tests.processes import run, weights
+from tests.processes import weights
 
 
 class Network(nn.Module):
@@ -51,10 +51,10 @@ def test_a_channel_that_does_not_vary_gives_no_negative_variance():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("extra", [(), ("--trainer.limit_val_batches", 0, "--checkpoint.monitor", "train/loss/total")])
-def test_checkpoints_hold_the_statistics_of_their_weights(tmp_path, tiny, extra):
+def test_checkpoints_hold_the_statistics_of_their_weights(command, tmp_path, tiny, extra):
     """With and without a validation."""
-    code, output = run(tmp_path, "fit", *tiny, "--trainer.max_epochs", 1, *extra)
-    assert code == 0, output
+    code, error = command("fit", *tiny, "--trainer.max_epochs", 1, *extra)
+    assert code == 0, error
     cli = NetworkCLI("profile", "", ["--config", str(tmp_path / "runs/tiny/resolved_config.yaml")])
     saved = weights(tmp_path)
     network = cli.network
@@ -67,13 +67,13 @@ def test_checkpoints_hold_the_statistics_of_their_weights(tmp_path, tiny, extra)
 
 
 @pytest.mark.slow
-def test_the_last_validation_of_fit_equals_a_validation_of_its_checkpoint(tmp_path, tiny):
-    code, fitted = run(tmp_path, "fit", *tiny, "--trainer.max_epochs", 1)
-    assert code == 0, fitted
-    scores = re.search(r"epoch 1/1: .*; (val mae .*) \(", fitted)[1]
-    code, validated = run(tmp_path, "validate", *tiny, "--ckpt_path", "last")
-    assert code == 0, validated
-    assert scores in validated.removeprefix(fitted)
+def test_the_last_validation_of_fit_equals_a_validation_of_its_checkpoint(command, tiny):
+    code, error = command("fit", *tiny, "--trainer.max_epochs", 1)
+    assert code == 0, error
+    scores = re.search(r"epoch 1/1: .*; (val mae .*) \(", command.output + error)[1]
+    code, error = command("validate", *tiny, "--ckpt_path", "last")
+    assert code == 0, error
+    assert scores in command.output + error
 
 
 def test_mode_momentum_and_buffers_stay():

@@ -2,16 +2,15 @@ import pytest
 import torch
 
 from echo_e3net.training.system import WarmupCosine
-from tests.processes import run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_a_fused_optimizer_clips_gradients(tmp_path, tiny, precision):
+def test_a_fused_optimizer_clips_gradients(command, tiny, precision):
     optimizer = ("--model.optimizer", "AdamW", "--model.optimizer.init_args.fused", "true")
     extra = ("--trainer.gradient_clip_val", 1.0, "--trainer.precision", precision, "--trainer.limit_train_batches", 2)
-    code, output = run(tmp_path, "fit", *tiny, *optimizer, *extra, "--trainer.max_epochs", 1)
-    assert code == 0, output
+    code, error = command("fit", *tiny, *optimizer, *extra, "--trainer.max_epochs", 1)
+    assert code == 0, error
 
 
 def rates(schedule, optimizer, steps):
