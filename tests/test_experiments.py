@@ -24,6 +24,7 @@ EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 BASE = EXPERIMENTS / "e3net.yaml"
 STUDIES = sorted((EXPERIMENTS / "studies").glob("*.yaml"))
 SWEEPS = sorted((EXPERIMENTS / "sweeps").glob("*.yaml"))
+AGENT = EXPERIMENTS / "sweeps" / "size.yaml"
 OVERLAYS = sorted(path for path in EXPERIMENTS.rglob("*.yaml") if path != BASE and path not in (*STUDIES, *SWEEPS))
 NETWORKS = [BASE, *sorted(EXPERIMENTS.glob("e3net_*.yaml")), *sorted((EXPERIMENTS / "ablations").glob("*.yaml"))]
 
@@ -229,30 +230,40 @@ def test_every_parameter_of_a_sweep_is_one_of_the_command_line(path, command, tm
         assert yaml.safe_load(command.output) == resolved
 
 
+SHORTER = {
+    "data.clip.frames": 8,
+    "data.clip.period": 1,
+    "data.clip.size": 64,
+    "data.loader.batch_size": 2,
+    "data.loader.workers": 0,
+    "trainer.accelerator": "cpu",
+    "trainer.devices": 1,
+    "trainer.enable_progress_bar": False,
+    "trainer.precision": "32-true",
+}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
-def test_a_step_as_a_wandb_agent_starts_it(path, tmp_path, monkeypatch, phantom_root):
+@pytest.mark.parametrize("path", [path for path in SWEEPS if path != AGENT], ids=lambda path: path.stem)
+def test_a_step_with_the_last_values_of_a_sweep(path, command, phantom_root):
+    """Every sweep starts the same program and command, which the agent of W&B starts in the next test."""
+    given, agents = (yaml.safe_load(file.read_text()) for file in (path, AGENT))
+    assert (given["program"], given["command"]) == (agents["program"], agents["command"])
+    values = corners(read_sweep(path))[-1] | SHORTER | {"data.root": phantom_root, "trainer.fast_dev_run": True}
+    words = [word for name, value in values.items() for word in (f"--{name}", value)]
+    code, error = command("fit", "--config", BASE, *words)
+    assert code == 0, error
+
+
+@pytest.mark.slow
+def test_a_step_as_a_wandb_agent_starts_it(tmp_path, monkeypatch, phantom_root):
     """W&B's own agent builds and starts the command as for a run of the server, but offline and with small settings."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments").symlink_to(EXPERIMENTS)
-    shorter = {
-        "data.root": str(phantom_root),
-        "data.clip.frames": 8,
-        "data.clip.period": 1,
-        "data.clip.size": 64,
-        "data.loader.batch_size": 2,
-        "data.loader.workers": 0,
-    }
+    shorter = SHORTER | {"data.root": str(phantom_root), "trainer.max_epochs": 1}
     shorter |= {f"trainer.limit_{split}_batches": 1 for split in ("train", "val")}
-    shorter |= {
-        "trainer.max_epochs": 1,
-        "trainer.accelerator": "cpu",
-        "trainer.devices": 1,
-        "trainer.enable_progress_bar": False,
-        "trainer.precision": "32-true",
-    }
-    given = yaml.safe_load(path.read_text())
-    values = corners(read_sweep(path))[-1] | shorter
+    given = yaml.safe_load(AGENT.read_text())
+    values = corners(read_sweep(AGENT))[-1] | shorter
     for name, value in {"SWEEP_ID": "abcd1234", "MODE": "offline", "DIR": str(tmp_path), "SILENT": "true"}.items():
         monkeypatch.setenv(f"WANDB_{name}", value)
     # The agent sets these and does not restore them.
