@@ -225,7 +225,6 @@ def tiny(tmp_path, phantom_root):
 @pytest.mark.parametrize(
     ("job", "options", "launcher"),
     [
-        ("single_node", ["--ntasks-per-node=2"], "srun"),
         ("multi_node", ["--nodes=2", "--ntasks-per-node=1"], "srun"),
         ("multi_node", ["--nodes=2", "--ntasks-per-node=1"], "torchrun"),
     ],
@@ -248,8 +247,10 @@ def test_a_training_that_runs_out_of_time_goes_on_from_its_checkpoint(sbatch, tm
     words = (*tiny(tmp_path, phantom_root), "--name", "two", "--trainer.max_epochs", 12)
     code, output = sbatch("--ntasks-per-node=2", "experiments/slurm/single_node.sbatch", *words, FAKE_FILE=str(last))
     assert code == 0, output["1000"]
+    assert {"MEMBER: 1/2", "MEMBER: 2/2"} <= set(re.findall(r"MEMBER: \d/\d", output["1000"]))
     assert output["1000"].count("job 1000: time is up") == 1
     assert len(json.loads((tmp_path / "runs/two/environment.json").read_text())) == 2
+    assert yaml.safe_load((tmp_path / "runs/two/resolved_config.yaml").read_text())["trainer"]["devices"] in (2, "2")
     logs = [pd.read_csv(path) for path in sorted((tmp_path / "runs/two/logs").glob("version_*/metrics.csv"))]
     epochs = [set(log.loc[log["val/mae"].notna(), "epoch"]) for log in logs]
     assert sorted(epoch for of_start in epochs for epoch in of_start) == list(range(12))
