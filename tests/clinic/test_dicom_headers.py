@@ -407,7 +407,7 @@ def check_any_header(file, stored, encoding, wrong):
 headers = st.fixed_dictionaries({}, optional={name: st.sampled_from(values) for name, values in WRONG.items()})
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(sorted(STORED)), st.sampled_from(ENCODINGS), headers)
 def test_no_header_changes_the_picture_silently(file, stored, encoding, wrong):
     check_any_header(file, stored, encoding, wrong)
