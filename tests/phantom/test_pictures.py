@@ -242,7 +242,7 @@ class TestPicture:
 
     @pytest.mark.slow
     def test_figures_are_within_the_targets(self):
-        for name, value in realism.figures(seed=0, n=40).items():
+        for name, value in realism.figures(seed=0, n=20).items():
             low, high = realism.TARGETS[name]
             assert low <= value <= high, name
 
