@@ -65,7 +65,7 @@ def model(tmp_path_factory, trained_network):
 def test_all_weights_and_the_grey_values_are_those_of_the_model(model, fresh, trained_network):
     network, theirs = copy.deepcopy(fresh), trained_network.state_dict()
     start = start_from(network, str(model))
-    assert "not taken" not in str(start)
+    assert "not loaded" not in str(start)
     assert "only in the model" not in str(start)
     network.adopt(start.adapt(TrainingStatistics(99.0, 9.0, 0.4, (False, True), 30.0)))
     measured = {"ef_mean": 0.4, "fps": 30.0}
@@ -83,12 +83,12 @@ def test_all_weights_and_the_grey_values_are_those_of_the_model(model, fresh, tr
             {"borders": 1},
             (False, False),
             [
-                "267 of 269 tensors of the network are taken; not taken, so they start anew: detector 2 (",
+                "267 of 269 tensors of the network are loaded; not loaded, so they start with random values: detector",
                 "queries: (2, 42, 16), in the model (2, 84, 16)",
                 "8 frames, one every 2 at 50 frames per second, of 64 px",
             ],
         ),
-        ("aggregator", {"dim": 12}, (True, False), ["start anew: aggregator ", ", …)"]),
+        ("aggregator", {"dim": 12}, (True, False), ["start with random values: aggregator ", ", …)"]),
         ("detector", None, (False, False), ["only in the model: detector "]),
     ],
 )
@@ -110,9 +110,7 @@ def test_what_does_not_fit_is_listed_and_starts_anew(model, trained_network, par
 def test_a_network_of_another_width_is_refused(model):
     network = build(changed("backbone", {"cnn_channels": [4, 16], "hybrid_channels": [16, 8]}))
     before = copy.deepcopy(network.state_dict())
-    with pytest.raises(
-        InputError, match=r"is of another network: it fits \d+ % .*backbone\.stages\.1\.\S+ is \(16, 4,"
-    ):
+    with pytest.raises(InputError, match=r"has another network. Only \d+ % .*backbone\.stages\.1\.\S+ is \(16, 4,"):
         start_from(network, str(model))
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
@@ -121,7 +119,7 @@ def test_weights_that_are_not_numbers_are_refused(fresh, trained_network, tmp_pa
     network = copy.deepcopy(trained_network)
     network.aggregator.query.data.fill_(torch.nan)
     folder.write_folder(tmp_path / "nan", description(), network)
-    with pytest.raises(InputError, match=r"1 tensors of .*nan are not numbers \(first: aggregator\.query\)"):
+    with pytest.raises(InputError, match=r"1 tensors of .*nan contain NaN or infinity \(first: aggregator\.query\)"):
         start_from(fresh, str(tmp_path / "nan"))
 
 
@@ -140,7 +138,7 @@ def test_foreign_classes_are_refused_unless_they_are_trusted(fresh, trained_netw
         ("nothing", "nothing: no such model"),
         ("empty", "empty: contains no model"),
         ("text.ckpt", r"text\.ckpt: not a valid model file"),
-        ("model.onnx", r"model\.onnx: ONNX cannot be turned back into a network"),
+        ("model.onnx", r"model\.onnx: ONNX files cannot be used here"),
         ("newer", r"newer/config\.json: was written by echo-e3net .* Update with"),
     ],
 )
@@ -163,16 +161,18 @@ def test_a_run_starts_from_another_and_resumes_without_it(command, tiny, trained
     source = str(trained.rename(trained.parent / "first"))
     best = read_checkpoint(next((trained.parent / "first/checkpoints").glob("epoch=*.ckpt")))["state_dict"]
     rate = ("--model.optimizer.lr", 0.0, "--trainer.max_epochs")
-    code, error = command("fit", *tiny, *rate, 1, "--init_from", f"{source}-not")
-    assert (code, error.count("\n")) == (2, 1)
-    assert "first-not: no such model" in error
+    for name, message in ((f"{source}-not", "first-not: no such model"), ("", "contains no model")):
+        code, error = command("fit", *tiny, *rate, 1, "--init_from", name)
+        assert (code, error.count("\n")) == (2, 1), error
+        assert message in error
     assert not trained.exists()
 
-    assert command("fit", *tiny, *rate, 1, "--init_from", source)[0] == 0
+    assert command("fit", *tiny, *rate, 1, "--init_from", source, "--trust")[0] == 0
     content = read_checkpoint(trained / "checkpoints/last.ckpt")
     moving = ("running_mean", "running_var", "num_batches_tracked")
     assert all(torch.equal(v, best[k]) for k, v in content["state_dict"].items() if not k.endswith(moving))
     assert content["settings"]["init_from"] == source
+    assert content["settings"]["trust"] is False
     assert content["global_step"] == 2
     assert json.loads((trained / "environment.json").read_text())[0]["init_from"]["model"].startswith(source)
 

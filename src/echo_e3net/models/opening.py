@@ -81,7 +81,7 @@ def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:
         InputError: it is damaged, of another kind, or of a newer program.
     """
     if path.suffix == ".onnx":
-        raise InputError(f"{path}: ONNX cannot be turned back into a network. Name a run, a checkpoint or a folder.")
+        raise InputError(f"{path}: ONNX files cannot be used here. Pass a run, a checkpoint or an exported folder.")
     if find_spec("torch") is None:
         raise InputError(f"{path}: needs torch; without it, only .onnx files are read. Install it: pip install torch")
     from echo_e3net.models import folder

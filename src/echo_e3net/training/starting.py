@@ -82,8 +82,8 @@ class Start(NamedTuple):
         new = {name: f"{own}, in the model {theirs or 'absent'}" for name, (own, theirs) in self.new.items()}
         clip, rate = self.clip, "" if self.clip.fps is None else f" at {self.clip.fps:.4g} frames per second"
         parts = [
-            f"{self.model}: {self.taken} of {self.taken + len(new)} tensors of the network are taken",
-            *([f"not taken, so they start anew: {by_part(new)}"] if new else []),
+            f"{self.model}: {self.taken} of {self.taken + len(new)} tensors of the network are loaded",
+            *([f"not loaded, so they start with random values: {by_part(new)}"] if new else []),
             *([f"only in the model: {by_part({k: str(v) for k, v in self.unused.items()})}"] if self.unused else []),
             f"the model reads {clip.frames} frames, one every {clip.period}{rate}, of {clip.size} px",
         ]
@@ -124,8 +124,8 @@ def start_from(network: E3Net, source: str, trust: bool = False) -> Start:
     taken = {name: theirs[name] for name, shape in shapes.items() if found.get(name) == shape}
     if broken := [name for name, tensor in taken.items() if not tensor.isfinite().all()]:
         raise InputError(
-            f"--init_from {source}: {len(broken)} tensors of {path} are not numbers (first: {broken[0]}), as after a "
-            "training that diverged. Use another checkpoint."
+            f"--init_from {source}: {len(broken)} tensors of {path} contain NaN or infinity (first: {broken[0]}). "
+            "Use another checkpoint."
         )
     fills, whole = (
         sum(tensor.numel() for name, tensor in part.items() if name.startswith(BACKBONE)) for part in (taken, own)
@@ -133,10 +133,9 @@ def start_from(network: E3Net, source: str, trust: bool = False) -> Start:
     if fills < LEAST * whole:
         other = next(name for name in shapes if name.startswith(BACKBONE) and name not in taken)
         raise InputError(
-            f"--init_from {source}: {path} is of another network: it fits {100 * fills / whole:.0f} % of the weights "
-            f"of the backbone (first that does not fit: {other} is {shapes[other]}, in the model "
-            f"{found.get(other) or 'absent'}). Train with the network of the model: --config with its preset, or with "
-            "resolved_config.yaml of its run."
+            f"--init_from {source}: the model has another network. Only {100 * fills / whole:.0f} % of the weights of "
+            f"the backbone fit (first that does not: {other} is {shapes[other]}, in the model "
+            f"{found.get(other) or 'absent'}). Pass the preset of the model, or resolved_config.yaml of its run."
         )
     network.load_state_dict(taken, strict=False)
     new = {name: (shape, found.get(name)) for name, shape in shapes.items() if name not in taken}
