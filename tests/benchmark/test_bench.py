@@ -242,6 +242,8 @@ def test_a_ratio_needs_a_timing_of_both():
 
 
 @pytest.mark.slow
+# the time can end in the callback of a weak reference, where Python ignores errors; it is then raised again
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_presets_are_measured_in_time(quick, tmp_path):
     start, threads = time.monotonic(), torch.get_num_threads()
     bench(seconds=40, threads=1, frames=8, size=64, json=tmp_path / "cpu.json")

@@ -1,6 +1,7 @@
 """Tests of rounds, estimates and the time limit, with a fake clock."""
 
 import time
+import weakref
 
 import pytest
 import torch
@@ -138,6 +139,23 @@ def test_a_block_that_takes_too_long_is_stopped():
     with pytest.raises(TimeoutError, match="not ready in 0 s"), at_most(0.05):
         time.sleep(5)
     assert time.monotonic() - start < 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_time_limit_that_ends_in_a_callback_of_a_weak_reference_is_kept():
+    """Python ignores errors there."""
+    start = time.monotonic()
+    held = [type("Something", (), {})()]
+    kept = weakref.ref(held[0], lambda _: time.sleep(0.2))
+
+    def run():
+        held.clear()
+        time.sleep(5)
+
+    with pytest.raises(TimeoutError), at_most(0.05):
+        run()
+    assert kept() is None
+    assert time.monotonic() - start < 3
 
 
 def test_an_inner_time_limit_keeps_the_outer_one():

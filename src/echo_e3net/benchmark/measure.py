@@ -169,14 +169,15 @@ def at_most(seconds: float) -> Iterator[None]:
         raise TimeoutError(f"not ready in {seconds:.0f} s")
 
     start, before = time.monotonic(), signal.signal(signal.SIGALRM, stop)
-    outer, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001))
+    # Again every second, because Python ignores an error that is raised in the callback of a weak reference.
+    outer, _ = signal.setitimer(signal.ITIMER_REAL, max(seconds, 0.001), 1.0)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
         if outer:
-            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - start), 0.001))
+            signal.setitimer(signal.ITIMER_REAL, max(outer - (time.monotonic() - start), 0.001), 1.0)
 
 
 @contextmanager
@@ -193,7 +194,7 @@ def uninterrupted() -> Iterator[None]:
         yield
     finally:
         if left:
-            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 0.001))
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - start), 0.001), 1.0)
 
 
 def timed(run: Run, device: torch.device, now: Clock = time.perf_counter) -> float:

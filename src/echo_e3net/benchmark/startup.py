@@ -15,7 +15,7 @@ COMMANDS: Mapping[str, Sequence[str]] = {
         f"{command} --help".strip(): ("-m", "echo_e3net", *command.split(), "--help")
         for command in (
             *("", "data check", "data cache", "data import", "data phantom"),
-            *("configs", "predict", "export", "bench", "study", "sweep", "doctor", "report", "fit"),
+            *("configs", "predict", "stream", "export", "bench", "study", "sweep", "doctor", "report", "fit"),
         )
     },
     "data check --nonsense 1": ("-m", "echo_e3net", "data", "check", "--nonsense", "1"),
