@@ -322,6 +322,7 @@ def test_the_network_and_its_attention_are_drawn(command, tiny, tmp_path, phanto
         assert "Traceback" not in error
 
 
+@pytest.mark.slow
 def test_without_a_configuration_the_base_is_used_and_named(command):
     code, error = command("fit")
     assert code == 2

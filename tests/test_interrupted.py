@@ -125,6 +125,7 @@ def test_a_signal_ends_the_run_with_a_checkpoint_and_a_code(command, tiny, tmp_p
     assert signal.getsignal(number) == before
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_run_with_a_checkpoint_and_says_how_to_continue(command, tiny, tmp_path, monkeypatch):
     from echo_e3net.training.checkpoints import LastCheckpoint
 

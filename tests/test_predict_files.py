@@ -149,6 +149,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_read(comma
     assert "[1/" not in command.output
 
 
+@pytest.mark.slow
 def test_test_needs_only_the_run_or_the_checkpoint(command, trained, tmp_path, phantom_root):
     assert command("test", "--model", trained)[0] == 0
     expected = json.loads((trained / "metrics.json").read_text())
@@ -164,6 +165,7 @@ def test_test_needs_only_the_run_or_the_checkpoint(command, trained, tmp_path, p
     assert json.loads((tmp_path / "runs/other/metrics.json").read_text())["ef_mae"] == pytest.approx(expected["ef_mae"])
 
 
+@pytest.mark.slow
 def test_a_module_is_loaded_as_lightning_users_expect(trained):
     import torch
 
@@ -185,6 +187,7 @@ def test_a_module_is_loaded_as_lightning_users_expect(trained):
         E3System.load_from_checkpoint(checkpoint)
 
 
+@pytest.mark.slow
 def test_an_exported_folder_reads_alike_and_holds_the_scores_of_the_test(command, trained, videos, tmp_path):
     assert command("test", "--model", trained)[0] == 0
     assert command("export", trained, "--to", "model")[0] == 0

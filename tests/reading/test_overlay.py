@@ -14,7 +14,7 @@ def reading():
     return reader().read(pulse(2.0, 50), fps=50)
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".gif"])
+@pytest.mark.parametrize("suffix", [pytest.param(".mp4", marks=pytest.mark.slow), ".gif"])
 def test_the_video_can_be_played(reading, tmp_path, suffix):
     path = reading.overlay(tmp_path / f"clip{suffix}")
     with av.open(str(path)) as container:
