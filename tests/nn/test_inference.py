@@ -112,5 +112,5 @@ def test_maps_stay_in_bfloat16_under_autocast(network):
         if isinstance(module, nn.Conv3d) and name != "stem.0":
             module.register_forward_hook(check(name))
     with torch.autocast("cpu", torch.bfloat16):
-        network.eval()(clip(frames=8))
+        network.eval()(clip(size=32))
     assert wide == []
