@@ -1,16 +1,18 @@
 """``echo-e3net stream`` through the command line."""
 
 import io
+import os
 import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from echo_e3net.cli.stream_command import COLUMNS
+from echo_e3net.cli.stream_command import COLUMNS, Lines
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.models import opening
 from echo_e3net.reading import live_source
@@ -80,6 +82,7 @@ def test_wrong_input_is_one_line_and_leaves_no_file(command, beating, tmp_path):
         (("short.avi", "--model", "x", "--overlay", "mp4"), "short.avi: too short: 5 frames"),
         (("clip.avi", "--model", "x", "--every", "0"), "every is 0 s"),
         (("clip.avi", "--model", "x", "--out", "clip.avi"), "is a file, not a folder"),
+        (("short.avi", "--model", "x", "--out", "new"), "short.avi: too short: 5 frames"),
     ):
         code, error = command("stream", *arguments)
         assert code == 2, error
@@ -87,6 +90,18 @@ def test_wrong_input_is_one_line_and_leaves_no_file(command, beating, tmp_path):
         assert message in error
         assert error.count("\n") == 1
     assert {path.name for path in tmp_path.iterdir()} == {"clip.avi", "short.avi"}
+
+
+def test_a_closed_pipe_of_the_lines_ends_the_stream(tmp_path):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        running = SimpleNamespace(source=SimpleNamespace(fps=50.0), stop=lambda: stopped.append(True))
+        stopped = []
+        lines = Lines(running, tmp_path / "beats.csv", closed)
+        lines.print("a beat")
+        lines.print("a beat")
+    assert stopped == [True]
 
 
 @pytest.mark.slow

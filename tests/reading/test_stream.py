@@ -3,7 +3,9 @@
 import errno
 import io
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import av
 import cv2
@@ -21,7 +23,7 @@ from echo_e3net.reading import stream as streams
 from echo_e3net.reading.live_source import Framing, LiveSource, open_source, raw_frames
 from echo_e3net.reading.live_video import LiveVideo
 from echo_e3net.reading.overlay import GRAPH, SIDE
-from echo_e3net.reading.stream import Stream
+from echo_e3net.reading.stream import Received, Stream
 from tests.reading.pulse import describe, pulse, read_clips
 from tests.screen import screen, true_mask
 
@@ -145,6 +147,23 @@ def test_the_beats_from_before_the_sector_was_found_are_read(monkeypatch):
         running = Stream(model(), pictures, 0.2)
         beats = [beat for step in running.steps() for beat in step.beats]
         assert [beat.ed_frame for beat in beats] == pytest.approx(np.arange(0, seconds * 50, 25), abs=3)
+
+
+def test_one_window_waits_for_those_from_before_the_sector_was_found(monkeypatch):
+    """Finding the sector is no sign of a slow network. This one reads nothing, so all later windows are dropped."""
+    mask = np.zeros((64, 80), bool)
+    mask[2:62, 10:70] = True
+    monkeypatch.setattr(live_source, "find_sector", lambda frames: Sector(mask, 2, 10, 60))
+    wide = np.pad(pulse(4.0, 50, cycle_s=CYCLE_S), ((0, 0), (0, 0), (8, 8)))
+    running = Stream(model(), LiveSource("wide", iter(()), 50.0, "file"), 0.3)
+    with ThreadPoolExecutor(1) as network:
+        network.submit((released := Event()).wait)
+        running.advance([Received(number, frame, 0.0) for number, frame in enumerate(wide)], network)
+        early = [window.at is None for window in running.waiting]
+        released.set()
+    assert early == [True] * (len(early) - 1) + [False]
+    assert len(early) >= 5
+    assert running.tally.dropped >= 5
 
 
 def test_without_a_sector_the_stream_looks_again_and_is_refused_at_its_end():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place, writing
@@ -76,7 +76,8 @@ def stream(
 
     if overlay == "-" and sys.stdout.isatty():
         raise InputError("--overlay - writes a video to standard output. Add `| ffplay -` or `> video.mkv`.")
-    say = partial(print, file=sys.stderr if overlay == "-" else sys.stdout, flush=True)
+    shown = sys.stderr if overlay == "-" else sys.stdout
+    say = partial(print, file=shown, flush=True)
     say(f"loading {model}")
     running = Stream(open_model(model, runtime, device, threads, trust), opened, every)
     remark = f" ({opened.remark})" if opened.remark else ""
@@ -84,7 +85,7 @@ def stream(
     say(f"{'ES at':>9}  EF of the beat")
     with ExitStack() as stack:
         stack.enter_context(stopping(running))
-        lines = stack.enter_context(Lines(running, free_path(table), say))
+        lines = stack.enter_context(Lines(running, free_path(table), shown))
         video = None
         if overlay is not None:
             path = free_path(out / f"{Path(opened.name).stem.replace(' ', '-')}{OVERLAY}.mp4")
@@ -136,15 +137,16 @@ class Lines:
     Args:
         running: the stream.
         table: the new CSV file.
-        say: prints a line.
+        shown: where lines are printed.
     """
 
-    def __init__(self, running: Stream, table: Path, say: Callable[[str], None]) -> None:
-        self.running, self.table, self.say, self.fps = running, table, say, running.source.fps
+    def __init__(self, running: Stream, table: Path, shown: Any) -> None:  # noqa: ANN401  (text file)
+        self.running, self.table, self.shown, self.fps = running, table, shown, running.source.fps
         self.beats, self.mean, self.squares = 0, 0.0, 0.0
         self.said = time.monotonic()
         self.dropped = self.lost = self.doubtful = 0
         self.rated, self.frames = False, 0
+        self.new_folder = not table.parent.exists()
 
     def __enter__(self) -> Lines:
         with writing(self.table):
@@ -162,6 +164,8 @@ class Lines:
         tally, name = self.running.tally, self.running.source.name
         if not tally.windows:
             self.table.unlink(missing_ok=True)
+            if self.new_folder and not any(self.table.parent.iterdir()):
+                self.table.parent.rmdir()
             return
         many = f"± {self.spread:.1f} % over {self.beats} beats"
         ef = ("no beat found", f"EF {self.mean:.1f} % of 1 beat", f"EF {self.mean:.1f} {many}")[min(self.beats, 2)]
@@ -230,8 +234,8 @@ class Lines:
         """Print a line now."""
         self.said = time.monotonic()
         try:
-            self.say(text)
+            print(text, file=self.shown, flush=True)
         except BrokenPipeError:
             # nobody reads the lines any more; a later flush must not fail either
             self.running.stop()
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.shown.fileno())

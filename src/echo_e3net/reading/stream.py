@@ -234,12 +234,13 @@ class Stream:
             beats += self.result()
         for frame in received:
             ready = self.framing.add(frame.number, frame.picture)
-            # The frames from before the sector was found come together, and all their windows are read.
+            # The frames from before the sector was found come together. All their windows are read; the next window
+            # waits for them.
             together = len(ready) > 1
             for number, square in ready:
                 if (found := self.keep(number, square)) is None:
                     continue
-                if self.waiting and not together:
+                if self.waiting and self.waiting[-1].at is not None and not together:
                     self.tally.dropped += 1
                     continue
                 clips, windows = found
