@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from echo_e3net import geometry
+from echo_e3net.benchmark.training_step import training_loss
 from echo_e3net.errors import InputError
 from echo_e3net.nn.aggregator import FeatureAggregator, MapStatistics, MeanPooling
 from echo_e3net.nn.attention import ChannelAttention, HybridAttention, LargeKernelAttention, SpatialAttention
@@ -68,19 +69,46 @@ CONVOLUTIONS = {
 }
 
 
-@pytest.mark.parametrize("frames", [1, 2, 3, 4])
+def spoil_memory():
+    """Leave NaN in memory that is then free."""
+    for power in range(6, 20):
+        torch.full((2, 1 << power), torch.nan)
+
+
+@pytest.mark.parametrize("form", [torch.contiguous_format, torch.channels_last_3d], ids=["contiguous", "channels-last"])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 8])
 @pytest.mark.parametrize("kind", CONVOLUTIONS)
-def test_bfloat16_weight_gradients_of_short_maps_agree_with_float32(frames, kind):
-    """On some CPUs, those of oneDNN are wrong for T = 2, so such maps are convolved in float32."""
+def test_bfloat16_weight_gradients_of_small_maps_agree_with_float32(frames, kind, form):
+    """On some CPUs, those of oneDNN are wrong, so small maps are convolved in float32."""
     generator = torch.Generator().manual_seed(0)
     conv = CONVOLUTIONS[kind]()
-    x, upstream = (torch.randn(2, 16, frames, 4, 4, generator=generator) for _ in range(2))
-    gradients = []
+    for rows in (1, 2, 4):
+        shape = 2, 16, frames, rows, 4
+        x, upstream = (torch.randn(shape, generator=generator).contiguous(memory_format=form) for _ in range(2))
+        gradients = []
+        for enabled in (False, True):
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                y = conv(x.bfloat16() if enabled else x)
+            spoil_memory()
+            gradients.append(torch.autograd.grad(y, conv.weight, upstream.to(y.dtype))[0])
+        torch.testing.assert_close(gradients[1], gradients[0], atol=0.02 * gradients[0].abs().max().item(), rtol=0)
+
+
+@pytest.mark.parametrize("frames", [8, 16])
+def test_a_training_step_in_bfloat16_has_the_gradients_of_float32(frames):
+    """Noise or NaN in one layer is enough to spoil a training."""
+    network, video = small().train(), clip(4, 1, frames, 64, 64)
+    norms = []
     for enabled in (False, True):
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            y = conv(x)
-        gradients.append(torch.autograd.grad(y, conv.weight, upstream.to(y.dtype))[0])
-    torch.testing.assert_close(gradients[1], gradients[0], atol=0.02 * gradients[0].abs().max().item(), rtol=0)
+            loss = training_loss(network, video)
+        spoil_memory()
+        found = torch.autograd.grad(loss, list(network.parameters()))
+        norms.append(torch.stack([gradient.norm() for gradient in found]))
+    counted = norms[0] > 1e-4 * norms[0].max()
+    assert counted.float().mean() > 0.5
+    ratio = (norms[1] / norms[0])[counted]
+    assert 0.3 < ratio.min() <= ratio.max() < 3
 
 
 @pytest.mark.slow

@@ -40,18 +40,19 @@ def require_level(part: str, name: str, level: int, channels: Sequence[int]) -> 
 
 
 class Conv3d(nn.Conv3d):
-    """A 3-D convolution that is also correct for maps of two frames in bfloat16 on a CPU.
+    """A 3-D convolution that is also correct for small maps in bfloat16 on a CPU.
 
-    Such maps are convolved in float32 under autocast. With T = 2, the bfloat16 weight gradient of oneDNN reads
-    uninitialised memory, and training continues with NaN or noise (torch 2.13, a CPU with avx512_bf16 and without AMX;
-    docs/LOG.md).
+    If the map has fewer frames than the kernel, or few rows, the convolution is computed in float32: oneDNN then reads
+    uninitialised memory in the bfloat16 gradient of the weights, and training continues with NaN or noise (torch 2.13,
+    a CPU with avx512_bf16 and without AMX; docs/LOG.md).
     """
 
     def forward(self, input: Float[Tensor, "B C T H W"]) -> Float[Tensor, "B D U V X"]:
         """Convolve a feature map."""
-        if input.device.type == "cpu" and input.shape[2] == 2:
+        (frames, rows), (deep, high) = input.shape[2:4], self.kernel_size[:2]
+        if input.device.type == "cpu" and (1 < frames < deep or rows <= high // 2):
             with torch.autocast("cpu", enabled=False):
-                return super().forward(input.float())
+                return super().forward(input.float()).to(input.dtype)
         return super().forward(input)
 
 
