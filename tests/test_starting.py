@@ -188,3 +188,20 @@ def test_a_run_starts_from_another_and_resumes_without_it(command, tiny, trained
         (True, False),
     ]
     assert yaml.safe_load((trained / "resolved_config.yaml").read_text())["init_from"] == source
+
+
+@pytest.mark.slow
+def test_an_exported_folder_holds_the_configuration_to_train_it_further(command, tiny, trained, phantom_root):
+    """The base configuration is of another network and clip."""
+    assert command("export", trained, "--to", "model")[0] == 0
+    base = ("--config", "e3net.yaml", "--data.root", phantom_root, "--init_from", "model", "--name", "further")
+    code, error = command("fit", *base, "--trainer.max_epochs", 1)
+    assert (code, error.count("\n")) == (2, 1), error
+    assert "Add --config with network.yaml of its exported folder" in error
+
+    assert command("fit", *base, "--config", "model/network.yaml", "--trainer.max_epochs", 1)[0] == 0
+    start = json.loads((trained.parent / "further/environment.json").read_text())[0]["init_from"]
+    assert not start["new"]
+    assert not start["unused"]
+    settings = yaml.safe_load((trained.parent / "further/resolved_config.yaml").read_text())["data"]["clip"]
+    assert {name: start["clip"][name] for name in ("frames", "period", "size")}.items() <= settings.items()

@@ -58,7 +58,12 @@ def test_a_folder_gives_the_same_network_and_description(exported, network):
 
 
 def test_a_folder_has_a_card_and_no_path_or_name(exported, tmp_path):
-    assert {path.name for path in exported.iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    assert {path.name for path in exported.iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "network.yaml",
+        "README.md",
+    }
     card = (exported / "README.md").read_text()
     front = yaml.safe_load(card.split("---")[1])
     assert front["library_name"] == "echo-e3net"

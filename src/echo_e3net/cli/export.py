@@ -11,7 +11,7 @@ OTHER = (".pt", ".pth", ".ckpt", ".safetensors", ".zip", ".json")
 
 
 def export(model: str, to: Path, trust: bool = False) -> None:
-    """Write a trained network as one ONNX file, or as a folder with model.safetensors, config.json and a card.
+    """Write a trained network as one ONNX file, or as a folder of weights (safetensors), configuration and card.
 
     It contains the network, its clip settings and its scores. It contains no optimizer state, paths or video names.
     `echo-e3net predict --model` and `echo_e3net.load` accept both. The ONNX file runs without torch.

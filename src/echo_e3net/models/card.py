@@ -31,6 +31,13 @@ reading = echo_e3net.load("THIS_FOLDER").read("clip.dcm")
 print(reading.ef_percent, reading.beats)
 ```
 
+To fine-tune it, with `FOLDER` in the format of EchoNet-Dynamic:
+
+```sh
+echo-e3net fit --config e3net.yaml --config THIS_FOLDER/network.yaml --config overlays/finetune.yaml \
+  --init_from THIS_FOLDER --data.root FOLDER
+```
+
 ## Input
 Clips of {frames} grey frames of {size}×{size} pixels, one every {step}. echo-e3net crops, samples and resizes videos to
 this format.

@@ -1,5 +1,7 @@
 """A trained network as a folder that Hugging Face and others share: model.safetensors, config.json and a card.
 
+network.yaml is a configuration of the same network and clip, with which a training can start from the model.
+
 It contains no optimizer state, paths or video names.
 """
 
@@ -9,6 +11,7 @@ import json
 from pathlib import Path
 
 import torch
+import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
@@ -19,15 +22,21 @@ from echo_e3net.models.card import card
 from echo_e3net.models.description import AGAIN, Description, from_json
 from echo_e3net.nn.network import E3Net
 
-WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, CONFIG, CARD, NETWORK = "model.safetensors", "config.json", "README.md", "network.yaml"
 
 
 def write_folder(folder: Path, description: Description, network: E3Net) -> None:
     """Write a trained network as a new folder, whole or not at all."""
     weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
     config = json.dumps(description.as_json(), indent=2, allow_nan=False) + "\n"
+    clip = description.clip
+    settings = {
+        "model": {"network": description.network},
+        "data": {"clip": {"frames": clip.frames, "period": clip.period, "size": clip.size}},
+    }
     with whole(folder) as aside:
         aside.mkdir()
+        (aside / NETWORK).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
         (aside / WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
         (aside / CARD).write_text(card(description), encoding="utf-8")
         (aside / CONFIG).write_text(config, encoding="utf-8")

@@ -141,7 +141,7 @@ def from_hub(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "README.md"]))
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.yaml", "README.md"]))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise InputError(

@@ -135,7 +135,8 @@ def start_from(network: E3Net, source: str, trust: bool = False) -> Start:
         raise InputError(
             f"--init_from {source}: the model has another network. Only {100 * fills / whole:.0f} % of the weights of "
             f"the backbone fit (first that does not: {other} is {shapes[other]}, in the model "
-            f"{found.get(other) or 'absent'}). Pass the preset of the model, or resolved_config.yaml of its run."
+            f"{found.get(other) or 'absent'}). "
+            "Add --config with network.yaml of its exported folder, or resolved_config.yaml of its run."
         )
     network.load_state_dict(taken, strict=False)
     new = {name: (shape, found.get(name)) for name, shape in shapes.items() if name not in taken}
