@@ -17,3 +17,8 @@ echo-e3net test --model runs/quickstart
 echo-e3net export runs/quickstart --to model
 echo-e3net predict data/phantom/Videos --model model | tee lines.txt
 grep -q 'EF of 12 of 12 files: predictions.csv' lines.txt
+echo-e3net fit -c e3net.yaml -c model/network.yaml -c overlays/finetune.yaml "${short[@]}" \
+  --init_from model --data.root data/phantom --name tuned
+video=$(find data/phantom/Videos -name '*.avi' | head -n 1)
+echo-e3net stream "$video" --model runs/tuned --overlay mp4 --out stream | tee lines.txt
+grep -q 'windows: .* read' lines.txt
