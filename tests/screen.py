@@ -69,7 +69,7 @@ def screen(shape=(480, 640), corner=CORNER, side=SIDE, index=0, frames=FRAMES, g
 
 
 def write(picture, text, x, y, colour=(230, 230, 230)):
-    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 1, cv2.LINE_8)
+    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour, 1, cv2.LINE_AA)
 
 
 def trace(picture, t, frames):

@@ -26,8 +26,8 @@ def open_camera(index: int, fps: float | None = None) -> tuple[Iterator[Picture]
     Raises:
         InputError: there is no such camera.
     """
-    # OpenCV would print advice about its own build
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV would print advice about its own build. The function's place depends on the version; 0 is silent.
+    getattr(cv2.utils, "logging", cv2).setLogLevel(0)
     try:
         capture = cv2.VideoCapture(index)
         opened = capture.isOpened()
