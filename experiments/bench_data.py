@@ -2,10 +2,11 @@
 
     python experiments/bench_data.py [--root FOLDER] [--videos 60] [--repeats 5] [--json benchmarks/data.json]
     python experiments/bench_data.py --memory docs/figures/memory.png [--clips 20000] [--restarts 50]
+    python experiments/bench_data.py --augmentation
 
 The reference reads every frame with OpenCV, converts the video to float32 and then selects the frames of the clip. The
 limit copies the frames of the clip from a bare memory map of the same bytes. The second command only watches memory,
-and draws it. Absolute times on a shared machine mean little: read the ratios.
+and draws it. The third only measures augmentation. Absolute times on a shared machine mean little: read the ratios.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 
 import cv2
@@ -30,6 +32,7 @@ from echo_e3net.benchmark.run import machine
 from echo_e3net.benchmark.startup import measure_startup
 from echo_e3net.checks.rules import read_data
 from echo_e3net.cli.network_cli import NetworkCLI
+from echo_e3net.data.augment import Augmentation
 from echo_e3net.data.cache import FrameCache
 from echo_e3net.data.dataset import EvaluationClips
 from echo_e3net.data.formats import EchoNetDynamic
@@ -49,6 +52,8 @@ CONFIGS = [
 WORKERS = (0, 1, 2, 4)
 STEPS = 24
 """Training steps whose waiting time is measured."""
+AUGMENTED = 50
+"""Clips over which the time of an augmentation is measured."""
 
 Read = Callable[[VideoRecord], object]
 
@@ -178,6 +183,31 @@ def waiting(root: Path, folder: Path) -> Table:
     return Table("waiting", "training on the CPU at 64 px, 2 workers: waiting for data", rows)
 
 
+def augmentation(records: Sequence[VideoRecord]) -> Table:
+    """Return the median CPU time of each policy of overlays/augment.yaml, per clip of 32 frames of 112×112.
+
+    Single policies change every clip. The last rows are all policies on every clip, and with their probabilities.
+    """
+    overlay = Path(__file__).parent / "overlays" / "augment.yaml"
+    policies = NetworkCLI("bench", "", [*CONFIGS[:2], "--config", str(overlay)]).data.clip.augment
+    usual = {name: copy(policy) for name, policy in policies.items()}
+    for policy in policies.values():
+        policy.probability = 1.0
+    clips = [clip for clip in EvaluationClips(records, ClipSettings()) if clip.frame_mask.all()]
+    tried = {name: {name: policy} for name, policy in policies.items()}
+    tried |= {"all": policies, "all, with their probabilities": usual}
+    rows = []
+    for name, chosen in tried.items():
+        marks = [time.thread_time()]
+        for number in range(AUGMENTED):
+            changes = Augmentation(chosen, [0, 0, number])
+            changes.span(SPAN, 2 * SPAN.length)
+            changes.change(clips[number % len(clips)])
+            marks.append(time.thread_time())
+        rows.append({"policy": name, "CPU ms per clip": 1000 * float(np.median(np.diff(marks)))})
+    return Table("augmentation", f"augmentation, median of {AUGMENTED} clips in one thread", rows)
+
+
 def large_tables() -> Table:
     """Return the time and memory of the tables of large data sets."""
     rows = [
@@ -256,6 +286,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=60)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--memory", type=Path, help="only watch memory, and draw it to this file")
+    parser.add_argument("--augmentation", action="store_true", help="only measure augmentation")
     parser.add_argument("--clips", type=int, default=2000, help="clips over which memory is watched")
     parser.add_argument("--restarts", type=int, default=10, help="pairs of workers over which memory is watched")
     parser.add_argument("--json", type=Path, help="also write the tables to this JSON file")
@@ -277,6 +308,9 @@ def main() -> None:
             phantom(root, n=2 * args.videos)
         records = [r for r in read_data(EchoNetDynamic(), root).records if (r.frames or 0) >= SPAN.length]
         records = records[: args.videos]
+        if args.augmentation:
+            done(augmentation(records))
+            return
         store = FrameCache(Path(folder) / "cache", fill=True)
         for record in records:
             store.read(record.path)
@@ -291,6 +325,7 @@ def main() -> None:
             limit = {"limit: copied from a bare memory map": memory_map(Path(folder), records)}
             done(one_process(ways | limit, records, args.repeats))
             done(with_workers(ways, records, args.repeats))
+            done(augmentation(records))
             done(waiting(root, store.folder))
             done(large_tables())
             done(starting(args.repeats))

@@ -6,7 +6,10 @@ from echo_e3net.clinic.user_videos import OwnVideos
 from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings
 from echo_e3net.training.datamodule import EchoDataModule
 
-CLIP, LOADER = ("frames", "period", "size", "training", "evaluation"), ("batch_size", "workers", "start_method")
+CLIP, LOADER = (
+    ("frames", "period", "size", "training", "evaluation", "augment"),
+    ("batch_size", "workers", "start_method"),
+)
 
 
 def data_module(root=None, cache=None, fill=True, videos=None, **settings):

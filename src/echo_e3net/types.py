@@ -33,7 +33,8 @@ class EchoClip(NamedTuple):
         phase_position: (P,), position of the traced frames in the clip, in clip frames (fractional). NaN if outside
             the clip or not labelled.
         framing: (3,), ``(scale, x0, y0)``, position of the clip in the video
-            (:class:`echo_e3net.geometry.Framing`).
+            (:class:`echo_e3net.geometry.Framing`); NaN in a training clip that augmentation has moved, because its
+            pixels have no such position.
         video_number: number of the video in its data set, the same for all its clips.
         clip_number: number of the clip within its video; -1 for a filler clip that no metric uses.
         name: file name of the video without suffix.

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
+from echo_e3net.data.augment import Augmentation
 from echo_e3net.data.frames import ReadFrames, count_frames, read_frames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import CentredClip, ClipSpan, RandomClip
@@ -48,13 +49,13 @@ class Clips(Dataset[EchoClip]):
         self.span = ClipSpan(clip.frames, clip.period)
         self.current = RawArray("i", [-1] * WORKERS)
 
-    def load(self, number: int, clip_number: int, start: int) -> EchoClip:
+    def load(self, number: int, clip_number: int, start: int, span: ClipSpan) -> EchoClip:
         """Read one clip of a video."""
         worker = get_worker_info()
         slot = worker.id % WORKERS if worker else 0
         self.current[slot] = number
         try:
-            clip = read_clip(self.records[number], start, self.span, self.clip.size, self.read)
+            clip = read_clip(self.records[number], start, span, self.clip.size, self.read)
         except InputError as error:
             raise InputError(f"{error} `echo-e3net data check --decode` lists all such videos.") from error
         self.current[slot] = -1
@@ -66,7 +67,7 @@ class Clips(Dataset[EchoClip]):
 
 
 class TrainingClips(Clips):
-    """One clip per video and epoch."""
+    """One clip per video and epoch, augmented by the policies of the settings."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -75,8 +76,12 @@ class TrainingClips(Clips):
         """Return the clip of a video in an epoch; a number is a key of epoch 0, for ``trainer.overfit_batches``."""
         key = key if isinstance(key, ClipKey) else ClipKey(0, key)
         record, policy = self.records[key.number], self.clip.training or RandomClip()
-        rng = np.random.default_rng([self.seed, key.epoch, key.number])
-        return self.load(key.number, 0, policy.start(video_length(record), self.span, record.traced, rng))
+        seeds, length = (self.seed, key.epoch, key.number), video_length(record)
+        augmentation = Augmentation(self.clip.augment, seeds) if self.clip.augment else None
+        span = augmentation.span(self.span, length) if augmentation else self.span
+        start = policy.start(length, span, record.traced, np.random.default_rng(seeds))
+        clip = self.load(key.number, 0, start, span)
+        return augmentation.change(clip) if augmentation else clip
 
 
 class EvaluationClips(Clips):
@@ -93,7 +98,7 @@ class EvaluationClips(Clips):
 
     def __getitem__(self, number: int) -> EchoClip:
         """Return a clip; for -1 a filler, which has no labels and whose ``clip_number`` is -1."""
-        clip = self.load(*self.clips[max(number, 0)])
+        clip = self.load(*self.clips[max(number, 0)], self.span)
         if number >= 0:
             return clip
         ef, position = torch.full_like(clip.ef, torch.nan), torch.full_like(clip.phase_position, torch.nan)

@@ -67,6 +67,18 @@ def blur(picture: np.ndarray, sigma_x: float, sigma_y: float) -> np.ndarray:
     )
 
 
+def warp(frames: Frames, matrix: Float[np.ndarray, "2 3"]) -> Frames:
+    """Move grey frames by an affine map of points (x, y, 1), with bicubic interpolation; 0 outside."""
+    size = frames.shape[:0:-1]
+    return np.stack([cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_CUBIC) for frame in frames])
+
+
+def jpeg(picture: UInt8[np.ndarray, "h w"], quality: int) -> UInt8[np.ndarray, "h w"]:
+    """Return a grey picture after JPEG compression of a quality from 1 to 100."""
+    _, buffer = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return np.asarray(cv2.imdecode(buffer, cv2.IMREAD_GRAYSCALE))
+
+
 def draw_curve(
     picture: np.ndarray,
     points: Float32[np.ndarray, "N 2"],

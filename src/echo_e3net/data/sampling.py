@@ -15,15 +15,15 @@ from jaxtyping import Int
 
 
 class ClipSpan(NamedTuple):
-    """Size of a clip in time: ``frames`` frames, one every ``period``."""
+    """Size of a clip in time: ``frames`` frames, one every ``period``, which augmentation may make fractional."""
 
     frames: int
-    period: int
+    period: float
 
     @property
     def length(self) -> int:
         """Number of video frames from the first to the last frame of the clip, inclusive."""
-        return (self.frames - 1) * self.period + 1
+        return round((self.frames - 1) * self.period) + 1
 
     def last_start(self, video_frames: int) -> int:
         """Return the last start whose clip ends within the video; 0 for a video shorter than the clip."""
@@ -31,12 +31,12 @@ class ClipSpan(NamedTuple):
 
     def indices(self, start: int, video_frames: int) -> Int[np.ndarray, " T"]:
         """Return the frames of the clip from a start; -1 past the end of the video."""
-        index = start + np.arange(self.frames) * self.period
+        index = start + np.rint(np.arange(self.frames) * self.period).astype(int)
         return np.where(index < video_frames, index, -1)
 
     def position(self, frame: int, start: int, video_frames: int) -> float:
         """Return the position of a video frame in clip frames; NaN if more than half a period outside the clip."""
-        last = (min(start + self.length, video_frames) - 1 - start) // self.period
+        last = np.count_nonzero(self.indices(start, video_frames) >= 0) - 1
         place = (frame - start) / self.period
         return min(max(place, 0.0), float(last)) if -0.5 <= place <= last + 0.5 else float("nan")
 

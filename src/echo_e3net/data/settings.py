@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from echo_e3net.data import evaluation_policies  # noqa: F401  (offered as choices)
+from echo_e3net.data.augment import Policy
 from echo_e3net.data.frames import ReadFrames
 from echo_e3net.data.records import VideoRecord
 from echo_e3net.data.sampling import EvaluationPolicy, TrainingPolicy
@@ -22,6 +23,8 @@ class ClipSettings:
         size: side of the clip in pixels, at least 64. Frames are cropped to a square and resized.
         training: where training clips start; null: RandomClip.
         evaluation: which clips of a video evaluation reads; null: CentredClip.
+        augment: changes to training clips, policies of echo_e3net.data.augment by name; null: none. Evaluation clips
+            are never changed.
     """
 
     frames: int = 32
@@ -29,6 +32,7 @@ class ClipSettings:
     size: int = 112
     training: TrainingPolicy | None = None
     evaluation: EvaluationPolicy | None = None
+    augment: dict[str, Policy | None] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -212,11 +213,11 @@ class EchoDataModule(LightningDataModule):
         return [path for clips in self.loaded for path in clips.reading()]
 
     def norm_batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Return video and frame mask of one clip of ``NORM_VIDEOS`` training videos, the same in every process."""
+        """Return video and frame mask, not augmented, of a clip of ``NORM_VIDEOS`` videos, the same on all devices."""
         records = self.records["train"]
         step = max(1, len(records) / NORM_VIDEOS)
         chosen = [records[int(i * step)] for i in range(min(len(records), NORM_VIDEOS))]
-        clips = dataset.TrainingClips(chosen, self.clip, self.read)
+        clips = dataset.TrainingClips(chosen, replace(self.clip, augment=None), self.read)
         read = [clips[number] for number in range(len(clips))]
         batches = [default_collate(read[i : i + NORM_BATCH]) for i in range(0, len(read), NORM_BATCH)]
         return [(batch.video, batch.frame_mask) for batch in batches]
