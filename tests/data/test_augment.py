@@ -14,7 +14,7 @@ from echo_e3net import geometry
 from echo_e3net.conventions import APEX, LEFT, RIGHT
 from echo_e3net.data import augment
 from echo_e3net.data.augment.geometric import GeometricPolicy, compose, keep_inside, move, move_landmarks
-from echo_e3net.data.augment.photometric import change_grey_values, grey_table
+from echo_e3net.data.augment.photometric import change_grey_values, grey_table, multiply
 from echo_e3net.data.augment.temporal import TemporalPolicy
 from echo_e3net.data.dataset import ClipKey, EvaluationClips, TrainingClips, read_clip
 from echo_e3net.data.formats import EchoNetDynamic
@@ -25,8 +25,8 @@ from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.errors import InputError
 from tests.data.test_clips import same
 from tests.datamodules import data_module
-from tests.test_experiments import EXPERIMENTS
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 OVERLAY = EXPERIMENTS / "overlays" / "augment.yaml"
 GEOMETRIC = ("Mirror", "Aspect", "Zoom", "Rotation", "Shift")
 ALL = yaml.safe_load(OVERLAY.read_text())["data"]["clip"]["augment"]
@@ -62,11 +62,11 @@ def unlabelled_clip(frames):
     return read_clip(record, 0, ClipSpan(count, 1), side, lambda path, index, listed: frames[index])
 
 
-class HalfTurn(GeometricPolicy):
-    """Turn by 180 degrees."""
+class QuarterTurn(GeometricPolicy):
+    """Turn clockwise by 90 degrees."""
 
     def matrix(self, rng):
-        return np.diag([-1.0, -1.0, 1.0])
+        return np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
 
 
 def changed(policy, frames, seed=0):
@@ -106,9 +106,19 @@ def test_a_clip_is_a_function_of_seed_epoch_and_number(records):
     assert not torch.equal(ahead[0].video, TrainingClips(records, clip, seed=2)[keys[0]].video)
 
 
+def test_seed_epoch_number_and_name_each_change_what_a_policy_draws():
+    keys = [(seed, epoch, number) for seed in range(2) for epoch in range(2) for number in range(2)]
+    draws = {
+        augment.Augmentation({name: augment.Zoom(0.5, 2)}, key).matrix(np.zeros((0, 2)), 10)[0, 0]
+        for name in ("zoom", "again")
+        for key in keys
+    }
+    assert len(draws) == 2 * len(keys)
+
+
 def test_a_policy_that_is_off_does_not_change_the_others(records):
     moved = policies(*GEOMETRIC, probability=1.0)
-    both = TrainingClips(records, replace(CLIP, augment=policies("Noise") | moved))[ClipKey(1, 2)]
+    both = TrainingClips(records, replace(CLIP, augment=policies("Noise", probability=1.0) | moved))[ClipKey(1, 2)]
     alone = TrainingClips(records, replace(CLIP, augment={"noise": None} | moved))[ClipKey(1, 2)]
     assert torch.equal(both.landmarks, alone.landmarks)
     assert torch.equal(both.frame_index, alone.frame_index)
@@ -266,6 +276,17 @@ def test_padded_frames_stay_black(records):
     assert (clip.frame_index[clip.frame_mask] >= 0).all()
 
 
+def test_halving_and_doubling_are_equally_likely():
+    draws = np.log(augment.Gain(0.5, 2).draws(np.random.default_rng(0), 100, 100))
+    assert abs(draws.mean()) < 0.02
+    assert np.abs(draws).max() <= np.log(2)
+
+
+def test_products_are_rounded():
+    factor = np.full((1, 1), 1.5, np.float32)
+    np.testing.assert_array_equal(multiply(np.array([[[101]], [[255]]], np.uint8), factor).ravel(), [152, 255])
+
+
 def test_curves_become_one_table_by_hand():
     rng = np.random.default_rng(0)
     double, root, flat = augment.Gain(2, 2), augment.Gamma(0.5, 0.5), augment.Contrast(0.5, 0.5)
@@ -293,10 +314,10 @@ def test_time_gain_depends_on_the_depth_before_the_picture_was_moved():
     clip, gain = unlabelled_clip(np.full((1, 64, 64), 100, np.uint8)), {"gain": augment.TimeGain(0.3, 3)}
     upright, turned = (
         augment.Augmentation(gain | moves, [0, 0, 1]).change(clip).video[0, 0].numpy()
-        for moves in ({}, {"turn": HalfTurn()})
+        for moves in ({}, {"turn": QuarterTurn()})
     )
-    np.testing.assert_array_equal(turned, upright[::-1, ::-1])
-    assert not np.array_equal(upright, upright[::-1])
+    np.testing.assert_array_equal(turned, np.rot90(upright, -1))
+    assert not np.array_equal(upright, np.rot90(upright, 2))
 
 
 def test_filters_keep_the_mean_of_a_grey_picture():

@@ -116,7 +116,7 @@ class DropoutSectors(GainMap):
     """Darken sectors as seen from the probe, as ribs, lung or a poor contact of the probe do.
 
     Args:
-        sectors: largest number of sectors, at least 1.
+        sectors: largest number of sectors, 1 to 10.
         degrees: largest width of a sector, 1 to 90.
         low: smallest factor of the grey values inside, 0 to 1. The factor is uniform from ``low`` to 1.
         probability: share of the clips that are changed, 0 to 1.
