@@ -65,7 +65,14 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     if happens:
         haze = np.maximum(haze, level - 1.6 * distance - 8.0 * ((turn - centre) / width) ** 2 + arcs)
     quality = round(rng.uniform(*look.quality))
+    gain = gain + look.time_gain_db * slow(rng.spawn(1)[0], distance)
     return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
+
+
+def slow(rng: np.random.Generator, distance: np.ndarray) -> np.ndarray:
+    """Return a slow random variation with depth, about -1…1."""
+    height, period, phase = rng.uniform([0.0, 6.0, 0.0], [1.0, 20.0, 2 * np.pi])
+    return np.asarray(height * np.sin(2 * np.pi * distance / period + phase))
 
 
 def draw_drift(seed: int, index: int, look: Look, scan: Scan, time_s: Series) -> Float[np.ndarray, "T 2"]:

@@ -51,7 +51,7 @@ def phantom(
     max_frames: int = FRAME_RANGE[1],
     val_fraction: float = 0.15,
     test_fraction: float = 0.20,
-    look: Literal["adult_cart", "handheld"] = "adult_cart",
+    look: Literal["adult_cart", "handheld", "mixed"] = "adult_cart",
 ) -> None:
     """Make synthetic apical-four-chamber videos with exact borders, volumes and EF.
 

@@ -9,11 +9,13 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.data.raster import remap
-from echo_e3net.phantom.anatomy import Ventricle, aim, landmarks, ventricle
+from echo_e3net.phantom.anatomy import aim, landmarks, ventricle
+from echo_e3net.phantom.contour import Form, Shape, contour, draw_form
 from echo_e3net.phantom.artefacts import Artefacts, draw_artefacts, draw_drift
 from echo_e3net.phantom.ejection import Ejection, draw_ejection
 from echo_e3net.phantom.look import ADULT_CART, Look
 from echo_e3net.phantom.motion import MaterialMap
+from echo_e3net.phantom.marks import add_marks, compress_video
 from echo_e3net.phantom.prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
 from echo_e3net.phantom.sector import SIZE, ScanConverter, Sector, sector_of
 from echo_e3net.phantom.speckle import (
@@ -50,6 +52,7 @@ class Plan:
         scan: draws of the probe.
         ejection: volume at each frame and the traced frames.
         drift_cm: (T, 2), shift of the heart, (x, depth).
+        form: shape of the ventricle; None: a bullet.
     """
 
     seed: int
@@ -60,16 +63,19 @@ class Plan:
     scan: Scan
     ejection: Ejection
     drift_cm: Float[np.ndarray, "T 2"]
+    form: Form | None
 
     @property
-    def shape(self) -> Ventricle:
+    def shape(self) -> Shape:
         """Return the ventricle at each frame."""
-        return ventricle(self.heart, self.ejection.volume_ml)
+        if self.form is None:
+            return ventricle(self.heart, self.ejection.volume_ml)
+        return contour(self.heart, self.form, self.ejection.volume_ml, self.ejection.time_s)
 
     @property
-    def rest(self) -> Ventricle:
+    def rest(self) -> Shape:
         """Return the painted ventricle: one moment, the average ED."""
-        return ventricle(self.heart, np.array([self.heart.edv_ml])).at(0)
+        return shape_at_rest(self.heart, self.form).at(0)
 
     def borders(self, outer: bool = False) -> Float[np.ndarray, "T 42 2"]:
         """Return the endocardial or, with outer, epicardial landmarks at each frame, pixels."""
@@ -89,11 +95,20 @@ def plan_video(
         ef_percent: use this EF; every other draw stays the same.
     """
     heart = draw_heart(seed, index, look, ef_percent)
-    rest = ventricle(heart, np.array([heart.edv_ml]))
+    form = None if look.anatomy is None else draw_form(seed, index, look.anatomy)
+    rest = shape_at_rest(heart, form)
     scan = aim(draw_scan(seed, index, look, float(rest.length[0]), max_frames), rest)
-    ejection = draw_ejection(seed, index, heart, scan, look.duplicates)
+    ejection = draw_ejection(seed, index, heart, scan, look)
     drift = draw_drift(seed, index, look, scan, ejection.time_s)
-    return Plan(seed, index, draw_name(seed, index), look, heart, scan, ejection, drift)
+    if form is not None:
+        drift = drift + (1 - ejection.volume_ml[:, None] / heart.edv_ml) * np.array(form.swing_cm)
+    return Plan(seed, index, draw_name(seed, index), look, heart, scan, ejection, drift, form)
+
+
+def shape_at_rest(heart: Heart, form: Form | None) -> Shape:
+    """Return the ventricle at the average ED, one moment."""
+    volume = np.array([heart.edv_ml])
+    return ventricle(heart, volume) if form is None else contour(heart, form, volume)
 
 
 def jpeg_quality(plan: Plan) -> int:
@@ -121,7 +136,8 @@ def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndar
     for place, (t, field) in enumerate(zip(moments, echoes(plan, sector, scanner, artefacts, moments), strict=True)):
         duplicate = place > 0 and time_s[t] == time_s[t - 1]
         frames[place] = frames[place - 1] if duplicate else convert(compress(field, artefacts.gain_db, scanner))
-    return frames
+    add_marks(plan.seed, plan.index, plan.look, sector, frames)
+    return compress_video(plan.seed, plan.index, plan.look, frames, plan.scan.fps)
 
 
 def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, moments: range) -> Iterator[Field]:

@@ -12,10 +12,14 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from echo_e3net.data.raster import blur, resize_linear
-from echo_e3net.phantom.anatomy import Ventricle, to_heart
+from echo_e3net.phantom.anatomy import to_heart
+from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import Heart, draw_between, ramp, stream
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
+
+
+LEFT_SIDE, RIGHT_SIDE = np.float32(-1), np.float32(1)
 
 
 class Chambers(NamedTuple):
@@ -64,10 +68,10 @@ class Canvas:
         self.cover(where, np.maximum(self.strength_db - self.patches, level_db))
 
 
-def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chambers:
+def draw_chambers(seed: int, index: int, heart: Heart, rest: Shape) -> Chambers:
     """Draw the sizes of the other chambers."""
     rng = stream(seed, index, "anatomy")
-    length, annulus = float(rest.length[0]), float(rest.radius[0] * rest.base_width)
+    length, annulus = float(rest.length[0]), rest.annulus
     width, top, plane, wall = rng.uniform([2.9, 0.10, 0.93, 0.30], [3.9, 0.24, 0.99, 0.45])
     left, left_tall, right, right_tall = rng.uniform([1.0, 2.1, 1.7, 1.9], [1.25, 2.7, 2.2, 2.4])
     scale = heart.right_scale
@@ -81,15 +85,15 @@ def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chamb
     )
 
 
-def right_faces(chambers: Chambers, rest: Ventricle, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def right_faces(chambers: Chambers, rest: Shape, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the distances of the right side of the septum and of the right free wall from the mid-line at z."""
     s = np.clip((z - chambers.right_top) / (chambers.right_base - chambers.right_top), 0, 1)
-    septum = rest.outer_half_width(z) - 0.12
+    septum = rest.outer_half_width(z, LEFT_SIDE) - 0.12
     return septum, septum + chambers.right_width * np.sin(0.5 * np.pi * s**0.9) ** 0.85
 
 
 def paint(
-    seed: int, index: int, look: Look, chambers: Chambers, rest: Ventricle, sector: Sector
+    seed: int, index: int, look: Look, chambers: Chambers, rest: Shape, sector: Sector
 ) -> tuple[Grid, Bool[np.ndarray, "R A"]]:
     """Return the echo strength on the polar grid in dB, and the mask of blood."""
     rng = stream(seed, index, "picture")
@@ -105,7 +109,12 @@ def paint(
     _paint_right_ventricle(canvas, chambers, rest, blood)
     _paint_pericardium(canvas, rest, pericardium)
     _paint_atria(canvas, chambers, rest, blood, pericardium)
-    _paint_left_ventricle(canvas, rest, blood, streaks)
+    if look.anatomy is None:
+        _paint_left_ventricle(canvas, rest, blood, streaks)
+    else:
+        from echo_e3net.phantom.walls import paint_ventricle
+
+        paint_ventricle(seed, index, look.anatomy, canvas, rest, blood, streaks)
     return blur(canvas.strength_db.astype(np.float32), 0.5, 0.7), canvas.blood
 
 
@@ -116,7 +125,7 @@ def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Grid:
     return np.asarray((field - field.mean()) / field.std())
 
 
-def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float) -> None:
+def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Shape, blood: float) -> None:
     septum, wall = right_faces(chambers, rest, canvas.z)
     left, z, outside = -canvas.u, canvas.z, wall + chambers.free_wall
     beside = (z > chambers.right_top) & (z < chambers.right_base + 0.1)
@@ -130,9 +139,9 @@ def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, 
     canvas.cover(beside & (left > septum) & (left < wall), blood + trabeculae, blood=True)
 
 
-def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float, pericardium: float) -> None:
+def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Shape, blood: float, pericardium: float) -> None:
     base = float(rest.base[0])
-    septum = -float(rest.outer_half_width(rest.base)[0]) + 0.30
+    septum = -float(rest.outer_half_width(rest.base, LEFT_SIDE)[0]) + 0.30
     (left_u, left_z), (right_u, right_z) = chambers.left_atrium, chambers.right_atrium
     left = _egg(canvas, septum + 0.12 + left_u, base - 0.15 + left_z, left_u, left_z)
     right = _egg(canvas, septum - 0.12 - right_u, chambers.right_base - 0.15 + right_z, right_u, right_z)
@@ -159,9 +168,9 @@ def _egg(canvas: Canvas, centre_u: float, centre_z: float, half_u: float, half_z
     return value
 
 
-def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> None:
+def _paint_pericardium(canvas: Canvas, rest: Shape, pericardium: float) -> None:
     """Paint the bright line beside the lateral wall, and the haze of the lung behind it."""
-    z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z)
+    z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z, RIGHT_SIDE)
     top, base = float(rest.outer_apex[0]), float(rest.base[0])
     s = (z - top) / (base - top)
     lateral = (z > top - 0.2) & (canvas.u > 0)
@@ -171,9 +180,9 @@ def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> N
     canvas.cover(lateral & (z < base + 0.3) & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
 
 
-def _paint_left_ventricle(canvas: Canvas, rest: Ventricle, blood: float, streaks: np.ndarray) -> None:
+def _paint_left_ventricle(canvas: Canvas, rest: Shape, blood: float, streaks: np.ndarray) -> None:
     z, distance = canvas.z, np.abs(canvas.u)
-    inner, outer, base = rest.inner_half_width(z), rest.outer_half_width(z), float(rest.base[0])
+    inner, outer, base = rest.inner_half_width(z, canvas.u), rest.outer_half_width(z, canvas.u), float(rest.base[0])
     muscle = (z > rest.outer_apex) & (z < base) & (distance < outer)
     canvas.cover(muscle, np.where(canvas.u < 0, 1.0, 0.0) + streaks)
     canvas.strength_db += 3.0 * np.exp(-(((distance - inner) / 0.10) ** 2)) * muscle
