@@ -55,8 +55,9 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     # Dead zone of the probe, and the edges of the sector
     gain = gain - _TIP_DB * (1 - np.clip(distance / _TIP_CM, 0, 1)) - 9.0 * np.abs(turn) ** rng.uniform(3.0, 7.0)
     clutter = rng.uniform(*look.clutter_db) + 3.0 * smooth_noise(rng, (8, 6))
-    strong, (level, reach) = rng.random() < look.near_field, rng.uniform([-8, 1.8], [0, 3.2])
-    near_field = (level if strong else -14.0) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5
+    (low, high), strong = look.near_field_db, rng.random() < look.near_field
+    level, reach = rng.uniform([low, 1.8], [high, 3.2])
+    near_field = (level if strong else look.weak_near_field_db) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5
     haze = np.maximum(clutter, near_field + 2.0 * smooth_noise(rng, (10, 6)))
     # Reverberation: arcs at multiples of a distance
     happens = rng.random() < look.reverberation

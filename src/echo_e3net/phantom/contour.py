@@ -19,13 +19,17 @@ from jaxtyping import Float
 
 from echo_e3net.conventions import DISCS
 from echo_e3net.phantom.anatomy import Ventricle, bullet_moment, wall_thickness
-from echo_e3net.phantom.look import Anatomy
+from echo_e3net.phantom.hearts import Anatomy
 from echo_e3net.phantom.prior import Heart, Series, ramp, stream
 
 KNOTS = np.linspace(0, 1, 2 * DISCS + 1)
 """Heights of the tables, 0 at the apex and 1 at the mitral plane; every second one is the middle of a disc."""
 _BULLET = bullet_moment(0.86)
 """Moment of the bullet whose radius determines the wall."""
+_APICAL = (0.25, 0.7)
+"""(start, end) of the fall of the narrowing at ED towards the base, of the long axis."""
+_BULGE = (0.78, 0.12)
+"""Place and width of the basal bulge, of the long axis."""
 _NARROWEST = 0.06
 """Smallest half chord over the half chord of the profile."""
 _THINNEST = 0.5
@@ -153,37 +157,57 @@ def look_up(table: Table, t: np.ndarray, u: np.ndarray) -> np.ndarray:
 def draw_form(seed: int, index: int, anatomy: Anatomy) -> Form:
     """Draw the shape of one ventricle. No draw depends on EF."""
     rng = stream(seed, index, "contour")
-    t = KNOTS
-    power, cone_ed, cone_es = (rng.uniform(*limits) for limits in (anatomy.tip, anatomy.cone_ed, anatomy.cone_es))
-    waves = smooth(rng, anatomy.roughness, 3)[0] + smooth(rng, 0.6 * anatomy.roughness, 2)
-    pinch = np.exp(-(((t - rng.uniform(0.15, 0.65)) / rng.uniform(0.3, 0.5)) ** 2))
-    profile = np.exp(waves) * (t * (2 - t)) ** power * (1 - cone_ed * pinch)
-    profile /= profile.mean(0).max()
-    # One hinge of the mitral valve is nearer to the apex, so the last discs are cut obliquely on that side.
-    near, narrow, other = (rng.uniform(*limits) for limits in (anatomy.oblique, anatomy.narrow, anatomy.rounded))
-    tilted = np.stack([1 - (1 - narrow) * np.clip((t - near) / (1 - near), 0, 1), 1 - (1 - other) * t**8])
-    hinge = (near, 1 + 0.8 * (1 - near))
-    if rng.random() < 0.5:
-        tilted, hinge = tilted[::-1], hinge[::-1]
-    regional = smooth(rng, anatomy.regional, 2)
-    ill, side, place, width, loss = rng.random(), rng.integers(2), *rng.uniform([0.1, 0.15, 0.5], [0.8, 0.3, 1.1])
-    if ill < anatomy.akinesia:
-        regional[side] -= loss * np.exp(-(((t - place) / width) ** 2))
-    lags = rng.uniform(0, 1, 2) * np.array(anatomy.lag_s) * (rng.random() < anatomy.dyssynchrony)
-    thick = np.exp(rng.normal(0, 0.18, 2))
-    outer = np.exp(smooth(rng, 0.04, 2)) * np.sqrt(t * (2 - t)) * (1 - 0.14 * t**6)
+    profile, cone = draw_profile(rng, anatomy)
+    end, hinge = draw_mitral_end(rng, anatomy)
+    regional, lag_s = draw_regional(rng, anatomy)
+    left, right = np.exp(rng.normal(0, 0.18, 2))
     return Form(
         profile=profile,
-        end=tilted,
+        end=end,
         hinge=hinge,
-        cone=cone_es * pinch,
+        cone=cone,
         regional=regional,
-        lag_s=(float(lags[0]), 0.0) if rng.random() < 0.5 else (0.0, float(lags[1])),
-        outer=outer,
-        walls=(float(thick[0]), float(thick[1])),
+        lag_s=lag_s,
+        outer=np.exp(smooth(rng, 0.04, 2)) * np.sqrt(KNOTS * (2 - KNOTS)) * (1 - 0.14 * KNOTS**6),
+        walls=(float(left), float(right)),
         creep=rng.uniform(*anatomy.creep),
         swing_cm=(rng.uniform(*anatomy.swing_cm), rng.uniform(*anatomy.swing_cm)),
     )
+
+
+def draw_profile(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Table, Float[np.ndarray, " K"]]:
+    """Draw the profile at ED, and the narrowing to a cone per ejected share of the volume."""
+    power, cone_ed, cone_es = (rng.uniform(*limits) for limits in (anatomy.tip, anatomy.cone_ed, anatomy.cone_es))
+    start, end = (rng.uniform(*limits) for limits in anatomy.cone_end)
+    bulge = rng.uniform(*anatomy.bulge) * np.exp(-(((KNOTS - _BULGE[0]) / _BULGE[1]) ** 2))
+    # Waves of both walls together, and smaller ones of each wall
+    waves = smooth(rng, anatomy.roughness, 3)[0] + smooth(rng, 0.6 * anatomy.roughness, 2)
+    profile = np.exp(waves) * (KNOTS * (2 - KNOTS)) ** power * (1 - cone_ed * (1 - ramp(KNOTS, *_APICAL)))
+    profile = profile * (1 + bulge)
+    return profile / profile.mean(0).max(), cone_es * (1 - ramp(KNOTS, start, end))
+
+
+def draw_mitral_end(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Table, tuple[float, float]]:
+    """Draw the mitral end: one hinge is nearer to the apex, so the last discs are cut obliquely on that side.
+
+    Returns:
+        The factor of the half chords, and the heights of the left and right hinge.
+    """
+    near, narrow, other = (rng.uniform(*limits) for limits in (anatomy.oblique, anatomy.narrow, anatomy.rounded))
+    cut = 1 - (1 - narrow) * np.clip((KNOTS - near) / (1 - near), 0, 1)
+    end, hinge = np.stack([cut, 1 - (1 - other) * KNOTS**8]), (near, 1 + 0.8 * (1 - near))
+    return (end, hinge) if rng.random() < 0.5 else (end[::-1], hinge[::-1])
+
+
+def draw_regional(rng: np.random.Generator, anatomy: Anatomy) -> tuple[Table, tuple[float, float]]:
+    """Draw the motion of parts of each wall, with or without a scar, and the delays of both walls in seconds."""
+    regional = smooth(rng, anatomy.regional, 2)
+    exists, side = rng.random() < anatomy.scar, rng.integers(2)
+    (place, width), loss = rng.uniform([0.1, 0.15], [0.8, 0.3]), rng.uniform(*anatomy.scar_loss)
+    if exists:
+        regional[side] -= loss * np.exp(-(((KNOTS - place) / width) ** 2))
+    left, right = rng.uniform(0, 1, 2) * np.array(anatomy.lag_s) * (rng.random() < anatomy.dyssynchrony)
+    return regional, (float(left), 0.0) if rng.random() < 0.5 else (0.0, float(right))
 
 
 def smooth(rng: np.random.Generator, size: float, waves: int) -> Table:
@@ -211,11 +235,10 @@ def contour(heart: Heart, form: Form, volume_ml: Series, time_s: Series | None =
         sides = np.stack([np.interp(time_s - lag, time_s, ejected) for lag in form.lag_s], axis=1)
     moving = 1 - ejected[:, None, None] * form.cone - sides[..., None] * form.regional
     shape = form.profile * form.end * np.maximum(moving, _NARROWEST)
-    moment, rest = (disc_moment(table) for table in (shape, form.profile[None] * form.end))
     radius_ed = (heart.edv_ml / (2 * math.pi * heart.elongation * _BULLET)) ** (1 / 3)
     length_ed = 2 * heart.elongation * radius_ed
     length = length_ed * ratio**heart.shortening
-    inner = np.sqrt(volume_ml / (math.pi * length * moment))[:, None, None] * shape
+    inner = np.sqrt(volume_ml / (math.pi * length * disc_moment(shape)))[:, None, None] * shape
     radius = radius_ed * np.sqrt(ratio * length_ed / length)
     wall = wall_thickness(heart.wall_cm, radius_ed, length_ed, radius, length)
     seen = heart.apparent_length

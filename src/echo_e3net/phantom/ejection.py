@@ -22,6 +22,8 @@ from echo_e3net.phantom.prior import Heart, Scan, Series, ramp, stream
 
 _LONGEST_SYSTOLE = 0.62
 """Longest systole of a beat, as a share of the beat."""
+_SLOW_RATE = 65.0
+"""Heart rate up to which the duration of systole is constant, beats per minute."""
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 
@@ -84,14 +86,18 @@ def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
     rng = stream(seed, index, "rhythm")
     mean, sd, low, high = look.heart_rate
     rate = float(np.clip(rng.normal(mean, sd), low, high))
-    irregular, jitter = rng.random() < look.irregular, rng.uniform(0.02, 0.08)
+    irregular, beat_sd = rng.random() < look.irregular, rng.uniform(*look.beat_sd)
     early, kick, duty = rng.uniform(0.70, 0.75), rng.uniform(0.20, 0.25), rng.normal(0, 0.012)
     interval = 60 / rate
     beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
-    stretch = np.clip(1 + (0.20 if irregular else jitter) * rng.standard_normal(beats), 0.62, 1.5)
+    other = rng.spawn(1)[0]
+    irregular_sd = other.uniform(*look.irregular_sd)
+    stretch = np.clip(1 + (irregular_sd if irregular else beat_sd) * rng.standard_normal(beats), 0.62, 1.5)
     excess = (0.08 if irregular else 0.02) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
-    share = np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty
-    share = min(share * rng.spawn(1)[0].uniform(*look.systole_scale), _LONGEST_SYSTOLE)
+    share = float(np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty)
+    if look.systole_s is not None:
+        share = other.uniform(*look.systole_s) * min(_SLOW_RATE / rate, 1.0) ** 0.5 / interval
+    share = min(share, _LONGEST_SYSTOLE)
     return Rhythm(
         start_s=np.concatenate([[0.0], np.cumsum(interval * stretch)]),
         systole_s=share * interval * np.sqrt(stretch),

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import io
-
-import av
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from echo_e3net.data.codec import through_h264
 from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import stream
 from echo_e3net.phantom.sector import SIZE, Sector
 
-_QUALITY = (20, 34)
+Frames = UInt8[np.ndarray, "T 112 112"]
+_QUALITY = (16, 29)
 """Constant rate factor of H.264; more is coarser."""
 
 
-def add_marks(seed: int, index: int, look: Look, sector: Sector, frames: UInt8[np.ndarray, "T 112 112"]) -> None:
+def add_marks(seed: int, index: int, look: Look, sector: Sector, frames: Frames) -> None:
     """Draw ticks of a depth scale and blocks like letters into the frames, outside the sector."""
+    np.maximum(frames, draw_marks(seed, index, look, sector), out=frames)
+
+
+def draw_marks(seed: int, index: int, look: Look, sector: Sector) -> UInt8[np.ndarray, "112 112"]:
+    """Return the picture of the marks, black in the sector; all black without marks."""
     rng = stream(seed, index, "marks")
-    if rng.random() >= look.marks:
-        return
     picture = np.zeros((SIZE, SIZE), np.uint8)
+    if rng.random() >= look.marks:
+        return picture
     grey, column, step, start = rng.integers([90, 0, 6, 0], [230, 4, 16, 8])
     column = column if rng.random() < 0.5 else SIZE - 2 - column
     picture[start::step, column : column + 2] = grey
@@ -29,7 +33,7 @@ def add_marks(seed: int, index: int, look: Look, sector: Sector, frames: UInt8[n
         y, x, height, width = rng.integers([0, 0, 3, 4], [106, 100, 7, 16])
         picture[y : y + height, x : x + width] = grey * (rng.random((height, width)) < 0.5)[: SIZE - y, : SIZE - x]
     picture[inside(sector)] = 0
-    np.maximum(frames, picture, out=frames)
+    return picture
 
 
 def inside(sector: Sector) -> Bool[np.ndarray, "112 112"]:
@@ -40,22 +44,10 @@ def inside(sector: Sector) -> Bool[np.ndarray, "112 112"]:
     return np.asarray((depth > -1) & (np.abs(np.arctan2(x, depth)) < sector.half_angle + edge))
 
 
-def compress_video(
-    seed: int, index: int, look: Look, frames: UInt8[np.ndarray, "T 112 112"], fps: int
-) -> UInt8[np.ndarray, "T 112 112"]:
+def compress_video(seed: int, index: int, look: Look, frames: Frames, fps: int) -> Frames:
     """Return the frames after compression by H.264 with a random quality, or unchanged."""
     rng = stream(seed, index, "marks").spawn(1)[0]
     happens, quality = rng.random() < look.blocks, int(rng.integers(*_QUALITY))
     if not happens:
         return frames
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp4") as container:
-        options = {"crf": str(quality), "preset": "veryfast", "threads": "1"}
-        video = container.add_stream("libx264", fps, options=options)
-        video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
-        for frame in frames:
-            container.mux(video.encode(av.VideoFrame.from_ndarray(frame, "gray").reformat(format="yuv420p")))
-        container.mux(video.encode(None))
-    file.seek(0)
-    with av.open(file) as container:
-        return np.stack([frame.to_ndarray(format="gray") for frame in container.decode(video=0)])
+    return through_h264(frames, fps, quality)

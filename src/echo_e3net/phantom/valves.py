@@ -15,10 +15,10 @@ from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.data.raster import draw_curve
 from echo_e3net.phantom.anatomy import to_probe
+from echo_e3net.phantom.chambers import Chambers, right_faces
 from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.prior import Series
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
-from echo_e3net.phantom.tissue import Chambers, right_faces
 
 _POINTS = 6
 _GRAZING = 0.25
