@@ -10,7 +10,7 @@ from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.hearts import Anatomy
 from echo_e3net.phantom.prior import Heart, stream
 
-LEFT_SIDE, RIGHT_SIDE = np.float32(-1), np.float32(1)
+LEFT_SIDE, RIGHT_SIDE = np.array(-1, np.float32), np.array(1, np.float32)
 """A u on the viewer's left and on the right, for half widths."""
 
 

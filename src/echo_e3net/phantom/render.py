@@ -150,7 +150,7 @@ def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndar
     scanner = draw_scanner(plan.seed, plan.index, plan.look, sector)
     artefacts = draw_artefacts(plan.seed, plan.index, plan.look, sector)
     scene = make_scene(plan, sector)
-    gain_db = artefacts.gain_db + exposure_db(plan, scene, artefacts, scanner)
+    gain_db = artefacts.gain_db + np.float32(exposure_db(plan, scene, artefacts, scanner))
     convert, time_s = ScanConverter(sector, scanner.smoothing_px), plan.ejection.time_s
     moments = range(first, len(time_s) if last is None else last)
     frames = np.empty((len(moments), SIZE, SIZE), np.uint8)
@@ -169,14 +169,14 @@ def make_scene(plan: Plan, sector: Sector) -> Scene:
     return Scene(chambers, *paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector))
 
 
-def exposure_db(plan: Plan, scene: Scene, artefacts: Artefacts, scanner: Scanner) -> np.float32:
+def exposure_db(plan: Plan, scene: Scene, artefacts: Artefacts, scanner: Scanner) -> float:
     """Return the gain that gives the brightest tissue the drawn grey, as a sonographer would set it; often 0."""
     if plan.look.exposure is None:
-        return np.float32(0)
+        return 0.0
     grey = stream(plan.seed, plan.index, "exposure").uniform(*plan.look.exposure)
     wanted = scanner.black_db + scanner.dynamic_range_db * grey ** (1 / scanner.gamma)
     bright = np.percentile((scene.strength_db + artefacts.gain_db)[~scene.blood], _BRIGHT_PERCENTILE)
-    return np.float32(wanted - bright)
+    return float(wanted - bright)
 
 
 def echoes(
