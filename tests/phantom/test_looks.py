@@ -12,13 +12,13 @@ from echo_e3net.data.frames import read_frames
 from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.geometry import contour_volume, ejection_fraction
 from echo_e3net.phantom.artefacts import draw_artefacts
-from echo_e3net.phantom.canvas import Canvas
 from echo_e3net.phantom.contour import KNOTS, contour, draw_form
 from echo_e3net.phantom.ejection import draw_rhythm
 from echo_e3net.phantom.hearts import Anatomy
 from echo_e3net.phantom.look import COARSE_SPECKLE, DILATED, IRREGULAR, LOOKS, MIXED
 from echo_e3net.phantom.marks import compress_video, draw_marks, inside
 from echo_e3net.phantom.motion import at_rest
+from echo_e3net.phantom.painting import Canvas
 from echo_e3net.phantom.prior import draw_heart
 from echo_e3net.phantom.render import exposure_db, make_scene, plan_video, render
 from echo_e3net.phantom.sector import DEPTHS, sector_of

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from echo_e3net.phantom.canvas import Canvas
 from echo_e3net.phantom.chambers import Chambers, right_faces
 from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.hearts import Anatomy
+from echo_e3net.phantom.painting import Canvas
 
 
 def paint_papillary_muscle(

@@ -24,6 +24,8 @@ _LONGEST_SYSTOLE = 0.62
 """Longest systole of a beat, as a share of the beat."""
 _SLOW_RATE = 65.0
 """Heart rate up to which the duration of systole is constant, beats per minute."""
+_FUSION_S = (0.25, 0.55)
+"""Diastole below which both phases of filling fuse completely, and above which they are separate, seconds."""
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 
@@ -38,6 +40,7 @@ class Rhythm(NamedTuple):
         esv_excess: the same of the end-systolic volume.
         early: share of the volume that fills early.
         kick: share of the volume that the atrium adds.
+        fuses: whether early filling and atrial contraction fuse in a short diastole, so that the valve stays open.
     """
 
     start_s: Float[np.ndarray, " E"]
@@ -46,6 +49,7 @@ class Rhythm(NamedTuple):
     esv_excess: Float[np.ndarray, " N"]
     early: float
     kick: float
+    fuses: bool
 
 
 class Ejection(NamedTuple):
@@ -105,6 +109,7 @@ def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
         esv_excess=excess[1, :-1],
         early=0.97 if irregular else early,
         kick=0.0 if irregular else kick,
+        fuses=look.systole_s is not None,
     )
 
 
@@ -119,6 +124,8 @@ def cycle(heart: Heart, rhythm: Rhythm, time_s: Series) -> tuple[Series, Series]
     early, kick = y / early_end, (y - kick_start) / (1 - kick_start)
     refilled = rhythm.early * ramp(early) + rhythm.kick * ramp(kick) + (1 - rhythm.early - rhythm.kick) * y
     opening = np.maximum(np.maximum(_bump(early), (0.75 if rhythm.kick > 0 else 0.0) * _bump(kick)), 0.35 * _bump(y))
+    if rhythm.fuses:
+        opening = np.maximum(opening, (1 - ramp(diastole, *_FUSION_S)) * _bump(y))
     stroke = heart.edv_ml * heart.ef_percent / 100
     low = heart.edv_ml - stroke + stroke * rhythm.esv_excess[beat]
     high = heart.edv_ml + stroke * rhythm.edv_excess[beat + diastolic]

@@ -11,9 +11,12 @@ from echo_e3net.conventions import DISCS
 from echo_e3net.phantom.anatomy import to_pixels, to_probe
 from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.prior import Scan
+from echo_e3net.phantom.sector import SIZE
 
 _EDGE_RAD = math.radians(1.5)
 """Smallest angle between the cavity and the edge of the sector."""
+_MARGIN_PX = 10.0
+"""Distance of the borders at rest from the edge of the frame, for motion and drift."""
 _EPICARDIUM_RAD = math.radians(4)
 """Angle by which the epicardium may exceed the limit of the cavity."""
 
@@ -36,6 +39,15 @@ def aim(scan: Scan, rest: Shape) -> Scan:
         if inner <= limit and outer <= limit + _EPICARDIUM_RAD:
             break
     return turned
+
+
+def into_frame(scan: Scan, rest: Shape) -> Scan:
+    """Shift the probe in the frame until both borders at rest are inside, with a margin for their motion."""
+    border = landmarks(rest, scan, np.zeros((1, 2)), outer=True)[0]
+    low, high = border.min(0) - _MARGIN_PX, border.max(0) + _MARGIN_PX - (SIZE - 1)
+    # A heart that is too large for the margin is centred.
+    shift = np.where(high > low, -(low + high) / 2, np.clip(0.0, -low, -high))
+    return scan._replace(origin_px=(scan.origin_px[0] + float(shift[0]), scan.origin_px[1] + float(shift[1])))
 
 
 def landmarks(

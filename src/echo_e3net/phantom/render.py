@@ -18,7 +18,7 @@ from echo_e3net.phantom.ejection import Ejection, draw_ejection
 from echo_e3net.phantom.look import ADULT_CART, Look
 from echo_e3net.phantom.marks import add_marks, compress_video
 from echo_e3net.phantom.motion import MaterialMap
-from echo_e3net.phantom.placement import aim, landmarks
+from echo_e3net.phantom.placement import aim, into_frame, landmarks
 from echo_e3net.phantom.prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
 from echo_e3net.phantom.sector import SIZE, Grid, ScanConverter, Sector, sector_of
 from echo_e3net.phantom.speckle import (
@@ -117,6 +117,8 @@ def plan_video(
     form = None if look.anatomy is None else draw_form(seed, index, look.anatomy)
     rest = shape_at_rest(heart, form)
     scan = aim(draw_scan(seed, index, look, float(rest.length[0]), max_frames), rest)
+    if form is not None:
+        scan = into_frame(scan, rest)
     ejection = draw_ejection(seed, index, heart, scan, look)
     drift = draw_drift(seed, index, look, scan, ejection.time_s)
     if form is not None:

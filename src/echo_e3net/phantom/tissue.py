@@ -11,11 +11,11 @@ from jaxtyping import Bool
 
 from echo_e3net.data.raster import blur, resize_linear
 from echo_e3net.phantom.anatomy import to_heart
-from echo_e3net.phantom.canvas import Canvas
 from echo_e3net.phantom.chambers import LEFT_SIDE, RIGHT_SIDE, Chambers, right_faces
 from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.details import paint_liver, paint_moderator_band
 from echo_e3net.phantom.look import Look
+from echo_e3net.phantom.painting import Canvas
 from echo_e3net.phantom.prior import draw_between, ramp, stream
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 from echo_e3net.phantom.walls import paint_ventricle

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from echo_e3net.phantom.canvas import Canvas
 from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.details import paint_annulus, paint_outflow, paint_papillary_muscle, paint_tendon
 from echo_e3net.phantom.hearts import Anatomy
+from echo_e3net.phantom.painting import Canvas
 from echo_e3net.phantom.prior import ramp, stream
 
 _CLEAR_CM = 1.2
