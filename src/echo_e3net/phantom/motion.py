@@ -16,8 +16,8 @@ from echo_e3net.phantom.anatomy import to_heart, to_probe
 from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
-_COARSE = (2, 2)
-"""The map is computed on every second row and beam and then enlarged, because it is smooth."""
+FINE, COARSE = (2, 2), (4, 2)
+"""Blocks of (rows, beams) for which the map is computed once and then enlarged, because it is smooth."""
 
 _ATRIAL_REACH = 5.5
 _SIDE_REACH = 2.5
@@ -32,11 +32,12 @@ class MaterialMap:
     Args:
         sector: the polar grid.
         rest: the painted ventricle, one moment.
+        blocks: size of the blocks, (rows, beams).
     """
 
-    def __init__(self, sector: Sector, rest: Shape) -> None:
+    def __init__(self, sector: Sector, rest: Shape, blocks: tuple[int, int] = FINE) -> None:
         self.sector, self.rest = sector, rest
-        x, depth = sector.points(_COARSE)
+        x, depth = sector.points(blocks)
         self.x, self.depth = x.astype(np.float32), depth.astype(np.float32)
         self.seen = np.stack(sector.to_grid(x, depth), axis=-1).astype(np.float32)
         self.beams, self.rows = np.arange(BEAMS, dtype=np.float32), np.arange(DEPTHS, dtype=np.float32)[:, None]

@@ -17,7 +17,7 @@ from echo_e3net.phantom.contour import Form, Shape, contour, draw_form
 from echo_e3net.phantom.ejection import Ejection, draw_ejection
 from echo_e3net.phantom.look import ADULT_CART, Look
 from echo_e3net.phantom.marks import add_marks, compress_video
-from echo_e3net.phantom.motion import MaterialMap
+from echo_e3net.phantom.motion import COARSE, FINE, MaterialMap
 from echo_e3net.phantom.placement import aim, into_frame, landmarks
 from echo_e3net.phantom.prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
 from echo_e3net.phantom.sector import SIZE, Grid, ScanConverter, Sector, sector_of
@@ -190,7 +190,7 @@ def echoes(
     """
     rng, rest, shape = stream(plan.seed, plan.index, "speckle").spawn(1)[0], plan.rest, plan.shape
     painted = _painted(rng, scene, scanner)
-    where = MaterialMap(sector, rest)
+    where = MaterialMap(sector, rest, FINE if plan.form is None else COARSE)
     valves = [
         part.curves(shape.single(), rest, plan.ejection.opening, plan.drift_cm, sector)
         for part in leaflets(scene.chambers, rest)

@@ -24,7 +24,7 @@ _WIDTH_TO_SIGMA = 1 / 2.3548
 _REST_SIGMA = 0.6
 """Standard deviation of the blur of the scatterers, samples. Without it, interpolation would lose power."""
 
-_BAND = 16
+_BAND = 32
 """Rows that share one lateral blur; divides the number of rows."""
 _FOCUS_LENGTH = 0.25
 """Distance from the focus at which the narrowing is 1/e, as a share of the rows."""
