@@ -7,10 +7,11 @@ import torch
 
 from echo_e3net.data.raster import blur
 from echo_e3net.geometry import contour_volume, ejection_fraction
-from echo_e3net.phantom.anatomy import bullet, bullet_moment, landmarks, to_pixels, to_probe, ventricle
+from echo_e3net.phantom.anatomy import bullet, bullet_moment, to_pixels, to_probe, ventricle
 from echo_e3net.phantom.artefacts import draw_artefacts
 from echo_e3net.phantom.look import ADULT_CART
 from echo_e3net.phantom.motion import at_rest
+from echo_e3net.phantom.placement import landmarks
 from echo_e3net.phantom.prior import STREAMS, Heart, draw_heart, split_of, stream
 from echo_e3net.phantom.render import plan_video, render
 from echo_e3net.phantom.sector import sector_of

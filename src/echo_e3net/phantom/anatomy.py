@@ -24,10 +24,6 @@ _APEX_WALL = 0.7
 """Thickness of the wall at the apex over that at the side."""
 _APEX_CREEP = 0.1
 """Share of the long axis' shortening that moves the outer apex."""
-_EDGE_RAD = math.radians(1.5)
-"""Smallest angle between the cavity and the edge of the sector."""
-_EPICARDIUM_RAD = math.radians(4)
-"""Angle by which the epicardium may exceed the limit of the cavity."""
 
 
 def bullet(t: np.ndarray, base_width: float) -> np.ndarray:
@@ -81,12 +77,32 @@ class Ventricle(NamedTuple):
         base_width, *series = self
         return Ventricle(base_width, *(part[moment : moment + 1] for part in series)).single()
 
-    def inner_half_width(self, z: np.ndarray) -> np.ndarray:
-        """Return the half chord of the cavity at height z."""
+    @property
+    def annulus(self) -> float:
+        """Half the width of the mitral annulus at the first moment."""
+        return float(self.radius[0] * self.base_width)
+
+    def hinges(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the distance from the mid-line and the height above the mitral plane of both hinges, first moment."""
+        return (self.annulus, 0.0), (self.annulus, 0.0)
+
+    def basal_septum(self) -> Series:
+        """Return the distance of the right side of the septum from the mid-line, at the mitral plane."""
+        return self.outer_half_width(self.base)
+
+    def discs(self, outer: bool) -> Float[np.ndarray, "2 D T"]:
+        """Return the left and right half chords of the discs at each moment."""
+        top = self.outer_apex if outer else self.apex
+        z = top + (np.arange(DISCS)[:, None] + 0.5) / DISCS * (self.base - top)
+        half = self.outer_half_width(z) if outer else self.inner_half_width(z)
+        return np.stack([half, half])
+
+    def inner_half_width(self, z: np.ndarray, u: np.ndarray | None = None) -> np.ndarray:
+        """Return the half chord of the cavity at height z; both sides are equal."""
         return np.asarray(self.radius * bullet((z - self.apex) / self.length, self.base_width))
 
-    def outer_half_width(self, z: np.ndarray) -> np.ndarray:
-        """Return the half chord of the epicardium at height z."""
+    def outer_half_width(self, z: np.ndarray, u: np.ndarray | None = None) -> np.ndarray:
+        """Return the half chord of the epicardium at height z; both sides are equal."""
         return np.asarray(
             (self.radius + self.wall) * bullet((z - self.outer_apex) / (self.base - self.outer_apex), self.base_width)
         )
@@ -105,7 +121,7 @@ def ventricle(heart: Heart, volume_ml: Series) -> Ventricle:
     ratio = volume_ml / heart.edv_ml
     length = length_ed * ratio**heart.shortening
     radius = radius_ed * np.sqrt(ratio * length_ed / length)
-    wall = _wall(heart.wall_cm, radius_ed, length_ed, radius, length)
+    wall = wall_thickness(heart.wall_cm, radius_ed, length_ed, radius, length)
     seen = heart.apparent_length
     outer_apex = -_APEX_WALL * heart.wall_cm + _APEX_CREEP * seen * (length_ed - length)
     return Ventricle(
@@ -118,7 +134,9 @@ def ventricle(heart: Heart, volume_ml: Series) -> Ventricle:
     )
 
 
-def _wall(wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray) -> Series:
+def wall_thickness(
+    wall_ed: float, radius_ed: float, length_ed: float, radius: np.ndarray, length: np.ndarray
+) -> Series:
     """Solve (R + w)² (L + c w) - R² L = its value at ED for the thickness w, with Newton's method."""
     shell = (radius_ed + wall_ed) ** 2 * (length_ed + _APEX_WALL * wall_ed) - radius_ed**2 * length_ed
     wall = np.full_like(radius, wall_ed)
@@ -146,45 +164,3 @@ def to_heart(x: np.ndarray, depth: np.ndarray, scan: Scan) -> tuple[np.ndarray, 
 def to_pixels(points: Float[np.ndarray, "*B 2"], scan: Scan) -> Float[np.ndarray, "*B 2"]:
     """Convert probe (x, depth) in cm to frame (x, y) in pixels."""
     return np.asarray(points / scan.pixel_cm + np.array(scan.origin_px))
-
-
-def aim(scan: Scan, rest: Ventricle) -> Scan:
-    """Tilt and lower the view, as a sonographer would, until the cavity at rest lies within the sector.
-
-    Args:
-        scan: as drawn; returned unchanged if the cavity is inside.
-        rest: the ventricle at rest, one moment.
-    """
-    limit = math.radians(scan.opening_deg / 2) - _EDGE_RAD
-    for share in np.linspace(0, 1, 11):
-        depth = scan.apex_cm[1] + 0.6 * share
-        turned = scan._replace(
-            tilt_deg=(1 - share) * scan.tilt_deg + share * 3.0, apex_cm=((1 - share) * scan.apex_cm[0], depth)
-        )
-        borders = [landmarks(rest, turned, np.zeros((1, 2)), outer)[0] - scan.origin_px for outer in (False, True)]
-        inner, outer = (np.abs(np.arctan2(*border.T)).max() for border in borders)
-        if inner <= limit and outer <= limit + _EPICARDIUM_RAD:
-            break
-    return turned
-
-
-def landmarks(
-    shape: Ventricle, scan: Scan, drift_cm: Float[np.ndarray, "T 2"], outer: bool = False
-) -> Float[np.ndarray, "T 42 2"]:
-    """Return the border in pixels: apex, middle of the mitral plane, left and right ends of the discs at mid-height.
-
-    Args:
-        shape: the ventricle at T moments.
-        scan: position of the probe.
-        drift_cm: shift of the whole heart at each moment, (x, depth).
-        outer: return the epicardial border instead of the endocardial one.
-    """
-    top = shape.outer_apex if outer else shape.apex
-    t = (np.arange(DISCS) + 0.5) / DISCS
-    z = top + t[:, None] * (shape.base - top)
-    half = shape.outer_half_width(z) if outer else shape.inner_half_width(z)
-    middle = shape.midline(z)
-    zero = np.zeros_like(top)[None]
-    u = np.concatenate([zero, zero, middle - half, middle + half])
-    place = to_probe(u, np.concatenate([top[None], shape.base[None], z, z]), scan)
-    return to_pixels(np.stack(place, axis=-1).swapaxes(0, 1) + drift_cm[:, None], scan)

@@ -55,8 +55,9 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     # Dead zone of the probe, and the edges of the sector
     gain = gain - _TIP_DB * (1 - np.clip(distance / _TIP_CM, 0, 1)) - 9.0 * np.abs(turn) ** rng.uniform(3.0, 7.0)
     clutter = rng.uniform(*look.clutter_db) + 3.0 * smooth_noise(rng, (8, 6))
-    strong, (level, reach) = rng.random() < look.near_field, rng.uniform([-8, 1.8], [0, 3.2])
-    near_field = (level if strong else -14.0) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5
+    (low, high), strong = look.near_field_db, rng.random() < look.near_field
+    level, reach = rng.uniform([low, 1.8], [high, 3.2])
+    near_field = (level if strong else look.weak_near_field_db) - 10.0 * np.maximum(distance / reach - 0.4, 0) ** 1.5
     haze = np.maximum(clutter, near_field + 2.0 * smooth_noise(rng, (10, 6)))
     # Reverberation: arcs at multiples of a distance
     happens = rng.random() < look.reverberation
@@ -65,7 +66,14 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
     if happens:
         haze = np.maximum(haze, level - 1.6 * distance - 8.0 * ((turn - centre) / width) ** 2 + arcs)
     quality = round(rng.uniform(*look.quality))
+    gain = gain + look.time_gain_db * slow(rng.spawn(1)[0], distance)
     return Artefacts(gain.astype(np.float32), haze.astype(np.float32), quality)
+
+
+def slow(rng: np.random.Generator, distance: np.ndarray) -> np.ndarray:
+    """Return a slow random variation with depth, about -1…1."""
+    height, period, phase = rng.uniform([0.0, 6.0, 0.0], [1.0, 20.0, 2 * np.pi])
+    return np.asarray(height * np.sin(2 * np.pi * distance / period + phase))
 
 
 def draw_drift(seed: int, index: int, look: Look, scan: Scan, time_s: Series) -> Float[np.ndarray, "T 2"]:

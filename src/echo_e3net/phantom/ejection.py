@@ -17,8 +17,15 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from echo_e3net.phantom.look import Look
 from echo_e3net.phantom.prior import Heart, Scan, Series, ramp, stream
 
+_LONGEST_SYSTOLE = 0.62
+"""Longest systole of a beat, as a share of the beat."""
+_SLOW_RATE = 65.0
+"""Heart rate up to which the duration of systole is constant, beats per minute."""
+_FUSION_S = (0.25, 0.55)
+"""Diastole below which both phases of filling fuse completely, and above which they are separate, seconds."""
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 
@@ -33,6 +40,7 @@ class Rhythm(NamedTuple):
         esv_excess: the same of the end-systolic volume.
         early: share of the volume that fills early.
         kick: share of the volume that the atrium adds.
+        fuses: whether early filling and atrial contraction fuse in a short diastole, so that the valve stays open.
     """
 
     start_s: Float[np.ndarray, " E"]
@@ -41,6 +49,7 @@ class Rhythm(NamedTuple):
     esv_excess: Float[np.ndarray, " N"]
     early: float
     kick: float
+    fuses: bool
 
 
 class Ejection(NamedTuple):
@@ -76,17 +85,23 @@ class Ejection(NamedTuple):
         return 100 * (self.edv_ml - self.esv_ml) / self.edv_ml
 
 
-def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
+def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
     """Draw beats that cover ``duration_s`` and one more beat on either side."""
     rng = stream(seed, index, "rhythm")
-    rate = float(np.clip(rng.normal(72, 13), 50, 110))
-    irregular, jitter = rng.random() < 0.08, rng.uniform(0.02, 0.08)
+    mean, sd, low, high = look.heart_rate
+    rate = float(np.clip(rng.normal(mean, sd), low, high))
+    irregular, beat_sd = rng.random() < look.irregular, rng.uniform(*look.beat_sd)
     early, kick, duty = rng.uniform(0.70, 0.75), rng.uniform(0.20, 0.25), rng.normal(0, 0.012)
     interval = 60 / rate
     beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
-    stretch = np.clip(1 + (0.20 if irregular else jitter) * rng.standard_normal(beats), 0.62, 1.5)
+    other = rng.spawn(1)[0]
+    irregular_sd = other.uniform(*look.irregular_sd)
+    stretch = np.clip(1 + (irregular_sd if irregular else beat_sd) * rng.standard_normal(beats), 0.62, 1.5)
     excess = (0.08 if irregular else 0.02) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
-    share = np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty
+    share = float(np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty)
+    if look.systole_s is not None:
+        share = other.uniform(*look.systole_s) * min(_SLOW_RATE / rate, 1.0) ** 0.5 / interval
+    share = min(share, _LONGEST_SYSTOLE)
     return Rhythm(
         start_s=np.concatenate([[0.0], np.cumsum(interval * stretch)]),
         systole_s=share * interval * np.sqrt(stretch),
@@ -94,6 +109,7 @@ def draw_rhythm(seed: int, index: int, duration_s: float) -> Rhythm:
         esv_excess=excess[1, :-1],
         early=0.97 if irregular else early,
         kick=0.0 if irregular else kick,
+        fuses=look.systole_s is not None,
     )
 
 
@@ -108,13 +124,15 @@ def cycle(heart: Heart, rhythm: Rhythm, time_s: Series) -> tuple[Series, Series]
     early, kick = y / early_end, (y - kick_start) / (1 - kick_start)
     refilled = rhythm.early * ramp(early) + rhythm.kick * ramp(kick) + (1 - rhythm.early - rhythm.kick) * y
     opening = np.maximum(np.maximum(_bump(early), (0.75 if rhythm.kick > 0 else 0.0) * _bump(kick)), 0.35 * _bump(y))
+    if rhythm.fuses:
+        opening = np.maximum(opening, (1 - ramp(diastole, *_FUSION_S)) * _bump(y))
     stroke = heart.edv_ml * heart.ef_percent / 100
     low = heart.edv_ml - stroke + stroke * rhythm.esv_excess[beat]
     high = heart.edv_ml + stroke * rhythm.edv_excess[beat + diastolic]
     return np.asarray(low + (high - low) * np.where(diastolic, refilled, emptying)), np.where(diastolic, opening, 0.0)
 
 
-def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: float) -> Ejection:
+def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, look: Look) -> Ejection:
     """Draw the beats, the start of the recording, and the traced beat.
 
     Args:
@@ -122,12 +140,12 @@ def draw_ejection(seed: int, index: int, heart: Heart, scan: Scan, duplicates: f
         index: number of the video.
         heart: volumes.
         scan: frames and frame rate.
-        duplicates: probability that one or two frames are duplicated.
+        look: ranges of the rhythm, and the probability of duplicated frames.
     """
     rng = stream(seed, index, "motion")
-    rhythm = draw_rhythm(seed, index, scan.frames / scan.fps)
+    rhythm = draw_rhythm(seed, index, look, scan.frames / scan.fps)
     frames = max(scan.frames, int(np.ceil(rhythm.systole_s[1:3].max() * scan.fps)) + 2 * _MARGIN)
-    duplicated, count, where = rng.random() < duplicates, rng.integers(1, 3), rng.integers(1, frames, 2)
+    duplicated, count, where = rng.random() < look.duplicates, rng.integers(1, 3), rng.integers(1, frames, 2)
     clock = np.arange(frames) / scan.fps
     if duplicated:
         clock[where[:count]] = clock[where[:count] - 1]

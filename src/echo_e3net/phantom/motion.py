@@ -12,11 +12,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from echo_e3net.data.raster import resize_linear
-from echo_e3net.phantom.anatomy import Ventricle, to_heart, to_probe
+from echo_e3net.phantom.anatomy import to_heart, to_probe
+from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
 
-_COARSE = (2, 2)
-"""The map is computed on every second row and beam and then enlarged, because it is smooth."""
+FINE, COARSE = (2, 2), (4, 2)
+"""Blocks of (rows, beams) for which the map is computed once and then enlarged, because it is smooth."""
 
 _ATRIAL_REACH = 5.5
 _SIDE_REACH = 2.5
@@ -31,16 +32,17 @@ class MaterialMap:
     Args:
         sector: the polar grid.
         rest: the painted ventricle, one moment.
+        blocks: size of the blocks, (rows, beams).
     """
 
-    def __init__(self, sector: Sector, rest: Ventricle) -> None:
+    def __init__(self, sector: Sector, rest: Shape, blocks: tuple[int, int] = FINE) -> None:
         self.sector, self.rest = sector, rest
-        x, depth = sector.points(_COARSE)
+        x, depth = sector.points(blocks)
         self.x, self.depth = x.astype(np.float32), depth.astype(np.float32)
         self.seen = np.stack(sector.to_grid(x, depth), axis=-1).astype(np.float32)
         self.beams, self.rows = np.arange(BEAMS, dtype=np.float32), np.arange(DEPTHS, dtype=np.float32)[:, None]
 
-    def __call__(self, now: Ventricle, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Grid, Grid]:
+    def __call__(self, now: Shape, drift_cm: Float32[np.ndarray, " 2"]) -> tuple[Grid, Grid]:
         """Return the grid position (beam, row) at rest of each sample now."""
         u, z = to_heart(self.x - drift_cm[0], self.depth - drift_cm[1], self.sector.scan)
         beam, row = self.sector.to_grid(*to_probe(*at_rest(u, z, now, self.rest), self.sector.scan))
@@ -51,7 +53,7 @@ class MaterialMap:
         return moved[..., 0] + self.beams, moved[..., 1] + self.rows
 
 
-def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tuple[np.ndarray, np.ndarray]:
+def at_rest(u: np.ndarray, z: np.ndarray, now: Shape, rest: Shape) -> tuple[np.ndarray, np.ndarray]:
     """Convert heart (u, z) now to heart (u, z) at rest."""
     share = np.ones_like(z)
     below = z > now.base
@@ -66,7 +68,7 @@ def at_rest(u: np.ndarray, z: np.ndarray, now: Ventricle, rest: Ventricle) -> tu
     return moved, z_rest
 
 
-def _along(z: np.ndarray, now: Ventricle, rest: Ventricle, share: np.ndarray) -> np.ndarray:
+def _along(z: np.ndarray, now: Shape, rest: Shape, share: np.ndarray) -> np.ndarray:
     """Return z at rest; ``share`` of the shift of the mitral plane reaches tissue below it."""
     knots_now = np.concatenate([now.outer_apex, now.apex, now.base])
     knots_rest = np.concatenate([rest.outer_apex, rest.apex, rest.base])
@@ -78,10 +80,10 @@ def _along(z: np.ndarray, now: Ventricle, rest: Ventricle, share: np.ndarray) ->
     return np.asarray(z_rest)
 
 
-def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Ventricle, rest: Ventricle) -> np.ndarray:
+def _across(u: np.ndarray, z: np.ndarray, z_rest: np.ndarray, now: Shape, rest: Shape) -> np.ndarray:
     """Return the distance from the mid-line at rest of tissue at distance ``u`` from the mid-line now."""
-    inner, outer = now.inner_half_width(z), now.outer_half_width(z)
-    inner_rest, outer_rest = rest.inner_half_width(z_rest), rest.outer_half_width(z_rest)
+    inner, outer = now.inner_half_width(z, u), now.outer_half_width(z, u)
+    inner_rest, outer_rest = rest.inner_half_width(z_rest, u), rest.outer_half_width(z_rest, u)
     distance = np.abs(u)
     beyond = distance - outer
     outside = beyond >= 0

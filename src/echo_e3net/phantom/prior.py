@@ -18,11 +18,28 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from echo_e3net.phantom.look import Look, Range
+from echo_e3net.phantom.hearts import Range
+from echo_e3net.phantom.look import Look
 
 Series = Float[np.ndarray, " T"]
 """One number per moment."""
-STREAMS = ("name", "heart", "rhythm", "scan", "picture", "artefacts", "motion", "anatomy", "speckle")
+STREAMS = (
+    "name",
+    "heart",
+    "rhythm",
+    "scan",
+    "picture",
+    "artefacts",
+    "motion",
+    "anatomy",
+    "speckle",
+    "contour",
+    "walls",
+    "marks",
+    "details",
+    "focus",
+    "exposure",
+)
 """The order determines the streams: append names, never reorder them."""
 
 EF_RANGE = (7.0, 90.0)
@@ -70,6 +87,7 @@ class Scan(NamedTuple):
         tilt_deg: long axis against the vertical.
         apex_cm: (x, depth) of the ventricle's apex at ED, from the probe.
         origin_px: (x, y) of the probe in the frame.
+        bottom_px: distance of the deepest echo from the lower edge of the frame.
     """
 
     fps: int
@@ -79,6 +97,7 @@ class Scan(NamedTuple):
     tilt_deg: float
     apex_cm: tuple[float, float]
     origin_px: tuple[float, float]
+    bottom_px: float
 
 
 def stream(seed: int, index: int, group: str) -> np.random.Generator:
@@ -103,11 +122,20 @@ def draw_heart(seed: int, index: int, look: Look, ef_percent: float | None = Non
     rng = stream(seed, index, "heart")
     z_ef, z_other = rng.standard_normal(2)
     z_edv = _COPULA * z_ef + math.sqrt(1 - _COPULA**2) * z_other
+    anatomy = look.anatomy
     edv = float(np.clip(math.exp(_LOG_EDV.mean + _LOG_EDV.stdev * z_edv), *EDV_RANGE_ML))
+    if anatomy is not None:
+        edv = _edv_within(anatomy.edv_ml, NormalDist().cdf(z_edv))
     shape = rng.uniform([1.5, 0.18, 0.7, -0.15, 0.83], [2.2, 0.30, 1.1, 0.45, 0.89])
     right_scale = float(np.clip(rng.normal(1.0, 0.10), 0.8, 1.25)) * (edv / 91) ** (1 / 6)
     foreshortened, apparent = rng.random() < look.foreshortening, rng.uniform(0.82, 0.95)
     ef = _ef_quantile(NormalDist().cdf(z_ef)) if ef_percent is None else ef_percent
+    if anatomy is not None:
+        other = stream(seed, index, "contour").spawn(1)[0]
+        evenly, even = other.random() < anatomy.even_ef, other.uniform(10.0, 80.0)
+        ef = even if evenly and ef_percent is None else ef
+        drawn = (anatomy.elongation, anatomy.shortening, anatomy.wall_cm, anatomy.bend_cm)
+        shape = np.array([*(other.uniform(*limits) for limits in drawn), shape[-1]])
     return Heart(ef, edv, right_scale, apparent if foreshortened else 1.0, *shape)
 
 
@@ -122,16 +150,22 @@ def draw_scan(seed: int, index: int, look: Look, long_axis_cm: float, max_frames
         max_frames: longest video.
     """
     rng = stream(seed, index, "scan")
-    fps = int(np.clip(round(rng.normal(50.4, 6.8)), 30, 75))
+    mean, sd, low, high = look.frame_rate
+    fps = int(np.clip(round(rng.normal(mean, sd)), low, high))
     frames = int(np.clip(round(rng.normal(175, 57)), FRAME_RANGE[0], max_frames))
     opening = rng.uniform(*look.opening_deg)
     tilt = draw_between(rng, look.tilt_deg, peak=0.45)
     depth = draw_between(rng, look.apex_depth_cm, peak=0.4)
     x = rng.normal(0.1, 0.35) - 0.035 * (tilt - 8)
     needed, usual = depth + long_axis_cm + 3.6, rng.normal(15.3, 0.9)
-    pixel = float(np.clip(max(0.4 * needed + 0.6 * usual, needed - 0.8) / 109, *look.pixel_cm))
+    width = max(0.4 * needed + 0.6 * usual, needed - 0.8) / rng.spawn(1)[0].uniform(*look.zoom)
+    pixel = float(np.clip(width / 109, *look.pixel_cm))
     origin = (55.5 + rng.normal(0, 1.2), rng.uniform(-1.0, 3.0))
-    return Scan(fps, frames, pixel, opening, tilt, (x, depth), origin)
+    if any(look.shift_px):
+        shift = rng.uniform(-1, 1, 2) * look.shift_px
+        origin = (origin[0] + shift[0], origin[1] + shift[1] + 3.0)
+    bottom = rng.uniform(*look.bottom_px)
+    return Scan(fps, frames, pixel, opening, tilt, (x, depth), origin, bottom)
 
 
 def draw_between(rng: np.random.Generator, limits: Range, peak: float) -> float:
@@ -158,6 +192,12 @@ def split_of(seed: int, index: int, val_fraction: float, test_fraction: float) -
     if place >= 1 - test_fraction:
         return "TEST"
     return "VAL" if place >= 1 - test_fraction - val_fraction else "TRAIN"
+
+
+def _edv_within(limits_ml: Range, probability: float) -> float:
+    """Return the quantile of EDV (mL) within limits."""
+    low, high = (_LOG_EDV.cdf(math.log(limit)) for limit in limits_ml)
+    return float(np.clip(math.exp(_LOG_EDV.inv_cdf(low + probability * (high - low))), *limits_ml))
 
 
 def _ef_quantile(probability: float) -> float:

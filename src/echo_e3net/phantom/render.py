@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 
 from echo_e3net.data.raster import remap
-from echo_e3net.phantom.anatomy import Ventricle, aim, landmarks, ventricle
+from echo_e3net.phantom.anatomy import ventricle
 from echo_e3net.phantom.artefacts import Artefacts, draw_artefacts, draw_drift
+from echo_e3net.phantom.chambers import Chambers, draw_chambers
+from echo_e3net.phantom.contour import Form, Shape, contour, draw_form
 from echo_e3net.phantom.ejection import Ejection, draw_ejection
 from echo_e3net.phantom.look import ADULT_CART, Look
-from echo_e3net.phantom.motion import MaterialMap
+from echo_e3net.phantom.marks import add_marks, compress_video
+from echo_e3net.phantom.motion import COARSE, FINE, MaterialMap
+from echo_e3net.phantom.placement import aim, into_frame, landmarks
 from echo_e3net.phantom.prior import FRAME_RANGE, Heart, Scan, draw_heart, draw_name, draw_scan, stream
-from echo_e3net.phantom.sector import SIZE, ScanConverter, Sector, sector_of
+from echo_e3net.phantom.sector import SIZE, Grid, ScanConverter, Sector, sector_of
 from echo_e3net.phantom.speckle import (
     Field,
     Scanner,
@@ -28,13 +33,15 @@ from echo_e3net.phantom.speckle import (
     scatterers,
     wandering,
 )
-from echo_e3net.phantom.tissue import Chambers, draw_chambers, paint, smooth_noise
+from echo_e3net.phantom.tissue import paint, smooth_noise
 from echo_e3net.phantom.valves import draw_leaflets, leaflets
 
 _BLOOD_WANDER = 0.95
 """Share of the texture of blood that does not follow the wall, because blood flows."""
 _HAZE_WANDER = 0.2
 """The same share of the haze, which is otherwise fixed."""
+_BRIGHT_PERCENTILE = 93.0
+"""Percentile of the echo strength of tissue by which the gain is set."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Plan:
         scan: draws of the probe.
         ejection: volume at each frame and the traced frames.
         drift_cm: (T, 2), shift of the heart, (x, depth).
+        form: shape of the ventricle; None: a bullet.
     """
 
     seed: int
@@ -60,20 +68,37 @@ class Plan:
     scan: Scan
     ejection: Ejection
     drift_cm: Float[np.ndarray, "T 2"]
+    form: Form | None
 
     @property
-    def shape(self) -> Ventricle:
+    def shape(self) -> Shape:
         """Return the ventricle at each frame."""
-        return ventricle(self.heart, self.ejection.volume_ml)
+        if self.form is None:
+            return ventricle(self.heart, self.ejection.volume_ml)
+        return contour(self.heart, self.form, self.ejection.volume_ml, self.ejection.time_s)
 
     @property
-    def rest(self) -> Ventricle:
+    def rest(self) -> Shape:
         """Return the painted ventricle: one moment, the average ED."""
-        return ventricle(self.heart, np.array([self.heart.edv_ml])).at(0)
+        return shape_at_rest(self.heart, self.form).at(0)
 
     def borders(self, outer: bool = False) -> Float[np.ndarray, "T 42 2"]:
         """Return the endocardial or, with outer, epicardial landmarks at each frame, pixels."""
         return landmarks(self.shape, self.scan, self.drift_cm, outer)
+
+
+class Scene(NamedTuple):
+    """The heart at rest, painted on the polar grid.
+
+    Attributes:
+        chambers: sizes of the chambers besides the left ventricle.
+        strength_db: echo strength.
+        blood: where blood is.
+    """
+
+    chambers: Chambers
+    strength_db: Grid
+    blood: Bool[np.ndarray, "R A"]
 
 
 def plan_video(
@@ -89,11 +114,22 @@ def plan_video(
         ef_percent: use this EF; every other draw stays the same.
     """
     heart = draw_heart(seed, index, look, ef_percent)
-    rest = ventricle(heart, np.array([heart.edv_ml]))
+    form = None if look.anatomy is None else draw_form(seed, index, look.anatomy)
+    rest = shape_at_rest(heart, form)
     scan = aim(draw_scan(seed, index, look, float(rest.length[0]), max_frames), rest)
-    ejection = draw_ejection(seed, index, heart, scan, look.duplicates)
+    if form is not None:
+        scan = into_frame(scan, rest)
+    ejection = draw_ejection(seed, index, heart, scan, look)
     drift = draw_drift(seed, index, look, scan, ejection.time_s)
-    return Plan(seed, index, draw_name(seed, index), look, heart, scan, ejection, drift)
+    if form is not None:
+        drift = drift + (1 - ejection.volume_ml[:, None] / heart.edv_ml) * np.array(form.swing_cm)
+    return Plan(seed, index, draw_name(seed, index), look, heart, scan, ejection, drift, form)
+
+
+def shape_at_rest(heart: Heart, form: Form | None) -> Shape:
+    """Return the ventricle at the average ED, one moment."""
+    volume = np.array([heart.edv_ml])
+    return ventricle(heart, volume) if form is None else contour(heart, form, volume)
 
 
 def jpeg_quality(plan: Plan) -> int:
@@ -115,27 +151,49 @@ def render(plan: Plan, first: int = 0, last: int | None = None) -> UInt8[np.ndar
     sector = sector_of(plan.scan)
     scanner = draw_scanner(plan.seed, plan.index, plan.look, sector)
     artefacts = draw_artefacts(plan.seed, plan.index, plan.look, sector)
+    scene = make_scene(plan, sector)
+    gain_db = artefacts.gain_db + np.float32(exposure_db(plan, scene, artefacts, scanner))
     convert, time_s = ScanConverter(sector, scanner.smoothing_px), plan.ejection.time_s
     moments = range(first, len(time_s) if last is None else last)
     frames = np.empty((len(moments), SIZE, SIZE), np.uint8)
-    for place, (t, field) in enumerate(zip(moments, echoes(plan, sector, scanner, artefacts, moments), strict=True)):
+    for place, (t, field) in enumerate(
+        zip(moments, echoes(plan, sector, scene, scanner, artefacts, moments), strict=True)
+    ):
         duplicate = place > 0 and time_s[t] == time_s[t - 1]
-        frames[place] = frames[place - 1] if duplicate else convert(compress(field, artefacts.gain_db, scanner))
-    return frames
+        frames[place] = frames[place - 1] if duplicate else convert(compress(field, gain_db, scanner))
+    add_marks(plan.seed, plan.index, plan.look, sector, frames)
+    return compress_video(plan.seed, plan.index, plan.look, frames, plan.scan.fps)
 
 
-def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, moments: range) -> Iterator[Field]:
+def make_scene(plan: Plan, sector: Sector) -> Scene:
+    """Paint the heart at rest."""
+    chambers = draw_chambers(plan.seed, plan.index, plan.heart, plan.rest, plan.look.anatomy)
+    return Scene(chambers, *paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector))
+
+
+def exposure_db(plan: Plan, scene: Scene, artefacts: Artefacts, scanner: Scanner) -> float:
+    """Return the gain that gives the brightest tissue the drawn grey, as a sonographer would set it; often 0."""
+    if plan.look.exposure is None:
+        return 0.0
+    grey = stream(plan.seed, plan.index, "exposure").uniform(*plan.look.exposure)
+    wanted = scanner.black_db + scanner.dynamic_range_db * grey ** (1 / scanner.gamma)
+    bright = np.percentile((scene.strength_db + artefacts.gain_db)[~scene.blood], _BRIGHT_PERCENTILE)
+    return float(wanted - bright)
+
+
+def echoes(
+    plan: Plan, sector: Sector, scene: Scene, scanner: Scanner, artefacts: Artefacts, moments: range
+) -> Iterator[Field]:
     """Yield the complex field that the probe receives at each moment, on the polar grid.
 
     Scatterers move with the tissue. A share of the texture, blood and noise do not. Leaflets and haze are added.
     """
     rng, rest, shape = stream(plan.seed, plan.index, "speckle").spawn(1)[0], plan.rest, plan.shape
-    chambers = draw_chambers(plan.seed, plan.index, plan.heart, rest)
-    painted = _painted(rng, plan, chambers, sector, scanner)
-    where = MaterialMap(sector, rest)
+    painted = _painted(rng, scene, scanner)
+    where = MaterialMap(sector, rest, FINE if plan.form is None else COARSE)
     valves = [
         part.curves(shape.single(), rest, plan.ejection.opening, plan.drift_cm, sector)
-        for part in leaflets(chambers, rest)
+        for part in leaflets(scene.chambers, rest)
     ]
     haze = amplitude(artefacts.haze_db)
     still = np.sqrt(1 - np.float32(_HAZE_WANDER)) * haze[..., None] * scatterers(rng)
@@ -163,16 +221,13 @@ def echoes(plan: Plan, sector: Sector, scanner: Scanner, artefacts: Artefacts, m
         yield spread
 
 
-def _painted(
-    rng: np.random.Generator, plan: Plan, chambers: Chambers, sector: Sector, scanner: Scanner
-) -> Float32[np.ndarray, "R A 4"]:
+def _painted(rng: np.random.Generator, scene: Scene, scanner: Scanner) -> Float32[np.ndarray, "R A 4"]:
     """Return the picture of the tissue at rest, which the motion deforms.
 
     The four channels are the complex field of the scatterers (2), the strength of the wandering texture, and the change
     of log amplitude through the plane.
     """
-    strength_db, blood = paint(plan.seed, plan.index, plan.look, chambers, plan.rest, sector)
-    strength = amplitude(strength_db)[..., None]
+    strength, blood = amplitude(scene.strength_db)[..., None], scene.blood
     wander = np.where(blood, _BLOOD_WANDER, scanner.wander).astype(np.float32)[..., None]
     through_plane = np.log(amplitude(scanner.fading_db * ~blood * smooth_noise(rng, (36, 28))))[..., None]
     return np.concatenate(

@@ -24,8 +24,6 @@ Grid = Float32[np.ndarray, "R A"]
 _OVERSAMPLING = 2
 _NEAREST_CM = 0.15
 """Distance of the first row from the probe."""
-_EDGE_PX = 1.5
-"""Distance between the deepest row and the bottom of the frame."""
 
 
 class Sector(NamedTuple):
@@ -66,8 +64,8 @@ class Sector(NamedTuple):
 
 
 def sector_of(scan: Scan) -> Sector:
-    """Return the sector that reaches to the bottom of the frame."""
-    deepest = (SIZE - _EDGE_PX - scan.origin_px[1]) * scan.pixel_cm
+    """Return the sector that reaches to the bottom of the frame, or beyond it."""
+    deepest = (SIZE - scan.bottom_px - scan.origin_px[1]) * scan.pixel_cm
     return Sector((deepest - _NEAREST_CM) / (DEPTHS - 1), math.radians(scan.opening_deg / 2), scan)
 
 

@@ -24,6 +24,12 @@ _WIDTH_TO_SIGMA = 1 / 2.3548
 _REST_SIGMA = 0.6
 """Standard deviation of the blur of the scatterers, samples. Without it, interpolation would lose power."""
 
+_BAND = 32
+"""Rows that share one lateral blur; divides the number of rows."""
+_FOCUS_LENGTH = 0.25
+"""Distance from the focus at which the narrowing is 1/e, as a share of the rows."""
+_NO_BLUR = 1e-3
+
 _FARTHEST = 1.6
 """Limit of the motion through the plane, in standard deviations."""
 
@@ -36,7 +42,9 @@ class Scanner(NamedTuple):
 
     Attributes:
         axial: standard deviation of the point-spread function, rows.
-        lateral: the same in beams.
+        lateral: the same in beams, away from the focus.
+        narrowing: share by which ``lateral`` is smaller at the focus.
+        focus: depth of the focus, as a share of the rows.
         smoothing_px: standard deviation of the blur in the frame.
         dynamic_range_db: amplitudes between black and white.
         black_db: amplitude shown as black.
@@ -50,6 +58,8 @@ class Scanner(NamedTuple):
 
     axial: float
     lateral: float
+    narrowing: float
+    focus: float
     smoothing_px: float
     dynamic_range_db: float
     black_db: float
@@ -64,10 +74,13 @@ class Scanner(NamedTuple):
 def draw_scanner(seed: int, index: int, look: Look, sector: Sector) -> Scanner:
     """Draw the settings of one video."""
     rng = stream(seed, index, "speckle")
+    other = stream(seed, index, "focus")
     # The order of the arguments is the order of the draws.
     return Scanner(
         axial=rng.uniform(*look.axial_mm) / 10 / sector.step_cm * _WIDTH_TO_SIGMA,
         lateral=float(np.deg2rad(rng.uniform(*look.lateral_deg)) / sector.step_rad * _WIDTH_TO_SIGMA),
+        narrowing=other.uniform(*look.focus_narrowing),
+        focus=other.uniform(0.2, 0.9),
         dynamic_range_db=draw_between(rng, look.dynamic_range_db, peak=0.2),
         smoothing_px=rng.uniform(*look.smoothing_px),
         black_db=rng.uniform(*look.black_db),
@@ -119,7 +132,23 @@ def fading(rng: np.random.Generator, scanner: Scanner, fps: float, frames: int) 
 
 def point_spread(field: Field, scanner: Scanner) -> Field:
     """Blur a field, which is already smooth by ``_REST_SIGMA``, to the width of the point-spread function."""
-    return blur(field, _remaining(scanner.lateral), _remaining(scanner.axial))
+    if scanner.narrowing == 0:
+        return blur(field, _remaining(scanner.lateral), _remaining(scanner.axial))
+    field = blur(field, _NO_BLUR, _remaining(scanner.axial))
+    # One blur per band of rows, which takes no longer than one blur of all rows
+    for first, lateral in _bands(scanner):
+        band = blur(field[first : first + _BAND], _remaining(lateral), _NO_BLUR)
+        band *= np.float32(np.sqrt(lateral / scanner.lateral))
+        field[first : first + _BAND] = band
+    return field
+
+
+def _bands(scanner: Scanner) -> list[tuple[int, float]]:
+    """Return the first row of each band, and the standard deviation of its lateral blur."""
+    first = np.arange(0, DEPTHS, _BAND)
+    distance = (first + 0.5 * _BAND) / DEPTHS - scanner.focus
+    lateral = scanner.lateral * (1 - scanner.narrowing * np.exp(-((distance / _FOCUS_LENGTH) ** 2)))
+    return list(zip(first.tolist(), lateral.tolist(), strict=True))
 
 
 def point_spread_gain(scanner: Scanner) -> float:

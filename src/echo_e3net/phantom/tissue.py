@@ -6,90 +6,23 @@ heart coordinates (u, z), see :mod:`.anatomy`. Decibels are of amplitude, relati
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from echo_e3net.data.raster import blur, resize_linear
-from echo_e3net.phantom.anatomy import Ventricle, to_heart
+from echo_e3net.phantom.anatomy import to_heart
+from echo_e3net.phantom.chambers import LEFT_SIDE, RIGHT_SIDE, Chambers, right_faces
+from echo_e3net.phantom.contour import Shape
+from echo_e3net.phantom.details import paint_liver, paint_moderator_band
 from echo_e3net.phantom.look import Look
-from echo_e3net.phantom.prior import Heart, draw_between, ramp, stream
+from echo_e3net.phantom.painting import Canvas
+from echo_e3net.phantom.prior import draw_between, ramp, stream
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Grid, Sector
-
-
-class Chambers(NamedTuple):
-    """Sizes of the other chambers at rest, cm.
-
-    Attributes:
-        right_top: z of the apex of the right ventricle.
-        right_base: z of the tricuspid plane.
-        right_width: width of the right ventricle at its base.
-        free_wall: thickness of its free wall.
-        left_atrium: half axes (u, z).
-        right_atrium: half axes (u, z).
-    """
-
-    right_top: float
-    right_base: float
-    right_width: float
-    free_wall: float
-    left_atrium: tuple[float, float]
-    right_atrium: tuple[float, float]
-
-
-class Canvas:
-    """A picture on the polar grid while it is painted.
-
-    Attributes:
-        u: distance from the mid-line, cm, positive to the viewer's right.
-        z: height along the long axis, cm.
-        strength_db: echo strength.
-        blood: mask of blood.
-        patches: slow variation of brightness within tissue, dB.
-    """
-
-    def __init__(self, u: np.ndarray, z: np.ndarray, strength_db: np.ndarray, patches: np.ndarray) -> None:
-        self.u, self.z, self.patches = u, z, patches
-        self.strength_db: Float[np.ndarray, "R A"] = strength_db
-        self.blood: Bool[np.ndarray, "R A"] = np.zeros(u.shape, bool)
-
-    def cover(self, where: np.ndarray, level_db: float | np.ndarray, blood: bool = False) -> None:
-        """Replace the echo strength within a mask; blood gets half of the patches."""
-        self.strength_db = np.where(where, level_db + (0.5 if blood else 1.0) * self.patches, self.strength_db)
-        self.blood = np.where(where, blood, self.blood)
-
-    def cover_brighter(self, where: np.ndarray, level_db: np.ndarray) -> None:
-        """Replace the echo strength within a mask where it is lower."""
-        self.cover(where, np.maximum(self.strength_db - self.patches, level_db))
-
-
-def draw_chambers(seed: int, index: int, heart: Heart, rest: Ventricle) -> Chambers:
-    """Draw the sizes of the other chambers."""
-    rng = stream(seed, index, "anatomy")
-    length, annulus = float(rest.length[0]), float(rest.radius[0] * rest.base_width)
-    width, top, plane, wall = rng.uniform([2.9, 0.10, 0.93, 0.30], [3.9, 0.24, 0.99, 0.45])
-    left, left_tall, right, right_tall = rng.uniform([1.0, 2.1, 1.7, 1.9], [1.25, 2.7, 2.2, 2.4])
-    scale = heart.right_scale
-    return Chambers(
-        right_top=top * length,
-        right_base=plane * length,
-        right_width=width * scale,
-        free_wall=wall,
-        left_atrium=(annulus * left + 0.15, left_tall * scale),
-        right_atrium=(right * scale, right_tall * scale),
-    )
-
-
-def right_faces(chambers: Chambers, rest: Ventricle, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distances of the right side of the septum and of the right free wall from the mid-line at z."""
-    s = np.clip((z - chambers.right_top) / (chambers.right_base - chambers.right_top), 0, 1)
-    septum = rest.outer_half_width(z) - 0.12
-    return septum, septum + chambers.right_width * np.sin(0.5 * np.pi * s**0.9) ** 0.85
+from echo_e3net.phantom.walls import paint_ventricle
 
 
 def paint(
-    seed: int, index: int, look: Look, chambers: Chambers, rest: Ventricle, sector: Sector
+    seed: int, index: int, look: Look, chambers: Chambers, rest: Shape, sector: Sector
 ) -> tuple[Grid, Bool[np.ndarray, "R A"]]:
     """Return the echo strength on the polar grid in dB, and the mask of blood."""
     rng = stream(seed, index, "picture")
@@ -99,13 +32,21 @@ def paint(
     streaks = 2.0 * smooth_noise(rng, (60, 16)) + 2.0 * smooth_noise(rng, (30, 40))
     # The lung beside the heart fades; the chest wall is above it.
     lung = rng.uniform(*look.surroundings_db) - 3.5 * np.maximum(np.abs(u + 1.5) - rest.radius - 4.0, 0)
-    chest = np.maximum(-4.0 - 7.0 * ramp(sector.grid()[0], 0.8, 2.8), lung)
+    chest = np.maximum(rng.spawn(1)[0].uniform(*look.chest_db) - 7.0 * ramp(sector.grid()[0], 0.8, 2.8), lung)
     surroundings = lung + (chest - lung) * (1 - ramp(z, -1.2, 1.2))
     canvas = Canvas(u - rest.midline(z), z, surroundings + 1.6 * patches, patches)
+    details = stream(seed, index, "details")
+    if look.anatomy is not None:
+        paint_liver(details, look.anatomy, canvas, chambers)
     _paint_right_ventricle(canvas, chambers, rest, blood)
+    if look.anatomy is not None:
+        paint_moderator_band(details, look.anatomy, canvas, chambers, rest)
     _paint_pericardium(canvas, rest, pericardium)
     _paint_atria(canvas, chambers, rest, blood, pericardium)
-    _paint_left_ventricle(canvas, rest, blood, streaks)
+    if look.anatomy is None:
+        _paint_left_ventricle(canvas, rest, blood, streaks)
+    else:
+        paint_ventricle(seed, index, look.anatomy, canvas, rest, blood, streaks)
     return blur(canvas.strength_db.astype(np.float32), 0.5, 0.7), canvas.blood
 
 
@@ -116,7 +57,7 @@ def smooth_noise(rng: np.random.Generator, cells: tuple[int, int]) -> Grid:
     return np.asarray((field - field.mean()) / field.std())
 
 
-def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float) -> None:
+def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Shape, blood: float) -> None:
     septum, wall = right_faces(chambers, rest, canvas.z)
     left, z, outside = -canvas.u, canvas.z, wall + chambers.free_wall
     beside = (z > chambers.right_top) & (z < chambers.right_base + 0.1)
@@ -130,9 +71,9 @@ def _paint_right_ventricle(canvas: Canvas, chambers: Chambers, rest: Ventricle, 
     canvas.cover(beside & (left > septum) & (left < wall), blood + trabeculae, blood=True)
 
 
-def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Ventricle, blood: float, pericardium: float) -> None:
+def _paint_atria(canvas: Canvas, chambers: Chambers, rest: Shape, blood: float, pericardium: float) -> None:
     base = float(rest.base[0])
-    septum = -float(rest.outer_half_width(rest.base)[0]) + 0.30
+    septum = -float(rest.outer_half_width(rest.base, LEFT_SIDE)[0]) + 0.30
     (left_u, left_z), (right_u, right_z) = chambers.left_atrium, chambers.right_atrium
     left = _egg(canvas, septum + 0.12 + left_u, base - 0.15 + left_z, left_u, left_z)
     right = _egg(canvas, septum - 0.12 - right_u, chambers.right_base - 0.15 + right_z, right_u, right_z)
@@ -159,9 +100,9 @@ def _egg(canvas: Canvas, centre_u: float, centre_z: float, half_u: float, half_z
     return value
 
 
-def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> None:
+def _paint_pericardium(canvas: Canvas, rest: Shape, pericardium: float) -> None:
     """Paint the bright line beside the lateral wall, and the haze of the lung behind it."""
-    z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z)
+    z, beyond = canvas.z, canvas.u - rest.outer_half_width(canvas.z, RIGHT_SIDE)
     top, base = float(rest.outer_apex[0]), float(rest.base[0])
     s = (z - top) / (base - top)
     lateral = (z > top - 0.2) & (canvas.u > 0)
@@ -171,9 +112,9 @@ def _paint_pericardium(canvas: Canvas, rest: Ventricle, pericardium: float) -> N
     canvas.cover(lateral & (z < base + 0.3) & (beyond >= -0.03) & (beyond < 0.14 + 0.12 * np.clip(s, 0, 1)), line)
 
 
-def _paint_left_ventricle(canvas: Canvas, rest: Ventricle, blood: float, streaks: np.ndarray) -> None:
+def _paint_left_ventricle(canvas: Canvas, rest: Shape, blood: float, streaks: np.ndarray) -> None:
     z, distance = canvas.z, np.abs(canvas.u)
-    inner, outer, base = rest.inner_half_width(z), rest.outer_half_width(z), float(rest.base[0])
+    inner, outer, base = rest.inner_half_width(z, canvas.u), rest.outer_half_width(z, canvas.u), float(rest.base[0])
     muscle = (z > rest.outer_apex) & (z < base) & (distance < outer)
     canvas.cover(muscle, np.where(canvas.u < 0, 1.0, 0.0) + streaks)
     canvas.strength_db += 3.0 * np.exp(-(((distance - inner) / 0.10) ** 2)) * muscle

@@ -14,10 +14,11 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
 from echo_e3net.data.raster import draw_curve
-from echo_e3net.phantom.anatomy import Ventricle, to_probe
+from echo_e3net.phantom.anatomy import to_probe
+from echo_e3net.phantom.chambers import Chambers, right_faces
+from echo_e3net.phantom.contour import Shape
 from echo_e3net.phantom.prior import Series
 from echo_e3net.phantom.sector import BEAMS, DEPTHS, Sector
-from echo_e3net.phantom.tissue import Chambers, right_faces
 
 _POINTS = 6
 _GRAZING = 0.25
@@ -59,8 +60,8 @@ class Leaflet(NamedTuple):
 
     def curves(
         self,
-        shape: Ventricle,
-        rest: Ventricle,
+        shape: Shape,
+        rest: Shape,
         opening: Series,
         drift_cm: Float[np.ndarray, "T 2"],
         sector: Sector,
@@ -84,10 +85,10 @@ class Leaflet(NamedTuple):
         strength = 1.0 if self.mitral else 0.6
         return Curves(points, strength * (255 * (_GRAZING + (1 - _GRAZING) * across)))
 
-    def _heart_points(self, shape: Ventricle, rest: Ventricle, opening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _heart_points(self, shape: Shape, rest: Shape, opening: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return points (u, z) from hinge to tip, each (T, P)."""
         narrowing = (shape.radius / rest.radius).astype(np.float64)[:, None]
-        edge = shape.outer_half_width(shape.base) - rest.outer_half_width(rest.base)
+        edge = shape.basal_septum() - rest.basal_septum()
         hinge = self.hinge_u * narrowing if self.mitral else self.hinge_u - edge[:, None]
         along = np.linspace(0, 1, _POINTS)
         angle = self.closed + (self.opened - self.closed) * opening * (0.55 + 0.45 * np.sqrt(along))
@@ -97,16 +98,16 @@ class Leaflet(NamedTuple):
         return u, shape.base[:, None].astype(np.float64) + self.hinge_z - np.cumsum(step * np.sin(angle), axis=1)
 
 
-def leaflets(chambers: Chambers, rest: Ventricle) -> tuple[Leaflet, ...]:
+def leaflets(chambers: Chambers, rest: Shape) -> tuple[Leaflet, ...]:
     """Return the anterior and posterior mitral, and the septal and anterior tricuspid leaflet."""
-    annulus = float(rest.radius[0] * rest.base_width)
+    annulus, (left, right) = rest.annulus, rest.hinges()
     septum, wall = right_faces(chambers, rest, np.array([chambers.right_base]))
     septum_u, wall_u = -float(septum[0]), -float(wall[0])
     width, lift = septum_u - wall_u, chambers.right_base - float(rest.base[0])
     tent, wide = math.radians(14), math.radians(78)
     return (
-        Leaflet(-annulus, 0.0, 1.0, 1.22 * annulus, tent, wide, True),
-        Leaflet(annulus, 0.0, -1.0, 0.88 * annulus, tent, math.radians(85), True),
+        Leaflet(-left[0], left[1], 1.0, 1.22 * annulus, tent, wide, True),
+        Leaflet(right[0], right[1], -1.0, 0.88 * annulus, tent, math.radians(85), True),
         Leaflet(septum_u, lift, -1.0, 0.46 * width, tent, math.radians(70), False),
         Leaflet(wall_u, lift, 1.0, 0.60 * width, tent, wide, False),
     )
