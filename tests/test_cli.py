@@ -387,7 +387,8 @@ def test_clips_of_any_form_are_read_as_they_would_be_imported(command, tiny, tmp
     listed = pd.read_csv(trained / "test_videos.csv").set_index("name")["ef_percent"]
     one = listed.index[0]
     assert command("predict", *tiny, "--videos", phantom_root / "Videos" / f"{one}.avi", "--overwrite", "true")[0] == 0
-    assert pd.read_csv(trained / "predictions.csv")["ef_percent"][0] == listed[one]
+    # In bfloat16, the last digits depend on the number of clips in a batch.
+    assert pd.read_csv(trained / "predictions.csv")["ef_percent"][0] == pytest.approx(listed[one], abs=0.02)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,10 @@ def test_commands_are_completed(tmp_path):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("echo-e3net data phantom --look ", ["adult_cart", "handheld"]),
+        (
+            "echo-e3net data phantom --look ",
+            ["adult_cart", "coarse_speckle", "dilated", "handheld", "irregular", "mixed"],
+        ),
         (
             "echo-e3net fit --config ablations/no_la",
             ["ablations/no_large_kernel.yaml", "ablations/no_landmark_loss.yaml"],

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from echo_e3net import geometry
 from echo_e3net.data.outline import clean, mask_outline, polygon_landmarks, touching_ends
-from echo_e3net.phantom.look import LOOKS
+from echo_e3net.phantom.look import ADULT_CART, HANDHELD
 from echo_e3net.phantom.render import plan_video
 from tests.outlines import atrium_mask, border_polygon, filled
 
@@ -137,7 +137,8 @@ def test_clean_polygons_are_clockwise_without_repeats():
 
 @functools.cache
 def plans():
-    return [plan_video(5, index, 40, look) for look in LOOKS.values() for index in range(20)]
+    # Other looks cut the mitral end obliquely, so that an outline alone does not give their long axis.
+    return [plan_video(5, index, 40, look) for look in (ADULT_CART, HANDHELD) for index in range(20)]
 
 
 SLOW_WAYS = [pytest.param(way, marks=pytest.mark.slow) for way in ("closed polygon", "mask", "mask and atrium")]
