@@ -118,6 +118,13 @@ class TestShape:
             outwards += bool((shape.inner[1] > shape.inner[0] + 0.02).any())
         assert outwards > 10
 
+    def test_no_part_of_the_cavity_grows_much(self, plans):
+        """Where the apical half is narrow, the base must not flare."""
+        for plan in plans:
+            shape = plan.shape
+            at_rest = plan.rest.inner[0]
+            assert (shape.inner <= 1.25 * at_rest + 1e-6).all()
+
     def test_a_wall_can_lag(self):
         form = draw_form(0, 0, Anatomy(dyssynchrony=1.0, lag_s=(0.1, 0.1)))
         assert max(form.lag_s) > 0

@@ -5,8 +5,9 @@ end-systole papillary muscles and trabeculae narrow the apical half to a cone. H
 
 .. math:: R(\tau) \, p_i(t) \, b_i(t) \, \bigl(1 - s \, c(t) - s_i \, m_i(t)\bigr), \qquad s = 1 - V / V_{ED}
 
-with the profile p, the oblique mitral end b, the cone c, and the regional motion m, which may lag on one side. R makes
-the sum of 20 discs exactly V(τ), so EF of the tracings is EF of the volumes. The epicardium has a profile of its own.
+with the profile p, the oblique mitral end b, the cone c, and the regional motion m, which may lag on one side. No half
+chord exceeds 1.2 times that at ED, so the base does not flare where the apical half is narrow. R makes the sum of 20
+discs exactly V(τ), so EF of the tracings is EF of the volumes. The epicardium has a profile of its own.
 """
 
 from __future__ import annotations
@@ -30,8 +31,14 @@ _APICAL = (0.25, 0.7)
 """(start, end) of the fall of the narrowing at ED towards the base, of the long axis."""
 _BULGE = (0.78, 0.12)
 """Place and width of the basal bulge, of the long axis."""
-_NARROWEST = 0.06
+_NARROWEST = 0.3
 """Smallest half chord over the half chord of the profile."""
+_WIDEST = 1.2
+"""Largest half chord over that at ED."""
+_SHARPNESS = 6
+"""Exponent of the smooth limit; a higher one follows the half chords more closely up to the limit."""
+_STEPS = 12
+"""Steps of Newton's method; the error of the volume is then that of rounding."""
 _THINNEST = 0.5
 """Smallest thickness of the wall over its usual one."""
 Table = Float[np.ndarray, "2 K"]
@@ -234,11 +241,12 @@ def contour(heart: Heart, form: Form, volume_ml: Series, time_s: Series | None =
     if time_s is not None:
         sides = np.stack([np.interp(time_s - lag, time_s, ejected) for lag in form.lag_s], axis=1)
     moving = 1 - ejected[:, None, None] * form.cone - sides[..., None] * form.regional
-    shape = form.profile * form.end * np.maximum(moving, _NARROWEST)
     radius_ed = (heart.edv_ml / (2 * math.pi * heart.elongation * _BULLET)) ** (1 / 3)
     length_ed = 2 * heart.elongation * radius_ed
     length = length_ed * ratio**heart.shortening
-    inner = np.sqrt(volume_ml / (math.pi * length * disc_moment(shape)))[:, None, None] * shape
+    at_rest = form.profile * form.end
+    at_rest = at_rest * np.sqrt(heart.edv_ml / (math.pi * length_ed * disc_moment(at_rest[None])))
+    inner = fit_volume(at_rest, np.maximum(moving, _NARROWEST), volume_ml / (math.pi * length))
     radius = radius_ed * np.sqrt(ratio * length_ed / length)
     wall = wall_thickness(heart.wall_cm, radius_ed, length_ed, radius, length)
     seen = heart.apparent_length
@@ -247,6 +255,27 @@ def contour(heart: Heart, form: Form, volume_ml: Series, time_s: Series | None =
     outer = epicardium(form, inner, radius, wall, (apex, seen * length, outer_apex))
     bend = heart.bend_cm * length / length_ed
     return Contour(form.hinge, outer_apex, apex, seen * length, radius, wall, bend, inner, outer)
+
+
+def fit_volume(at_rest: Table, moving: Tables, moment: Series) -> Tables:
+    """Return half chords with the given :func:`disc_moment`; none is much longer than at rest.
+
+    Args:
+        at_rest: half chords at ED.
+        moving: half chords over those at ED, up to a factor.
+        moment: mean squared half chord of the discs, not above that at ED.
+    """
+    longest = _WIDEST * at_rest
+    # Newton's method for the logarithm of the factor; it starts below the solution and the moment is concave in it
+    scale = np.log(moment / disc_moment(at_rest * moving)) / 2
+    for _ in range(_STEPS):
+        ratio = np.exp(scale)[:, None, None] * moving / _WIDEST
+        share = 1 / (1 + ratio**_SHARPNESS)
+        inner = longest * ratio * share ** (1 / _SHARPNESS)
+        found = disc_moment(inner)
+        slope = 2 * (inner.mean(1) * (inner * share).mean(1))[:, 1::2].mean(1) / found
+        scale = scale + np.log(moment / found) / slope
+    return np.asarray(inner * np.sqrt(moment / found)[:, None, None])
 
 
 def disc_moment(table: Tables) -> Series:

@@ -59,7 +59,7 @@ class Anatomy(NamedTuple):
     roughness: float = 0.06
     cone_ed: Range = (-0.19, 0.05)
     bulge: Range = (0.0, 0.09)
-    cone_es: Range = (0.1, 1.6)
+    cone_es: Range = (0.2, 1.7)
     cone_end: tuple[Range, Range] = ((0.35, 0.8), (1.0, 1.3))
     oblique: Range = (0.72, 0.97)
     narrow: Range = (0.0, 0.6)

@@ -45,6 +45,7 @@ class Look(NamedTuple):
         dropout: probability of a dark lateral wall.
         dropout_db: loss of a dark lateral wall.
         rib_shadow: probability of a shadow from one edge of the sector.
+        inner_shadow: probability of a narrow shadow inside the sector.
         near_field: probability of strong clutter under the probe.
         near_field_db: strong clutter under the probe.
         weak_near_field_db: clutter under the probe of the other videos.
@@ -100,6 +101,7 @@ class Look(NamedTuple):
     dropout: float = 0.35
     dropout_db: Range = (5.0, 14.0)
     rib_shadow: float = 0.25
+    inner_shadow: float = 0.0
     near_field: float = 0.5
     near_field_db: Range = (-8.0, 0.0)
     weak_near_field_db: float = -14.0
@@ -180,6 +182,7 @@ MIXED = Look(
     dropout=0.4,
     dropout_db=(4.0, 20.0),
     rib_shadow=0.3,
+    inner_shadow=0.2,
     near_field=0.5,
     near_field_db=(-24.0, -1.0),
     weak_near_field_db=-34.0,
