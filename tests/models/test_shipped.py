@@ -13,6 +13,7 @@ import yaml
 from safetensors.torch import load_file
 
 import echo_e3net
+from echo_e3net.cli.main import main
 from echo_e3net.errors import InputError
 from echo_e3net.models import folder, opening
 from echo_e3net.models.building import build_network
@@ -128,6 +129,41 @@ class TestHalfPrecision:
         found = open_model(stand_in).read(VIDEO, MASK)
         np.testing.assert_allclose(found.ef, expected.ef, atol=1e-3)
         np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.05)
+
+
+@pytest.mark.slow
+class TestScript:
+    def test_a_finished_run_becomes_weights_card_checksum_and_pinned_ef(
+        self, trained, phantom_root, tmp_path, monkeypatch, capsys
+    ):
+        """Without a step, it also makes the data and trains, through the same command line."""
+        made, pinned = tmp_path / "package/weights/model.safetensors", tmp_path / "shipped_ef.json"
+        changes = {"WEIGHTS": made, "SUMS": made.with_name("SHA256SUMS"), "PINNED": pinned, "COMPARED": 2}
+        for name, value in changes.items():
+            monkeypatch.setattr(make_weights, name, value)
+        for name in ("WEIGHTS", "SUMS"):
+            monkeypatch.setattr(guard_files, name, changes[name])
+        monkeypatch.setattr(opening, "SHIPPED_FOLDER", made.parent)
+        ran = []
+        monkeypatch.setattr(make_weights, "program", lambda *words: ran.append(words) or main(list(map(str, words))))
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "data").mkdir()
+        for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
+            (tmp_path / "data" / name).symlink_to(phantom_root)
+        run = str(trained.relative_to(tmp_path))
+        make_weights.main(["test", "export", "pin", "--run", run])
+        assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
+        assert guard_files.refusals(made) == []
+        card = (made.parent / "README.md").read_text(encoding="utf-8")
+        assert "12 videos of at most 40 frames, seed 1" in card
+        assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
+        assert json.loads(pinned.read_text())["ef_percent"] > 0
+        assert "outside what is asked for" in capsys.readouterr().out
+        # results are kept, weights are replaced
+        made.write_bytes(b"old")
+        make_weights.main(["test", "export", "--run", run])
+        assert [words[0] for words in ran[7:]] == ["export"]
+        assert guard_files.refusals(made) == []
 
 
 class TestFile:
