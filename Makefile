@@ -13,6 +13,8 @@ WHEEL_VENV ?= .venv-wheel
 DEFAULT_TESTS := pytest -n auto -m 'not slow and not gpu'
 RUN := runs/quickstart
 QUICKSTART := --config experiments/e3net.yaml --config experiments/e3net_small.yaml --config experiments/quickstart.yaml
+# a real apical-four-chamber video without a label: a DICOM file of the pydicom package
+CINE = "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
 # decoded frames of the phantom, so that only the first epoch decodes videos
 CACHED := --data.cache.folder data/phantom-cache
 # Libraries are compiled to bytecode when they are first imported, which is less than half of what pip would compile.
@@ -20,7 +22,7 @@ PIP := $(BIN)/python -m pip install --quiet --no-compile
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart study test test-all test-oldest test-gpu lint types smoke bench ci clean
+.PHONY: help install quickstart study weights test test-all test-oldest test-gpu lint types smoke bench ci clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,7 +42,9 @@ $(DEVELOPED): $(INSTALLED)
 	$(PIP) -c constraints.txt -e '.[dev]'
 	@touch $@
 
-quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real video, report (minutes on a CPU)
+quickstart: $(INSTALLED) ## predict a real video, generate a phantom, train, test, predict, report (minutes on a CPU)
+	# EF of a real video with the network of this package, which was trained on synthetic videos only
+	$(BIN)/echo-e3net predict $(CINE) --out runs/shipped
 	# 300 synthetic videos with known EF and borders; existing videos are kept
 	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 50
 	# rename an earlier run
@@ -49,8 +53,8 @@ quickstart: $(INSTALLED) ## generate a phantom, train, test, predict a real vide
 	$(BIN)/echo-e3net fit $(QUICKSTART) $(CACHED)
 	# MAE, RMSE and R² of the test split, compared with predicting the training mean
 	$(BIN)/echo-e3net test $(QUICKSTART) $(CACHED)
-	# predict EF of a real apical-four-chamber video without a label: a DICOM file of the pydicom package
-	$(BIN)/echo-e3net predict $(QUICKSTART) --videos "$$($(BIN)/python -c "from pydicom import examples; print(examples.get_path('ybr_color'))")"
+	# predict EF of the real video with the network that was just trained
+	$(BIN)/echo-e3net predict $(QUICKSTART) --videos $(CINE)
 	# all results as table and figures
 	$(BIN)/echo-e3net report $(RUN)
 
@@ -59,6 +63,9 @@ study: $(INSTALLED) ## run or continue the ablation study on the phantom (many h
 	# the handheld look, only for testing
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
+
+weights: $(INSTALLED) ## make the network of this package from its seeds, with its tests and its card (hours; STEPS="test export pin")
+	$(BIN)/python scripts/make_weights.py $(STEPS)
 
 test: $(DEVELOPED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores
 	$(BIN)/python -m $(DEFAULT_TESTS)

@@ -1,12 +1,14 @@
 """Refuse files that must not be committed: patient data and results.
 
 A file is refused if it is larger than 200 kB, or if its name or its content is that of a video, a medical image, a
-checkpoint, an array or an archive. Without arguments, all files that git tracks are checked; pre-commit passes the
-staged ones. The script needs only Python, so it runs before anything is installed.
+checkpoint, an array or an archive. One file is exempt: the weights of the package, if they have at most 2 MB and the
+SHA-256 checksum that scripts/make_weights.py recorded beside them. Without arguments, all files that git tracks are
+checked; pre-commit passes the staged ones. The script needs only Python, so it runs before anything is installed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import sys
@@ -16,6 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 LIMIT_BYTES = 200_000
+WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "echo_e3net" / "weights" / "model.safetensors"
+WEIGHTS_BYTES = 2_000_000
+"""Size limit of the weights of the package."""
+SUMS = WEIGHTS.with_name("SHA256SUMS")
+"""Their checksum, in the format of sha256sum."""
 HEAD_BYTES = 400
 """Bytes that are read; the last pattern is NIfTI-1's, at byte 344."""
 ADVICE = {
@@ -24,6 +31,7 @@ ADVICE = {
     "video": "Keep videos outside the repository; tests make their own. Remove a patient's video from the history too.",
     "medical image": "Keep patient images outside the repository. If it was committed, remove it from the history too.",
     "checkpoint or array": "Keep it in runs/, which git ignores; share weights through a release, not through git.",
+    "weights": "Only weights of scripts/make_weights.py are allowed here; it records their checksum.",
     "archive": "Archives cannot be reviewed: commit the content as text, or keep it in data/.",
 }
 
@@ -105,6 +113,8 @@ class Refusal(NamedTuple):
 
 def refusals(path: Path) -> list[Refusal]:
     """Return every reason to refuse a file."""
+    if path.resolve() == WEIGHTS and not path.is_symlink() and path.is_file():
+        return refusals_of_weights(path)
     found = []
     if named := kind_by_name(path):
         found.append(Refusal(path, f"named like a {named}", ADVICE[named]))
@@ -120,6 +130,18 @@ def refusals(path: Path) -> list[Refusal]:
         head = file.read(4 * HEAD_BYTES)
     if held := kind_by_content(unzipped(head)) or kind_by_content(head):
         found.append(Refusal(path, f"its content is that of a {held}", ADVICE[held]))
+    return found
+
+
+def refusals_of_weights(path: Path) -> list[Refusal]:
+    """Return every reason to refuse the weights of the package: their size, and another checksum than the recorded."""
+    size, sums = path.stat().st_size, SUMS.read_text(encoding="ascii") if SUMS.is_file() else ""
+    found = []
+    if size > WEIGHTS_BYTES:
+        reason = f"{size / 1000:.0f} kB; the limit of the weights is {WEIGHTS_BYTES // 1000} kB"
+        found.append(Refusal(path, reason, ADVICE["weights"]))
+    if sums.split() != [hashlib.sha256(path.read_bytes()).hexdigest(), path.name]:
+        found.append(Refusal(path, f"its checksum is not that of {SUMS.name}", ADVICE["weights"]))
     return found
 
 

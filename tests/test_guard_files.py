@@ -1,6 +1,7 @@
 """The guard against patient data: real files of each kind under an innocent name, and what must pass."""
 
 import gzip
+import hashlib
 import io
 import os
 import pickle
@@ -125,6 +126,46 @@ def test_link_is_judged_by_its_name_alone(tmp_path):
         link = tmp_path / name
         link.symlink_to(tmp_path / "movie.avi")
         assert bool(guard_files.refusals(link)) is refused
+
+
+@pytest.fixture
+def weights(tmp_path, monkeypatch):
+    """Small weights in the place of the package's, with their checksum."""
+    path, sums = tmp_path / "model.safetensors", tmp_path / "SHA256SUMS"
+    path.write_bytes(CONTENTS["safetensors"][1])
+    sums.write_text(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  model.safetensors\n")
+    monkeypatch.setattr(guard_files, "WEIGHTS", path)
+    monkeypatch.setattr(guard_files, "SUMS", sums)
+    return path
+
+
+def test_the_weights_of_the_package_pass_by_their_checksum(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert guard_files.refusals(weights) == guard_files.refusals(Path(weights.name)) == []
+    content = weights.read_bytes()
+    weights.write_bytes(content + b" ")
+    assert [refusal.reason for refusal in guard_files.refusals(weights)] == ["its checksum is not that of SHA256SUMS"]
+    weights.write_bytes(content)
+    guard_files.SUMS.unlink()
+    assert [refusal.reason for refusal in guard_files.refusals(weights)] == ["its checksum is not that of SHA256SUMS"]
+
+
+def test_the_weights_of_the_package_are_at_most_2_mb(weights):
+    weights.write_bytes(weights.read_bytes() + bytes(2_000_000))
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    guard_files.SUMS.write_text(f"{digest}  model.safetensors\n")
+    assert [refusal.reason for refusal in guard_files.refusals(weights)] == [
+        "2000 kB; the limit of the weights is 2000 kB"
+    ]
+
+
+def test_the_same_file_elsewhere_and_a_link_are_refused(weights, tmp_path):
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    assert len(guard_files.refusals(copy)) == 2
+    link = tmp_path / "link.safetensors"
+    link.symlink_to(weights)
+    assert [refusal.reason for refusal in guard_files.refusals(link)] == ["named like a checkpoint or array"]
 
 
 def test_command_names_file_reason_and_remedy(tmp_path, capsys):

@@ -123,13 +123,6 @@ def test_a_checkpoint_of_an_older_or_a_newer_version_is_refused(command, trained
     assert "lacks 'scores', as checkpoints of older versions do" in command("predict", videos, "--model", path)[1]
 
 
-def test_without_a_model_one_line_says_how_to_get_one(command, videos):
-    code, error = command("predict", videos)
-    assert code == 2
-    assert error.startswith("echo-e3net: error: predict: missing --model. Pass the folder of a run")
-    assert len(error.splitlines()) == 1
-
-
 def test_nothing_to_read_is_an_error(command, trained, tmp_path):
     (tmp_path / "empty").mkdir()
     code, error = command("predict", "empty", "--model", trained)

@@ -77,7 +77,6 @@ def test_ctrl_c_ends_the_stream_with_its_results(command, beating, monkeypatch, 
 def test_wrong_input_is_one_line_and_leaves_no_file(command, beating, tmp_path):
     write_mjpeg_avi(tmp_path / "short.avi", np.zeros((5, 64, 64), np.uint8), 50)
     for arguments, message in (
-        (("clip.avi",), "stream: missing --model"),
         (("none.avi", "--model", "x"), "none.avi: no such file"),
         (("short.avi", "--model", "x", "--overlay", "mp4"), "short.avi: too short: 5 frames"),
         (("clip.avi", "--model", "x", "--every", "0"), "every is 0 s"),

@@ -10,25 +10,30 @@ OTHER = (".pt", ".pth", ".ckpt", ".safetensors", ".zip", ".json")
 """Suffixes of files that are not written."""
 
 
-def export(model: str, to: Path, trust: bool = False) -> None:
+def export(model: str, to: Path, half: bool = False, trust: bool = False) -> None:
     """Write a trained network as one ONNX file, or as a folder of weights (safetensors), configuration and card.
 
     It contains the network, its clip settings and its scores. It contains no optimizer state, paths or video names.
     `echo-e3net predict --model` and `echo_e3net.load` accept both. The ONNX file runs without torch.
 
     Args:
-        model: folder of a run, checkpoint (.ckpt), exported folder, or hf://owner/name.
+        model: folder of a run, checkpoint (.ckpt), exported folder, hf://owner/name, or shipped (the network of this
+            package).
         to: output: a path ending in .onnx, or a folder.
+        half: store the weights of a folder in half precision, in half the space. They are float32 again when they are
+            read.
         trust: allow the model file to use classes from other packages. These can run any code.
     """
     if to.exists():
         raise InputError(f"{to} exists. Choose another path, or remove it.")
     if to.suffix in OTHER:
         raise InputError(f"{to}: {to.suffix} is not written; expected .onnx, or a folder.")
+    onnx = to.suffix == ".onnx"
+    if onnx and half:
+        raise InputError(f"--half is for folders; {to} would be an ONNX file. Remove it, or choose a folder.")
     from echo_e3net.files import require_place
     from echo_e3net.models.opening import find_model, load_network
 
-    onnx = to.suffix == ".onnx"
     require_place(to if onnx else to / "config.json")
     path = find_model(model)
     description, network = load_network(path, trust)
@@ -40,7 +45,7 @@ def export(model: str, to: Path, trust: bool = False) -> None:
     else:
         from echo_e3net.models.folder import write_folder
 
-        write_folder(to, description, network)
+        write_folder(to, description, network, half)
     clip = description.clip
     read = f"{clip.frames} frames, one every {clip.period} video frames, {clip.size}×{clip.size} pixels"
     print(f"{path} → {to}: clips of {read}")

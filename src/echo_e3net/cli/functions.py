@@ -53,7 +53,7 @@ def function_parser(command: str, function: Callable[..., None]) -> PlainParser:
         parser.add_argument("sources", nargs="+", type=Path, metavar="FILE", help="video files, or folders of them")
     skip: set[str | int] = {"sources", "arguments"}
     if command == "export":
-        places = "folder of a run, checkpoint (.ckpt), exported folder, or hf://owner/name"
+        places = "folder of a run, checkpoint (.ckpt), exported folder, hf://owner/name, or shipped"
         parser.add_argument("model", help=places)
         skip.add("model")
     named = command in ("data import", "data phantom", "export")

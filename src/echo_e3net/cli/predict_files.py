@@ -55,7 +55,8 @@ def predict(
 
     Args:
         sources: video files, or folders of them.
-        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the network
+            of this package, which was trained on synthetic videos only.
         out: folder of the table and of the videos.
         overlay: also write each video with its borders and the volume curve, as mp4 or gif.
         json: also write JSON to this file, with the landmarks of all beats; - prints only JSON.
@@ -69,8 +70,6 @@ def predict(
     from echo_e3net.clinic.user_videos import distinct_names
     from echo_e3net.files import require_place
 
-    if model is None:
-        raise InputError(missing_model("predict"))
     files = without_written(find_files(sources), sources)
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no file found. Name videos, or folders that contain them.")
@@ -80,6 +79,7 @@ def predict(
     from echo_e3net.reading.reading import Reading
     from echo_e3net.tables import write_csv
 
+    model = default_model("predict") if model is None else model
     reader = load(model, runtime=runtime, device=device, trust=trust, batch_size=batch_size)
     names, copies = distinct_names(files), same_content(files)
     rows: list[Row] = []
@@ -156,12 +156,13 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def missing_model(command: str) -> str:
-    """Return the error of a command without a model."""
-    return (
-        f"{command}: missing --model. Pass the folder of a run of `echo-e3net fit`, a checkpoint (.ckpt), an exported "
-        "folder, an ONNX file, or hf://owner/name."
-    )
+def default_model(command: str) -> str:
+    """Return the network of this package for a command without a model, and report it on standard error."""
+    from echo_e3net.models.opening import SYNTHETIC, shipped_model
+
+    folder = shipped_model()
+    print(f"{command}: no --model given, so the network of this package is used. {SYNTHETIC}", file=sys.stderr)
+    return str(folder)
 
 
 def free_path(path: Path) -> Path:

@@ -50,7 +50,8 @@ def stream(
 
     Args:
         source: video file, number of a camera (0), or - for standard input.
-        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the network
+            of this package, which was trained on synthetic videos only.
         fps: frame rate of raw frames, or the rate that a camera is asked for.
         frame_size: width and height of raw frames, for example 640x480.
         every: interval between the windows that the network reads, seconds; null: 0.5, or half a window.
@@ -62,11 +63,9 @@ def stream(
         threads: number of CPU threads for ONNX files; null: the default of the runtime.
         trust: allow the model file to use classes from other packages. These can run any code.
     """
-    from echo_e3net.cli.predict_files import OVERLAY, free_path, missing_model
+    from echo_e3net.cli.predict_files import OVERLAY, default_model, free_path
     from echo_e3net.reading.live_source import open_source
 
-    if model is None:
-        raise InputError(missing_model("stream"))
     table = out / TABLE
     require_place(table)
     opened = open_source(source, fps, frame_size)
@@ -78,6 +77,7 @@ def stream(
         raise InputError("--overlay - writes a video to standard output. Add `| ffplay -` or `> video.mkv`.")
     shown = sys.stderr if overlay == "-" else sys.stdout
     say = partial(print, file=shown, flush=True)
+    model = default_model("stream") if model is None else model
     say(f"loading {model}")
     running = Stream(open_model(model, runtime, device, threads, trust), opened, every)
     remark = f" ({opened.remark})" if opened.remark else ""

@@ -55,7 +55,7 @@ DESCRIPTIONS = {
     "test": "Score a checkpoint on the test split, and write metrics.json and test_videos.csv into the run's folder.",
     "predict": "Predict EF for video files (--videos) or the test split, and write predictions.csv.",
 }
-START = "fit: start with the weights of a run, a checkpoint (.ckpt), an exported folder, or hf://owner/name"
+START = "fit: start with the weights of a run, checkpoint (.ckpt), exported folder, hf://owner/name, or shipped"
 HIDDEN_LINES = ("litlogger", "litmodels", "TPU available", "Loading `train_dataloader` to estimate")
 HIDDEN_WARNINGS = (
     r".*isinstance\(treespec, LeafSpec\)",

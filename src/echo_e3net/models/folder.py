@@ -2,7 +2,8 @@
 
 network.yaml is a configuration of the same network and clip, with which a training can start from the model.
 
-It contains no optimizer state, paths or video names.
+It contains no optimizer state, paths or video names. Half precision stores kernels and matrices in float16; reading
+converts them to float32.
 """
 
 from __future__ import annotations
@@ -25,9 +26,18 @@ from echo_e3net.nn.network import E3Net
 WEIGHTS, CONFIG, CARD, NETWORK = "model.safetensors", "config.json", "README.md", "network.yaml"
 
 
-def write_folder(folder: Path, description: Description, network: E3Net) -> None:
-    """Write a trained network as a new folder, whole or not at all."""
+def write_folder(folder: Path, description: Description, network: E3Net, half: bool = False) -> None:
+    """Write a trained network as a new folder, whole or not at all.
+
+    Args:
+        folder: the new folder.
+        description: of the network.
+        network: the network.
+        half: whether kernels and matrices are stored in half precision (:func:`halved`).
+    """
     weights = {name: value.cpu().contiguous() for name, value in network.state_dict().items()}
+    if half:
+        weights = {name: halved(value) for name, value in weights.items()}
     config = json.dumps(description.as_json(), indent=2, allow_nan=False) + "\n"
     clip = description.clip
     settings = {
@@ -40,6 +50,16 @@ def write_folder(folder: Path, description: Description, network: E3Net) -> None
         (aside / WEIGHTS).write_bytes(save(weights, {"format": "pt"}))
         (aside / CARD).write_text(card(description), encoding="utf-8")
         (aside / CONFIG).write_text(config, encoding="utf-8")
+
+
+def halved(value: torch.Tensor) -> torch.Tensor:
+    """Return a tensor in half precision if it is a kernel or a matrix whose values float16 can hold.
+
+    Vectors stay as they are: scales and statistics of norms may leave the range of float16, biases become zero below
+    3e-8, and all vectors together are a hundredth of a network.
+    """
+    half = value.half() if value.is_floating_point() and value.dim() > 1 else value
+    return half if half.isfinite().all() else value
 
 
 def read_folder(folder: Path, trust: bool = False) -> tuple[Description, E3Net]:

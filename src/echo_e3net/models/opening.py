@@ -1,4 +1,4 @@
-"""Open a trained network: a run, a checkpoint, an exported folder, an ONNX file, or a name on the hub."""
+"""Open a trained network: a run, a checkpoint, an exported folder, an ONNX file, a name on the hub, or our own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 CONFIG = "config.json"
 HUB = "hf://"
-KINDS = "the folder of a run, a checkpoint (.ckpt), an exported folder, an ONNX file, or hf://owner/name"
+SHIPPED = "shipped"
+"""Name of the network of this package."""
+SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
+"""Its exported folder. scripts/make_weights.py makes it."""
+SYNTHETIC = "It was trained on synthetic videos only; no accuracy on patients is claimed."
+"""What is said whenever it is used by default."""
+KINDS = (
+    "the folder of a run, a checkpoint (.ckpt), an exported folder, an ONNX file, hf://owner/name, "
+    f"or {SHIPPED} (the network of this package)"
+)
 
 
 class OpenedModel(NamedTuple):
@@ -34,7 +43,7 @@ class OpenedModel(NamedTuple):
 
 
 def open_model(
-    source: Path | str,
+    source: Path | str | None = None,
     runtime: str | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -43,7 +52,8 @@ def open_model(
     """Open a trained network.
 
     Args:
-        source: a run's folder, a checkpoint, an exported folder, an ONNX file, or hf://owner/name.
+        source: a run's folder, a checkpoint, an exported folder, an ONNX file, hf://owner/name, or shipped; None: the
+            network of this package.
         runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
         device: device for PyTorch models, cpu or cuda; None: cpu. ONNX files run on the CPU.
         threads: number of CPU threads for ONNX files; None: the runtime's default.
@@ -53,7 +63,7 @@ def open_model(
         InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version; or
             an argument is for another kind of model.
     """
-    path = find_model(source)
+    path = shipped_model() if source is None else find_model(source)
     if path.suffix == ".onnx":
         if device not in (None, "cpu"):
             raise InputError(f"device {device!r} is for PyTorch models; {path} runs on the CPU. Remove this argument.")
@@ -105,9 +115,18 @@ def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:
 def find_model(source: Path | str) -> Path:
     """Return the path of a model: for a run, its best checkpoint; for a Hub name, the downloaded folder.
 
+    The text ``shipped`` is the name of the network of this package. A ``Path`` is never a name.
+
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the name is also that of a local file or folder.
     """
+    if source == SHIPPED:
+        if Path(SHIPPED).exists():
+            raise InputError(
+                f"{SHIPPED}: is the name of the network of this package, and of a file or folder here. "
+                f"For the local one, pass ./{SHIPPED}; else rename it."
+            )
+        return shipped_model()
     if str(source).startswith(HUB):
         return from_hub(str(source).removeprefix(HUB))
     path = Path(source)
@@ -125,6 +144,17 @@ def find_model(source: Path | str) -> Path:
             f"{path}: the run has no checkpoint yet. Finish an epoch of `echo-e3net fit`, or name another."
         )
     return found
+
+
+def shipped_model() -> Path:
+    """Return the exported folder of the network of this package.
+
+    Raises:
+        InputError: this copy of the package lacks it.
+    """
+    if not (SHIPPED_FOLDER / CONFIG).is_file():
+        raise InputError(f"{SHIPPED_FOLDER}: this copy of echo-e3net has no trained network. Name one with --model.")
+    return SHIPPED_FOLDER
 
 
 def from_hub(name: str) -> Path:

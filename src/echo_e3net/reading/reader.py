@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -12,7 +13,7 @@ from jaxtyping import UInt8
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import Description
-from echo_e3net.models.opening import OpenedModel, open_model
+from echo_e3net.models.opening import SYNTHETIC, OpenedModel, open_model
 from echo_e3net.reading.beats import Beat, find_beats
 from echo_e3net.reading.reading import Reading
 from echo_e3net.reading.source import Refused, Source, from_array, from_file
@@ -30,7 +31,7 @@ class Pending(NamedTuple):
 
 
 def load(
-    model: str | Path,
+    model: str | Path | None = None,
     runtime: str | None = None,
     device: str | None = None,
     threads: int | None = None,
@@ -39,8 +40,11 @@ def load(
 ) -> Reader:
     """Open a trained network to read videos.
 
+    Without ``model``, the network of this package is used, and a warning says that it was trained on synthetic videos
+    only. ``load("shipped")`` opens it without the warning.
+
     Args:
-        model: folder of a run, checkpoint, exported folder, ONNX file, or hf://owner/name.
+        model: folder of a run, checkpoint, exported folder, ONNX file, hf://owner/name, or shipped; None: shipped.
         runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
         device: device for PyTorch models, cpu or cuda; None: cpu. ONNX files run on the CPU.
         threads: number of CPU threads for ONNX files; None: the runtime's default.
@@ -51,6 +55,8 @@ def load(
         InputError: the model does not exist, is damaged, has an unknown format, or was written by a newer version; or
             an argument is for another kind of model.
     """
+    if model is None:
+        warnings.warn(f"load() uses the network of this package. {SYNTHETIC}", stacklevel=2)
     return Reader(open_model(model, runtime, device, threads, trust), batch_size)
 
 

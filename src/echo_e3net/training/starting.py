@@ -107,7 +107,7 @@ def start_from(network: E3Net, source: str, trust: bool = False) -> Start:
 
     Args:
         network: the network that will be trained.
-        source: a run's folder, a checkpoint, an exported folder, or hf://owner/name.
+        source: a run's folder, a checkpoint, an exported folder, hf://owner/name, or shipped.
         trust: whether the model may name classes of other packages.
 
     Raises:

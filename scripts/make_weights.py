@@ -1,0 +1,254 @@
+"""Make the network of this package from its seeds: data, training, tests, half-precision weights, card, pinned EF.
+
+    python scripts/make_weights.py [STEP …] [--n 2000] [--epochs 12] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
+
+Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
+work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
+
+==========  ==================================================================================================
+data        the training data (look mixed) and the looks that are only tested, decoded once
+train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml, overlays/augment.yaml and pretrain.yaml
+test        ``echo-e3net test`` on the test split of the training data and on every other look
+export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
+pin         tests/models/shipped_ef.json: EF of one phantom clip, which a test compares
+==========  ==================================================================================================
+
+The data depend only on the seed. Weights that are trained on another machine or with other versions differ by rounding.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from guard_files import SUMS, WEIGHTS, WEIGHTS_BYTES
+
+import echo_e3net
+from echo_e3net.data.layout import FRAME_CACHE, PHANTOM
+from echo_e3net.models.folder import CARD
+from echo_e3net.models.opening import load_network
+from echo_e3net.models.run_checkpoints import best_checkpoint
+from echo_e3net.phantom.look import LOOKS
+from echo_e3net.phantom.render import plan_video, render
+from echo_e3net.reading.reading import Reading
+from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG, METRICS
+
+ROOT = Path(__file__).parents[1]
+TEMPLATE = ROOT / "scripts" / "weights_card.md"
+PINNED = ROOT / "tests" / "models" / "shipped_ef.json"
+TRAINED = "mixed"
+FAMILIES = ("handheld", "coarse_speckle", "dilated", "irregular", "adult_cart")
+"""Looks that are only tested."""
+FAMILY_SEED = 101
+"""Seed of the first family; the next ones follow."""
+LONGEST = 100
+"""Frames of the longest video."""
+CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml", "pretrain.yaml")
+COMPARED = 40
+"""Test videos whose EF is compared between the run and the weights in half precision."""
+ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
+"""Range of each score that is asked for on every look."""
+PINNED_CLIP = {"look": "adult_cart", "seed": 7, "index": 0, "max_frames": 60}
+"""A phantom without compression, so that its pixels do not depend on a codec."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the named steps."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    steps = {"data": make_data, "train": train, "test": test, "export": export, "pin": pin}
+    parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(steps)}; default: all")
+    parser.add_argument("--n", type=int, default=2000, help="number of videos of the look mixed")
+    parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the training")
+    parser.add_argument("--epochs", type=int, default=None, help="default: that of pretrain.yaml")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
+    parser.add_argument("--run", type=Path, default=Path("runs/pretrain"), help="folder of the run")
+    options, options.fit = parser.parse_known_args(arguments)
+    if bare := [word for word in options.fit if not word.startswith("--") or "=" not in word]:
+        parser.error(f"{bare[0]}: arguments of fit are written as --NAME=VALUE")
+    if unknown := [step for step in options.steps if step not in steps]:
+        parser.error(f"unknown step {unknown[0]}; choose from {', '.join(steps)}")
+    for name in options.steps or steps:
+        steps[name](options)
+
+
+def program(*words: object) -> None:
+    """Run ``echo-e3net`` and stop if it fails."""
+    print("echo-e3net", *words, flush=True)
+    done = subprocess.run([sys.executable, "-m", "echo_e3net", *map(str, words)], check=False)
+    if done.returncode:
+        sys.exit(done.returncode)
+
+
+def folder_of(options: argparse.Namespace, look: str) -> Path:
+    """Return the folder of the data set of a look."""
+    data: Path = options.data
+    return data / (look if look == TRAINED else f"family-{look}")
+
+
+def run_of(options: argparse.Namespace, look: str) -> Path:
+    """Return the folder with the test results of a look."""
+    run: Path = options.run
+    return run if look == TRAINED else run.with_name(f"{run.name}-{look}")
+
+
+def make_data(options: argparse.Namespace) -> None:
+    """Make the data sets and decode their videos."""
+    sets = [(TRAINED, options.n, options.seed, ())]
+    # nearly all videos of a family are test videos
+    split = ("--val_fraction", 0, "--test_fraction", 0.99)
+    sets += [(look, options.family_n, options.seed + FAMILY_SEED + i, split) for i, look in enumerate(FAMILIES)]
+    for look, n, seed, fractions in sets:
+        place, fixed = folder_of(options, look), ("--look", look, "--max_frames", LONGEST, *fractions)
+        table = place / "FileList.csv"
+        # the table is written after all videos
+        if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != n + 1:
+            program("data", "phantom", "--out", place, "--n", n, "--seed", seed, *fixed)
+        program("data", "cache", place)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train, or continue the training; a finished one stays."""
+    place = folder_of(options, TRAINED)
+    configs = [word for name in CONFIGS for word in ("--config", name)]
+    where = ("--runs", options.run.parent, "--name", options.run.name, "--data.root", place)
+    epochs = () if options.epochs is None else ("--trainer.max_epochs", options.epochs)
+    given = ("--seed_everything", options.seed, "--data.cache.folder", place / FRAME_CACHE, *epochs, *options.fit)
+    program("fit", *configs, *where, *given, "--auto_resume", "true")
+
+
+def test(options: argparse.Namespace) -> None:
+    """Test the best checkpoint on every look, and print how the scores compare with what is asked for."""
+    for look in (TRAINED, *FAMILIES):
+        if scores_of(options, look) is None:
+            place, found = folder_of(options, look), run_of(options, look)
+            data = ("--data.root", place, "--data.cache.folder", place / FRAME_CACHE)
+            # users read videos in float32
+            where = ("--runs", found.parent, "--name", found.name, "--trainer.precision", "32-true")
+            program("test", "--model", options.run, *where, *data)
+    print("\n".join(table(options)))
+    for look in (TRAINED, *FAMILIES):
+        scores = scores_of(options, look) or {}
+        ranges = ((name, scores[name], *limits) for name, limits in ASKED.items())
+        missed = [f"{name} {score:.3g}" for name, score, low, high in ranges if not low <= score <= high]
+        print(f"{look}: {'outside what is asked for: ' + ', '.join(missed) if missed else 'as asked for'}")
+
+
+def scores_of(options: argparse.Namespace, look: str) -> dict[str, Any] | None:
+    """Return the scores of the best checkpoint on a look; None if it was not tested yet."""
+    file, best = run_of(options, look) / METRICS, best_checkpoint(options.run / CHECKPOINTS)
+    if best is None:
+        sys.exit(f"{options.run}: no checkpoint. Run the step train first.")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return found if found and Path(found["checkpoint"]).resolve() == best.resolve() else None
+
+
+def table(options: argparse.Namespace) -> list[str]:
+    """Return the lines of a table (Markdown) of the scores on every look."""
+    rows = [
+        "| look | test videos | MAE | RMSE | R² | MAE of Simpson's EF | MAE of the training mean | endocardium, px |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for look in (TRAINED, *FAMILIES):
+        found = scores_of(options, look)
+        if found is None:
+            sys.exit(f"{run_of(options, look)}: no scores of the best checkpoint. Run the step test first.")
+        names = ("ef_mae", "ef_rmse", "ef_r2", "geometry_ef_mae", "training_mean_ef_mae", "endo_px")
+        texts = [f"{found[name]:.2f}" for name in names]
+        # few videos have no interval
+        if interval := found.get("ef_mae_95"):
+            texts[0] += " ({:.2f}–{:.2f})".format(*interval)
+        rows.append(f"| `{look}` | {found['n']} | {' | '.join(texts)} |")
+    return rows
+
+
+def export(options: argparse.Namespace) -> None:
+    """Replace the weights of the package."""
+    with tempfile.TemporaryDirectory() as temporary:
+        made = Path(temporary) / "weights"
+        program("export", options.run, "--to", made, "--half", "true")
+        size = (made / WEIGHTS.name).stat().st_size
+        if size > WEIGHTS_BYTES:
+            sys.exit(f"{WEIGHTS.name} has {size} bytes; at most {WEIGHTS_BYTES} are allowed in the package.")
+        difference, count = compare(options, made)
+        (made / CARD).write_text(card(options, made, size, difference, count), encoding="utf-8")
+        checksum = hashlib.sha256((made / WEIGHTS.name).read_bytes()).hexdigest()
+        (made / SUMS.name).write_text(f"{checksum}  {WEIGHTS.name}\n", encoding="ascii")
+        shutil.rmtree(WEIGHTS.parent, ignore_errors=True)
+        shutil.copytree(made, WEIGHTS.parent)
+    print(f"{WEIGHTS.parent}: {size / 1e6:.2f} MB, SHA-256 {checksum}")
+
+
+def compare(options: argparse.Namespace, made: Path) -> tuple[float, int]:
+    """Return the largest difference of EF between a run and its export, in points, and the number of videos."""
+    videos = sorted((folder_of(options, TRAINED) / "Videos").iterdir())[:COMPARED]
+    ours, theirs = (echo_e3net.load(model).read(videos) for model in (options.run, made))
+    return max(abs(a.ef_percent - b.ef_percent) for a, b in zip(ours, theirs, strict=True)), len(videos)
+
+
+def pin(options: argparse.Namespace) -> None:
+    """Write EF of the pinned clip by the network of the package."""
+    found = pinned_reading()
+    content = {**PINNED_CLIP, "ef_percent": round(found.ef_percent, 2), "beats": len(found.beats)}
+    PINNED.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    print(f"{PINNED}: EF {found.ef_percent:.2f} %; label {pinned_plan().ejection.ef_percent:.2f} %")
+
+
+def pinned_plan() -> Any:  # noqa: ANN401
+    """Return the plan of the pinned clip."""
+    clip = PINNED_CLIP
+    return plan_video(clip["seed"], clip["index"], clip["max_frames"], LOOKS[str(clip["look"])])
+
+
+def pinned_reading() -> Reading:
+    """Return what the network of the package reads from the pinned clip."""
+    plan = pinned_plan()
+    return echo_e3net.load("shipped").read(render(plan), fps=plan.scan.fps)
+
+
+def card(options: argparse.Namespace, made: Path, size: int, difference: float, count: int) -> str:
+    """Return the card of the weights."""
+    description, network = load_network(made)
+    settings = yaml.safe_load((options.run / CONFIG).read_text(encoding="utf-8"))
+    recipe = json.loads((folder_of(options, TRAINED) / PHANTOM).read_text(encoding="utf-8"))
+    best = best_checkpoint(options.run / CHECKPOINTS)
+    clip = description.clip
+    return TEMPLATE.read_text(encoding="utf-8").format(
+        parameters=sum(parameter.numel() for parameter in network.parameters()),
+        frames=clip.frames,
+        size=clip.size,
+        step=1000 * clip.period / (clip.fps or math.nan),
+        n=recipe["n"],
+        videos=description.videos,
+        longest=recipe["max_frames"],
+        data_seed=recipe["seed"],
+        policies=len(settings["data"]["clip"]["augment"] or {}),
+        configs=", ".join(CONFIGS),
+        epochs=settings["trainer"]["max_epochs"],
+        batch=settings["data"]["loader"]["batch_size"],
+        precision=settings["trainer"]["precision"],
+        seed=settings["seed_everything"],
+        best=best.name.partition("-")[0].removeprefix("epoch=") if best else "",
+        fingerprint=description.fingerprint,
+        table="\n".join(table(options)),
+        megabytes=size / 1e6,
+        difference=difference,
+        count=count,
+        program=description.program,
+    )
+
+
+if __name__ == "__main__":
+    main()

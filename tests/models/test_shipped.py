@@ -1,0 +1,209 @@
+"""The network of this package: how it is found and named, half precision, and the shipped file itself."""
+
+import json
+import re
+import warnings
+
+import guard_files
+import make_weights
+import numpy as np
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import echo_e3net
+from echo_e3net.cli.main import main
+from echo_e3net.errors import InputError
+from echo_e3net.models import folder, opening
+from echo_e3net.models.building import build_network
+from echo_e3net.models.opening import find_model, load_network, open_model
+from echo_e3net.training.starting import start_from
+from tests.models.test_model_files import MASK, TREE, VIDEO, description
+from tests.reading.pulse import pulse
+
+SHIPPED = opening.SHIPPED_FOLDER
+
+
+@pytest.fixture(scope="module")
+def network():
+    """The tiny network, with norms whose statistics leave the range of float16."""
+    torch.manual_seed(0)
+    network = build_network(TREE, "here").eval()
+    first, *_, last = [part for part in network.modules() if isinstance(part, torch.nn.BatchNorm3d)]
+    first.running_var.fill_(1e5)
+    last.running_var.fill_(1e-8)
+    return network
+
+
+@pytest.fixture
+def stand_in(network, tmp_path, monkeypatch):
+    """Replace the network of the package by a tiny one, and return its folder."""
+    place = tmp_path / "package/weights"
+    folder.write_folder(place, description(), network, half=True)
+    monkeypatch.setattr(opening, "SHIPPED_FOLDER", place)
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return place
+
+
+class TestName:
+    def test_load_without_a_model_opens_it_with_a_warning(self, stand_in):
+        with pytest.warns(UserWarning, match="synthetic videos only; no accuracy on patients is claimed"):
+            reader = echo_e3net.load()
+        assert reader.model.where == stand_in
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert echo_e3net.load("shipped").model.where == stand_in
+            assert open_model().where == stand_in
+
+    def test_a_local_folder_of_that_name_is_not_mistaken(self, stand_in, network, tmp_path):
+        folder.write_folder(tmp_path / "work/shipped", description(videos=77), network)
+        with pytest.raises(InputError, match=r"pass \./shipped; else rename it") as error:
+            find_model("shipped")
+        assert "\n" not in str(error.value)
+        for local in ("./shipped", tmp_path / "work/shipped"):
+            assert echo_e3net.load(local).description.videos == 77
+        # without a name, nothing is ambiguous
+        assert open_model().where == stand_in
+
+    def test_a_package_without_it_says_so_in_one_line(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(opening, "SHIPPED_FOLDER", tmp_path)
+        for source in (None, "shipped"):
+            with pytest.raises(InputError, match=r"has no trained network\. Name one with --model") as error:
+                open_model(source)
+            assert "\n" not in str(error.value)
+
+    def test_a_training_starts_from_it(self, stand_in, network):
+        fresh = build_network(TREE, "here")
+        start = start_from(fresh, "shipped")
+        assert not start.new
+        taken = folder.read_folder(stand_in)[1].state_dict()
+        assert all(torch.equal(fresh.state_dict()[name], taken[name]) for name in ("backbone.stem.0.weight",))
+
+    def test_predict_and_stream_use_it_and_say_so(self, stand_in, command, monkeypatch, phantom_root, tmp_path):
+        video = min((phantom_root / "Videos").iterdir())
+        code, error = command("predict", video, "--json", "-")
+        assert code == 0, error
+        assert re.fullmatch(r"predict: no --model given, .* used\. .* synthetic videos only; .*\n", error)
+        (found,) = json.loads(command.output)
+        reading = echo_e3net.load(stand_in).read(video)
+        assert found["ef_percent"] == pytest.approx(reading.ef_percent, abs=0.01)
+        code, error = command("stream", video)
+        assert code == 0, error
+        assert error.startswith("stream: no --model given, so the network of this package is used.")
+        assert command("predict", video, "--model", "shipped")[:2] == (0, "")
+
+    def test_export_copies_it(self, stand_in, command, tmp_path):
+        code, error = command("export", "shipped", "--to", "copy", "--half")
+        assert code == 0, error
+        assert (tmp_path / "copy/model.safetensors").read_bytes() == (stand_in / "model.safetensors").read_bytes()
+        code, error = command("export", "shipped", "--to", "copy.onnx", "--half")
+        assert (code, error.count("\n")) == (2, 1)
+        assert "--half is for folders" in error
+
+
+class TestHalfPrecision:
+    def test_kernels_take_half_the_space_and_vectors_stay_exact(self, stand_in, network):
+        stored, own = load_file(stand_in / "model.safetensors"), network.state_dict()
+        for name, value in own.items():
+            kernel = value.is_floating_point() and value.dim() > 1
+            assert stored[name].dtype == (torch.float16 if kernel else value.dtype), name
+            assert kernel or torch.equal(stored[name], value), name
+
+    def test_a_kernel_beyond_the_range_stays_exact(self):
+        wide = torch.tensor([[1.0, 1e6]])
+        assert torch.equal(folder.halved(wide), wide)
+
+    def test_it_computes_in_float32_with_the_rounded_weights(self, stand_in, network):
+        _, found = load_network(stand_in)
+        assert {value.dtype for value in found.state_dict().values() if value.is_floating_point()} == {torch.float32}
+        for name, value in network.state_dict().items():
+            expected = value.half().float() if value.is_floating_point() and value.dim() > 1 else value
+            assert torch.equal(found.state_dict()[name], expected), name
+
+    def test_the_outputs_hardly_change(self, stand_in, network):
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(VIDEO), torch.from_numpy(MASK))
+        found = open_model(stand_in).read(VIDEO, MASK)
+        np.testing.assert_allclose(found.ef, expected.ef, atol=1e-3)
+        np.testing.assert_allclose(found.landmarks, expected.landmarks, atol=0.05)
+
+
+@pytest.mark.slow
+class TestScript:
+    def test_a_finished_run_becomes_weights_card_checksum_and_pinned_ef(
+        self, trained, phantom_root, tmp_path, monkeypatch, capsys
+    ):
+        """Without a step, it also makes the data and trains, through the same command line."""
+        made, pinned = tmp_path / "package/weights/model.safetensors", tmp_path / "shipped_ef.json"
+        changes = {"WEIGHTS": made, "SUMS": made.with_name("SHA256SUMS"), "PINNED": pinned, "COMPARED": 2}
+        for name, value in changes.items():
+            monkeypatch.setattr(make_weights, name, value)
+        for name in ("WEIGHTS", "SUMS"):
+            monkeypatch.setattr(guard_files, name, changes[name])
+        monkeypatch.setattr(opening, "SHIPPED_FOLDER", made.parent)
+        ran = []
+        monkeypatch.setattr(make_weights, "program", lambda *words: ran.append(words) or main(list(map(str, words))))
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "data").mkdir()
+        for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
+            (tmp_path / "data" / name).symlink_to(phantom_root)
+        run = str(trained.relative_to(tmp_path))
+        make_weights.main(["test", "export", "pin", "--run", run])
+        assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
+        assert guard_files.refusals(made) == []
+        card = (made.parent / "README.md").read_text(encoding="utf-8")
+        assert "12 videos of at most 40 frames, seed 1" in card
+        assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
+        assert json.loads(pinned.read_text())["ef_percent"] > 0
+        assert "outside what is asked for" in capsys.readouterr().out
+        # results are kept, weights are replaced
+        made.write_bytes(b"old")
+        make_weights.main(["test", "export", "--run", run])
+        assert [words[0] for words in ran[7:]] == ["export"]
+        assert guard_files.refusals(made) == []
+
+
+class TestFile:
+    """The file in the package. scripts/make_weights.py makes it, its card, and the pinned EF."""
+
+    def test_it_is_small_and_is_the_one_binary_that_the_guard_allows(self):
+        assert (SHIPPED / "model.safetensors").stat().st_size <= 2_000_000
+        assert guard_files.WEIGHTS == SHIPPED / "model.safetensors"
+        assert guard_files.refusals(guard_files.WEIGHTS) == []
+        names = {"model.safetensors", "config.json", "network.yaml", "README.md", "SHA256SUMS"}
+        assert {path.name for path in SHIPPED.iterdir()} == names
+
+    def test_it_has_the_network_and_the_clip_of_its_configurations(self):
+        from echo_e3net.cli.network_cli import NetworkCLI
+
+        configs = [word for name in ("e3net.yaml", "e3net_small.yaml") for word in ("--config", name)]
+        cli = NetworkCLI("profile", "", configs)
+        found, network = load_network(SHIPPED)
+        shapes = {name: value.shape for name, value in network.state_dict().items()}
+        assert shapes == {name: value.shape for name, value in cli.network.state_dict().items()}
+        clip = cli.config.data.clip
+        assert found.clip[:3] == (clip.frames, clip.period, clip.size)
+        assert found.borders == ("endo", "epi")
+        assert all(value.isfinite().all() for value in network.state_dict().values())
+
+    def test_its_card_states_data_limits_and_licence(self):
+        card = (SHIPPED / "README.md").read_text(encoding="utf-8")
+        assert yaml.safe_load(card.split("---")[1])["license"] == "mit"
+        for text in ("synthetic videos only", "Not a medical device", "No accuracy on patients is claimed", "reader"):
+            assert text in card
+        assert all(f"| `{look}` |" in card for look in ("mixed", *make_weights.FAMILIES))
+
+    def test_its_ef_of_a_phantom_clip_is_the_pinned_one(self):
+        pinned = json.loads(make_weights.PINNED.read_text(encoding="utf-8"))
+        assert pinned.items() >= make_weights.PINNED_CLIP.items()
+        found = make_weights.pinned_reading()
+        # other processors round differently
+        assert found.ef_percent == pytest.approx(pinned["ef_percent"], abs=0.5)
+        assert len(found.beats) == pinned["beats"]
+
+    def test_it_reads_an_array_of_another_rate_and_size(self):
+        reading = echo_e3net.load("shipped").read(pulse(2.0, 25), fps=25)
+        assert 0 < reading.ef_percent < 100
