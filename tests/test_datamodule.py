@@ -98,3 +98,28 @@ def test_statistics_are_those_of_the_frames(phantom_root):
     assert found.grey_sd == pytest.approx(grey.std())
     assert found.ef_mean == pytest.approx(np.mean([record.ef for record in records]))
     assert found.borders == (True, True)
+
+
+class TestTrainVideos:
+    def chosen(self, root, number):
+        data = data_module(root, frames=8, size=64, workers=0, train_videos=number)
+        data.setup("fit")
+        return data, [record.name for record in data.records["train"]]
+
+    def test_a_larger_number_adds_videos(self, phantom_root):
+        data, every = self.chosen(phantom_root, None)
+        few, more, all_of_them = (self.chosen(phantom_root, n)[1] for n in (2, 4, len(every)))
+        assert len(few) == 2
+        assert len(more) == 4
+        assert set(few) < set(more) < set(every)
+        assert all_of_them == every
+        assert more == [name for name in every if name in more]
+
+    def test_the_statistics_are_those_of_the_chosen_videos(self, phantom_root):
+        data, _ = self.chosen(phantom_root, 2)
+        assert data.training_statistics().ef_mean == pytest.approx(np.mean([r.ef for r in data.records["train"]]))
+        assert data.state_dict()["videos"] == 2
+
+    def test_more_than_there_are_is_refused(self, phantom_root):
+        with pytest.raises(InputError, match=r"data\.train_videos is 999, but .* has \d+ training videos"):
+            self.chosen(phantom_root, 999)

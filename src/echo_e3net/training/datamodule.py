@@ -53,6 +53,8 @@ class EchoDataModule(LightningDataModule):
         on_defect: what to do about a video that cannot be used: raise stops; exclude continues without the video and
             lists it in excluded.csv. A video that does not decode always stops the run when it is read;
             ``data check --decode`` lists these videos before.
+        train_videos: number of training videos that are used, for learning curves; null: all. The choice is random but
+            always the same, and a larger number adds videos to those of a smaller one.
         statistics_videos: number of training videos, evenly chosen, on which the grey mean and SD are measured.
         other_clip: whether a network may read clips of other frames, period or size than it was trained on.
     """
@@ -68,6 +70,7 @@ class EchoDataModule(LightningDataModule):
         cache: CacheSettings = CacheSettings(),  # noqa: B008
         format: DataFormat | None = None,
         on_defect: Literal["raise", "exclude"] = "raise",
+        train_videos: int | None = None,
         statistics_videos: int = 512,
         other_clip: bool = False,
     ) -> None:
@@ -75,11 +78,11 @@ class EchoDataModule(LightningDataModule):
         require_at_least(MIN_FRAMES, data__clip__frames=clip.frames)
         require_at_least(MIN_SIZE, data__clip__size=clip.size)
         require_at_least(1, data__clip__period=clip.period, data__loader__batch_size=loader.batch_size)
-        require_at_least(1, data__statistics_videos=statistics_videos)
+        require_at_least(1, data__statistics_videos=statistics_videos, data__train_videos=train_videos)
         require_at_least(0, data__loader__workers=loader.workers)
         self.root, self.clip, self.span, self.loader = root, clip, ClipSpan(clip.frames, clip.period), loader
         self.format, self.on_defect, self.statistics_videos = format or EchoNetDynamic(), on_defect, statistics_videos
-        self.other_clip = other_clip
+        self.train_videos, self.other_clip = train_videos, other_clip
         self.cache = None if cache.folder is None else FrameCache(Path(cache.folder), cache.fill)
         self.read: ReadFrames = read_frames if self.cache is None else self.cache.read
         self.records: dict[str, list[VideoRecord]] = {}
@@ -98,6 +101,8 @@ class EchoDataModule(LightningDataModule):
                 raise InputError("No data set: set --data.root to its folder, or for predict --videos to video files.")
             records = self.read_root(Path(self.root), exclude)
             self.records |= {split: [record for record in records if record.split == split] for split in (*SPLITS, "")}
+            if self.train_videos is not None:
+                self.records["train"] = self.choose(self.records["train"], self.train_videos)
         if self.constant and stage == "fit":
             raise InputError(f"{self.constant} `echo-e3net data check {self.root}` lists all findings.")
         if self.constant and stage != "predict":
@@ -151,6 +156,12 @@ class EchoDataModule(LightningDataModule):
         if self.cache is not None and self.cache.fill:
             require_room(reading.records, self.cache)
         return reading.records
+
+    def choose(self, records: list[VideoRecord], number: int) -> list[VideoRecord]:
+        """Return a fixed random choice of videos in their order; a larger number adds videos to it."""
+        if number > len(records):
+            raise InputError(f"data.train_videos is {number}, but {self.root} has {len(records)} training videos.")
+        return [records[i] for i in sorted(np.random.default_rng(0).permutation(len(records))[:number])]
 
     def check_split(self, split: str, stage: str) -> None:
         """Check that a split holds videos, and for fit one that is as long as a clip; log if any is shorter."""
