@@ -4,16 +4,19 @@
 
 FOLDER is a data set in EchoNet-Dynamic's format. Limits are chosen with its validation videos: those of
 :mod:`echo_e3net.reading.quality` are loosened until at most 2.5 % of these videos are doubtful, all limits of the
-network by the same share of videos. Negatives (:mod:`negatives`) are made of the first videos of a split. The tables are
-printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the grades of test
-videos and of negatives of other kinds, which had no part in the limits. ``--write`` stores the limits in config.json of
-MODEL, an exported folder.
+network by the same share of videos. Videos that are doubtful by a fixed limit, such as short ones, do not count here.
+Negatives (:mod:`negatives`) are made of the first videos of a split.
+
+The tables are printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the
+grades of test videos and of negatives of other kinds, which had no part in the limits. ``--write`` stores the limits in
+config.json of MODEL, an exported folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,7 +35,9 @@ from echo_e3net.reading.reader import Reader
 from echo_e3net.reading.reading import Reading
 
 TARGET = 0.025
-"""Largest share of validation videos that are doubtful."""
+"""Largest share of validation videos that are doubtful by the limits of the network."""
+DIGITS = 3
+"""Limits are rounded outwards to this many digits after the decimal point."""
 GRADES = ("good", "doubtful", "unusable")
 
 
@@ -71,6 +76,8 @@ def doubtful_share(clips: Sequence[Clip], limits: Mapping[str, float]) -> float:
 def loosened(clips: Sequence[Clip]) -> dict[str, float]:
     """Return the limits of the network: the usual ones, loosened until few enough clips are doubtful."""
     limits = {name: cue.limit for name, cue in CUES.items() if cue.of_network}
+    without = {name: math.inf if CUES[name].beyond == "above" else -math.inf for name in limits}
+    clips = [clip for clip in clips if clip.values and grade(clip.values, without).grade == "good"]
     for tail in np.linspace(0.1, 0, 41):
         if doubtful_share(clips, limits) <= TARGET:
             break
@@ -78,8 +85,9 @@ def loosened(clips: Sequence[Clip]) -> dict[str, float]:
             values = [clip.values[name] for clip in clips if clip.values and name in clip.values]
             above, usual = CUES[name].beyond == "above", CUES[name].limit
             found = float(np.quantile(values, 1 - tail if above else tail)) if values else usual
+            found = (math.ceil if above else math.floor)(found * 10**DIGITS) / 10**DIGITS
             limits[name] = max(usual, found) if above else min(usual, found)
-    return {name: round(limit, 4) for name, limit in limits.items()}
+    return limits
 
 
 def row(kind: str, clips: Sequence[Clip], limits: Mapping[str, float]) -> str:
@@ -99,7 +107,9 @@ def row(kind: str, clips: Sequence[Clip], limits: Mapping[str, float]) -> str:
 
 def table(rows: Mapping[str, Sequence[Clip]], limits: Mapping[str, float]) -> str:
     """Return a table of grades."""
-    head = "| clips | number | good | doubtful | unusable | refused | most frequent cues |\n|---|---|---|---|---|---|---|"
+    head = (
+        "| clips | number | good | doubtful | unusable | refused | most frequent cues |\n|---|---|---|---|---|---|---|"
+    )
     return "\n".join([head, *(row(kind, clips, limits) for kind, clips in rows.items())])
 
 

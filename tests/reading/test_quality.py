@@ -10,6 +10,7 @@ from echo_e3net.data.film import write_video
 from echo_e3net.errors import InputError
 from echo_e3net.models.description import from_json
 from echo_e3net.reading.border_cues import border_cues, crosses_itself
+from echo_e3net.reading.live import LiveBeats
 from echo_e3net.reading.overlay import SIDE, WARNING, overlay_frames
 from echo_e3net.reading.picture_cues import lit_region, picture_cues
 from echo_e3net.reading.quality import CUES, MANY, grade
@@ -67,8 +68,7 @@ def test_negatives_are_not_good_even_if_the_network_is_sure(frames, kind):
 )
 def test_each_reason_is_named(frames, change, cue):
     quality = reader().read(np.ascontiguousarray(change(frames)).astype(np.uint8), fps=50).quality
-    expected = CUES[cue].reason.format(value=quality.values[cue], limit=CUES[cue].limit)
-    assert expected in quality.reasons, quality
+    assert CUES[cue].why(quality.values[cue], CUES[cue].limit) in quality.reasons, quality
 
 
 def test_a_low_frame_rate_and_a_network_without_agreement_are_doubtful(frames):
@@ -165,6 +165,22 @@ def test_a_small_colour_doppler_file_is_refused(tmp_path, frames):
     write_video(tmp_path / "colour.mp4", iter(coloured), 50)
     with pytest.raises(InputError, match=r"colour\.mp4: colour Doppler"):
         reader().read(tmp_path / "colour.mp4")
+
+
+@pytest.mark.parametrize(("upside_down", "expected"), [(False, "good"), (True, "unusable")])
+def test_each_beat_of_a_stream_is_graded(frames, upside_down, expected):
+    description = describe()
+    live, graded = LiveBeats(description, 50.0, 64), []
+    for number, frame in enumerate(frames[:, ::-1] if upside_down else frames):
+        live.add(number, frame)
+        last = number == len(frames) - 1
+        if (last or number % 20 == 0) and (found := live.window(last)):
+            beats = live.take(found[1], read_clips(found[0], found[1].mask), last)
+            graded += [(beat, live.quality(beat)) for beat in beats]
+    assert [quality.grade for _, quality in graded] == [expected] * 2, graded
+    assert any("contrast" in quality.values for _, quality in graded)
+    # a beat whose ED is no longer held
+    assert "contrast" not in live.quality(graded[-1][0]._replace(ed_frame=0)).values
 
 
 def test_a_flashing_square_is_unusable():

@@ -55,8 +55,9 @@ def stream(
 
     The source is a video file, which is played at its own rate; the number of a camera or frame grabber; or - for raw
     grey frames from standard input. The sector is found in the first two seconds. Each beat gives a line and a row of
-    beats.csv; a doubtful or unusable beat is marked with the reasons and counts in the mean. Existing files are kept: the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too
-    slow, windows are dropped; they are counted and shown.
+    beats.csv. A doubtful or unusable beat is marked, with the reasons; it counts in the mean. Existing files are kept:
+    the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too slow, windows are dropped; they are
+    counted and shown.
 
     Args:
         source: video file, number of a camera (0), or - for standard input.

@@ -1,8 +1,8 @@
 """Measure whether the picture has an apical left ventricle where the network found its borders.
 
 Blood is darker than the wall around it. Below the mitral plane lies the atrium, which is dark too; in a short-axis view
-there is wall. From ED to ES, wall replaces blood between the two borders, so the picture becomes brighter there. A shape
-that moves sideways makes one side brighter and the other darker; a still image does not change.
+there is wall. From ED to ES, wall replaces blood between the two borders, so the picture becomes brighter there. A
+shape that moves sideways makes one side brighter and the other darker; a still image does not change.
 """
 
 from __future__ import annotations

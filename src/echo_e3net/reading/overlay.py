@@ -110,6 +110,7 @@ def draw_quality(picture: Picture, quality: Quality) -> None:
     lines = [f"{quality.grade}: {quality.reasons[0]}", *quality.reasons[1:]]
     if len(lines) > LINES:
         lines[LINES - 1 :] = [f"and {len(lines) - LINES + 1} more"]
+    picture[: len(lines) * LINE + MARGIN] //= 4
     for number, line in enumerate(lines, 1):
         raster.draw_text(picture, line, MARGIN, number * LINE, WARNING[quality.grade])
 

@@ -24,6 +24,8 @@ from echo_e3net.reading.picture_cues import lit_region, picture_cues
 from echo_e3net.reading.windows import Windows
 
 Grade = Literal["good", "doubtful", "unusable"]
+SHOWN = 3
+"""Number of reasons in one line of text."""
 MANY = 4
 """Number of cues beyond their limits from which a reading is unusable."""
 
@@ -34,7 +36,7 @@ class Cue(NamedTuple):
     Attributes:
         beyond: on which side of the limit readings are doubtful.
         limit: readings beyond it are doubtful.
-        reason: what is wrong then; ``{value}`` and ``{limit}`` are replaced.
+        reason: what is wrong then; ``{value}``, ``{limit}`` and ``{percent}`` (of the value) are replaced.
         outer: readings beyond it are unusable; None if no value is.
         of_network: whether the limit depends on the network, so that a calibration may loosen it.
     """
@@ -44,6 +46,10 @@ class Cue(NamedTuple):
     reason: str
     outer: float | None = None
     of_network: bool = False
+
+    def why(self, value: float, limit: float) -> str:
+        """Return the reason for a value beyond the limit."""
+        return self.reason.format(value=value, limit=limit, percent=100 * value)
 
     def exceeded(self, value: float, limit: float | None) -> bool:
         """Return whether a value is beyond a limit; a value that is not a number is."""
@@ -56,7 +62,9 @@ CUES: dict[str, Cue] = {
     "lit": Cue("below", 0.2, "the picture is mostly black", outer=0.02),
     "top_width": Cue("above", 0.6, "no sector with the transducer at the top", outer=0.95),
     "change": Cue("below", 2.5, "nothing moves: grey values change by {value:.1f}", outer=1.0),
-    "continuity": Cue("below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, of_network=True),
+    "continuity": Cue(
+        "below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, of_network=True
+    ),
     "fps": Cue("below", 20.0, "{value:.3g} frames per second are too few; at least {limit:.0f} are needed"),
     "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
     "beats": Cue("below", 1.0, "no beat found"),
@@ -64,9 +72,9 @@ CUES: dict[str, Cue] = {
     "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f})", of_network=True),
     "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points", of_network=True),
     "crossing": Cue("above", 0.0, "a border crosses itself"),
-    "outside": Cue("above", 0.1, "{value:.0%} of the landmarks are outside the sector"),
-    "size": Cue("below", 0.04, "the ventricle is too small: {value:.0%} of the sector"),
-    "large": Cue("above", 0.5, "the ventricle is too large: {value:.0%} of the sector"),
+    "outside": Cue("above", 0.1, "{percent:.0f} % of the landmarks are outside the sector"),
+    "size": Cue("below", 0.04, "the ventricle is too small: {percent:.0f} % of the sector"),
+    "large": Cue("above", 0.5, "the ventricle is too large: {percent:.0f} % of the sector"),
     "contrast": Cue("below", 0.15, "blood is not darker than the wall (contrast {value:.2f})", of_network=True),
     "bright_blood": Cue("above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall)", of_network=True),
     "atrium": Cue("above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall)", of_network=True),
@@ -90,8 +98,9 @@ class Quality:
     values: Mapping[str, float]
 
     def __str__(self) -> str:
-        """Return the grade with its reasons."""
-        return ": ".join(filter(None, (self.grade, "; ".join(self.reasons))))
+        """Return the grade with its first reasons."""
+        more = [f"and {len(self.reasons) - SHOWN} more"] if len(self.reasons) > SHOWN else []
+        return ": ".join(filter(None, (self.grade, "; ".join([*self.reasons[:SHOWN], *more]))))
 
 
 def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None) -> Quality:
@@ -105,7 +114,7 @@ def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None
     for name, cue in CUES.items():
         limit = (limits or {}).get(name, cue.limit)
         if name in values and cue.exceeded(values[name], limit):
-            reasons.append(cue.reason.format(value=values[name], limit=limit))
+            reasons.append(cue.why(values[name], limit))
             worst = worst or cue.exceeded(values[name], cue.outer)
     found: Grade = "unusable" if worst or len(reasons) >= MANY else "doubtful" if reasons else "good"
     return Quality(found, tuple(reasons), values)
