@@ -3,8 +3,9 @@
     python scripts/calibrate_quality.py MODEL FOLDER [--negatives 10] [--write]
 
 FOLDER is a data set in EchoNet-Dynamic's format. Limits are chosen with its validation videos: those of
-:mod:`echo_e3net.reading.quality` are loosened until at most 2.5 % of these videos are doubtful, all limits of the
-network by the same share of videos. Videos that are doubtful by a fixed limit, such as short ones, do not count here.
+:mod:`echo_e3net.reading.quality` are loosened until they include 97.5 % of these videos, all but the most extreme ones.
+Two kinds of videos do not count here: those that are doubtful by a fixed limit, such as short ones, and those whose EF
+is wrong by more than 10 points, because they ought to be doubtful. With few videos the limits depend on single ones.
 Negatives (:mod:`negatives`) are made of the first videos of a split.
 
 The tables are printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the
@@ -36,8 +37,10 @@ from echo_e3net.reading.reading import Reading
 
 TARGET = 0.025
 """Largest share of validation videos that are doubtful by the limits of the network."""
-DIGITS = 3
-"""Limits are rounded outwards to this many digits after the decimal point."""
+WRONG = 10.0
+"""Error of EF above which a reading ought to be doubtful, points."""
+MARGIN = 0.1
+"""Limits are loosened by so much more than necessary, as a share."""
 GRADES = ("good", "doubtful", "unusable")
 
 
@@ -68,25 +71,28 @@ def negative_clips(reader: Reader, readings: Sequence[Reading], kind: str, make:
     return clips
 
 
-def doubtful_share(clips: Sequence[Clip], limits: Mapping[str, float]) -> float:
-    """Return the share of clips that are not good."""
-    return float(np.mean([grade(clip.values or {}, limits).grade != "good" for clip in clips]))
+def well_read(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips whose EF is not grossly wrong."""
+    return [clip for clip in clips if abs(clip.error) <= WRONG]
 
 
 def loosened(clips: Sequence[Clip]) -> dict[str, float]:
-    """Return the limits of the network: the usual ones, loosened until few enough clips are doubtful."""
-    limits = {name: cue.limit for name, cue in CUES.items() if cue.of_network}
-    without = {name: math.inf if CUES[name].beyond == "above" else -math.inf for name in limits}
-    clips = [clip for clip in clips if clip.values and grade(clip.values, without).grade == "good"]
-    for tail in np.linspace(0.1, 0, 41):
-        if doubtful_share(clips, limits) <= TARGET:
-            break
-        for name in limits:
-            values = [clip.values[name] for clip in clips if clip.values and name in clip.values]
-            above, usual = CUES[name].beyond == "above", CUES[name].limit
-            found = float(np.quantile(values, 1 - tail if above else tail)) if values else usual
-            found = (math.ceil if above else math.floor)(found * 10**DIGITS) / 10**DIGITS
-            limits[name] = max(usual, found) if above else min(usual, found)
+    """Return the limits of the network: the usual ones, loosened so far that few enough clips are beyond them."""
+    cues = {name: cue for name, cue in CUES.items() if cue.typical is not None}
+    without = {name: math.inf if cue.beyond == "above" else -math.inf for name, cue in cues.items()}
+    kept = [clip.values for clip in well_read(clips) if clip.values and grade(clip.values, without).grade == "good"]
+
+    def excess(values: Mapping[str, float], name: str) -> float:
+        """Return how far a value is beyond the usual limit, relative to the distance of the limit from typical."""
+        cue = cues[name]
+        return (values.get(name, cue.limit) - cue.limit) / (cue.limit - cue.typical)
+
+    kept.sort(key=lambda values: max(excess(values, name) for name in cues))
+    kept = kept[: math.ceil((1 - TARGET) * len(kept))]
+    limits = {}
+    for name, cue in cues.items():
+        most = max(0.0, *(excess(values, name) for values in kept)) * (1 + MARGIN)
+        limits[name] = round(cue.limit + most * (cue.limit - cue.typical), 4)
     return limits
 
 
@@ -144,7 +150,8 @@ def main() -> None:
             print("\n".join(f"| {name} | {CUES[name].limit:g} | {limit:g} |" for name, limit in limits.items()))
         few = readings[: options.negatives]
         negatives = {kind: negative_clips(reader, few, kind, make) for kind, make in kinds.items()}
-        print(f"\n## {title}\n{table({f'{split} videos': good, **negatives}, limits)}")
+        rows = {f"{split} videos": good, f"… EF within {WRONG:g} points": well_read(good), **negatives}
+        print(f"\n## {title}\n{table(rows, limits)}")
         print(f"\n{error_table(good, limits)}", flush=True)
     if options.write:
         content = json.loads(config.read_text(encoding="utf-8"))

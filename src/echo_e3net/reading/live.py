@@ -11,7 +11,7 @@ from echo_e3net.conventions import MIN_FRAMES
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import Description
 from echo_e3net.reading.beats import Beat, find_beats
-from echo_e3net.reading.quality import Quality, grade, picture_values
+from echo_e3net.reading.quality import Quality, grade, picture_values, together
 from echo_e3net.reading.windows import Windows, clips_of, frame_step, in_pixels_of, resize_square
 
 HELD_S = 6.0
@@ -118,5 +118,5 @@ class LiveBeats:
             landmarks=in_pixels_of(beat.landmarks, self.clip.size, self.side),
         )
         values = picture_values(frames, self.fps, [held] if held.ed_frame >= 0 else [])
-        gap = abs(beat.ef_percent - beat.simpson_ef_percent)
-        return grade({**values, "gap": gap}, self.limits)
+        values["gap"] = abs(beat.ef_percent - beat.simpson_ef_percent)
+        return grade({**values, "together": together(values)}, self.limits)

@@ -1,7 +1,8 @@
 """Grade a reading: good, doubtful or unusable, with the reasons.
 
 Each cue is one number with a limit. A reading is doubtful if a cue is beyond its limit. It is unusable if a cue is
-beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits.
+beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits. The last cue is the
+sum of those that depend on the network: each may be within its limit, but a good clip is rarely near all limits.
 
 Limits of the picture, of time and of shape are physical. The others depend on how well a network reads good clips. If
 good validation clips exceed them, ``scripts/calibrate_quality.py`` loosens them and stores them in the model. It never
@@ -38,14 +39,15 @@ class Cue(NamedTuple):
         limit: readings beyond it are doubtful.
         reason: what is wrong then; ``{value}``, ``{limit}`` and ``{percent}`` (of the value) are replaced.
         outer: readings beyond it are unusable; None if no value is.
-        of_network: whether the limit depends on the network, so that a calibration may loosen it.
+        typical: value of a good clip, for cues whose limit depends on the network, so that a calibration may loosen it;
+            None for the others.
     """
 
     beyond: Literal["above", "below"]
     limit: float
     reason: str
     outer: float | None = None
-    of_network: bool = False
+    typical: float | None = None
 
     def why(self, value: float, limit: float) -> str:
         """Return the reason for a value beyond the limit."""
@@ -63,24 +65,29 @@ CUES: dict[str, Cue] = {
     "top_width": Cue("above", 0.6, "no sector with the transducer at the top", outer=0.95),
     "change": Cue("below", 2.5, "nothing moves: grey values change by {value:.1f}", outer=1.0),
     "continuity": Cue(
-        "below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, of_network=True
+        "below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, typical=0.85
     ),
     "fps": Cue("below", 20.0, "{value:.3g} frames per second are too few; at least {limit:.0f} are needed"),
     "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
     "beats": Cue("below", 1.0, "no beat found"),
-    "spread": Cue("above", 4.0, "EF varies by {value:.1f} points between beats or windows", of_network=True),
-    "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f})", of_network=True),
-    "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points", of_network=True),
+    "spread": Cue("above", 4.0, "EF varies by {value:.1f} points between beats or windows", typical=1.0),
+    "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f})", typical=0.8),
+    "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points", typical=0.5),
     "crossing": Cue("above", 0.0, "a border crosses itself"),
     "outside": Cue("above", 0.1, "{percent:.0f} % of the landmarks are outside the sector"),
     "size": Cue("below", 0.04, "the ventricle is too small: {percent:.0f} % of the sector"),
     "large": Cue("above", 0.5, "the ventricle is too large: {percent:.0f} % of the sector"),
-    "contrast": Cue("below", 0.15, "blood is not darker than the wall (contrast {value:.2f})", of_network=True),
-    "bright_blood": Cue("above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall)", of_network=True),
-    "atrium": Cue("above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall)", of_network=True),
-    "filling": Cue("below", 0.2, "the walls do not move inwards from ED to ES ({value:.2f})", of_network=True),
+    "contrast": Cue("below", 0.15, "blood is not darker than the wall (contrast {value:.2f})", typical=0.6),
+    "bright_blood": Cue("above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall)", typical=0.4),
+    "atrium": Cue("above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall)", typical=0.2),
+    "filling": Cue("below", 0.2, "the walls do not move inwards from ED to ES ({value:.2f})", typical=0.5),
+    "together": Cue("above", 5.0, "several measures together are unusual ({value:.1f})", typical=1.0),
 }
 """All cues, in the order in which reasons are listed; values of a cue are explained where they are measured."""
+
+
+FARTHEST = 2.0
+"""Largest distance of a cue from its typical value that counts in the sum; 1 is the distance of the limit."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +127,16 @@ def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None
     return Quality(found, tuple(reasons), values)
 
 
+def together(values: Mapping[str, float]) -> float:
+    """Return the sum of the distances of the network's cues from their typical values; at the usual limit each is 1."""
+    distances = (
+        (values[name] - cue.typical) / (cue.limit - cue.typical)
+        for name, cue in CUES.items()
+        if cue.typical is not None and name in values
+    )
+    return float(sum(min(max(distance, 0.0), FARTHEST) for distance in distances))
+
+
 def picture_values(frames: UInt8[np.ndarray, "T H W"], fps: float, beats: Sequence[Beat]) -> dict[str, float]:
     """Measure the cues that need only frames and the borders of beats."""
     lit = lit_region(frames)
@@ -140,15 +157,22 @@ def quality_values(
         windows: the windows.
         beats: beats with landmarks in pixels of the frames.
     """
-    values = picture_values(frames, fps, beats) | {"seconds": len(frames) / fps}
+    values = picture_values(frames, fps, beats) | network_values(found, windows, len(frames), fps, beats)
+    return {**values, "seconds": len(frames) / fps, "together": together(values)}
+
+
+def network_values(
+    found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat]
+) -> dict[str, float]:
+    """Measure how far the network agrees with itself."""
     efs = np.array([beat.ef_percent for beat in beats] or [0.0])
-    values["spread"] = float(max(efs.std(), 100 * found.ef.std()))
+    values = {"spread": float(max(efs.std(), 100 * found.ef.std()))}
     if found.simpson_ef is None or found.timing is None:
         return values
     simpson = [beat.simpson_ef_percent for beat in beats] or (100 * found.simpson_ef).tolist()
     network = [beat.ef_percent for beat in beats] or (100 * found.ef).tolist()
     return values | {
         "beats": float(len(beats)),
-        "timing": sharpness(found.timing, windows, len(frames), fps),
+        "timing": sharpness(found.timing, windows, frames, fps),
         "gap": float(abs(np.mean(network) - np.mean(simpson))),
     }
