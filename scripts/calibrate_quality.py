@@ -54,9 +54,14 @@ class Clip(NamedTuple):
 def good_clips(reader: Reader, root: Path, split: str) -> tuple[list[Clip], list[Reading]]:
     """Read the videos of a split."""
     records = [video.record for video in EchoNetDynamic().read(root).videos if video.record.split == split]
-    readings = reader.read([record.path for record in records])
-    errors = [reading.ef_percent - 100 * record.ef for record, reading in zip(records, readings, strict=True)]
-    return [Clip(r.quality.values, error) for r, error in zip(readings, errors, strict=True)], readings
+    clips, readings = [], []
+    for record, found in zip(records, reader.read_each([record.path for record in records]), strict=True):
+        if isinstance(found, Reading):
+            readings.append(found)
+            clips.append(Clip(found.quality.values, found.ef_percent - 100 * record.ef))
+        else:
+            clips.append(Clip(None))
+    return clips, readings
 
 
 def negative_clips(reader: Reader, readings: Sequence[Reading], kind: str, make: Maker) -> list[Clip]:
