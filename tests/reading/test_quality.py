@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from calibrate_quality import Clip, loosened
 from negatives import CALIBRATION, SCORED
 
 from echo_e3net.data.film import write_video
@@ -109,6 +110,16 @@ def test_limits_of_a_network_come_from_its_description(frames):
     assert from_json(stored, "config.json").limits is None
     strict = reader(limits={"filling": 9.0}).read(frames, fps=50).quality
     assert strict.reasons[0].startswith("the walls do not move inwards")
+
+
+def test_a_calibration_loosens_limits_for_all_but_the_most_extreme_clips(reading):
+    values = dict(reading.quality.values)
+    clips = [Clip({**values, "gap": 0.05 * number}, 1.0) for number in range(100)]
+    limits = loosened([*clips, Clip({**values, "gap": 90.0}, 50.0), Clip({**values, "gap": 80.0, "fps": 5.0}, 0.0)])
+    # 98 of 100 clips remain; wrong ones, and those that a fixed limit excludes, do not count
+    assert limits["gap"] == pytest.approx(4.85 + 0.1 * (4.85 - 3), abs=0.01)
+    assert limits["contrast"] == CUES["contrast"].limit
+    assert "fps" not in limits
 
 
 def test_cues_of_a_drawn_heart(frames, reading):
