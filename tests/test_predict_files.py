@@ -46,6 +46,7 @@ def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained,
     reading = echo_e3net.load(trained).read(videos / "v1.avi")
     assert table.loc["v1", "ef_percent"] == pytest.approx(reading.ef_percent, abs=0.01)
     assert table.loc["v1", "beats"] == len(reading.beats)
+    assert table.loc["v1", "quality"] == reading.quality.grade
     first = (tmp_path / "predictions.csv").read_bytes()
     assert command("predict", videos / "v0.avi", "--model", trained)[0] == 0
     assert "predictions-2.csv" in command.output
@@ -66,6 +67,9 @@ def test_json_has_beats_and_borders(command, trained, videos):
     assert np.shape(beats[0]["landmarks"]["epi"]) == (2, 42, 2)
     assert row["ed_frames"].split(";")[0] == str(reading.beats[0].ed_frame)
     assert row["beats"] == 3
+    assert row["quality"] == detail_of(row, reading)["quality"] == "unusable"
+    assert detail_of(row, reading)["reasons"] == list(reading.quality.reasons)
+    assert detail_of(row, reading)["cues"]["top_width"] == 1
 
 
 @pytest.mark.slow

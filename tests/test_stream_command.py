@@ -41,6 +41,10 @@ def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, be
         assert list(rows.columns) == COLUMNS
         assert rows["ed_s"].tolist() == pytest.approx([0, CYCLE_S, 2 * CYCLE_S], abs=0.06)
         assert rows["mean_ef_percent"].iloc[-1] == pytest.approx(rows["ef_percent"].mean(), abs=0.01)
+        # the whole picture flashes
+        assert rows["quality"].tolist() == ["unusable"] * 3
+        assert rows["reasons"].str.contains("no sector").all()
+        assert "unusable: no sector" in lines[3]
         assert rows["ef_percent"].tolist() == pytest.approx([50] * 3, abs=4)
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "beats.csv",

@@ -17,6 +17,8 @@ COLUMNS = [
     "ef_percent",
     "spread_percent",
     "simpson_ef_percent",
+    "quality",
+    "reasons",
     "beats",
     "beat_ef_percent",
     "ed_frames",
@@ -49,7 +51,8 @@ def predict(
     """Predict EF for video files (DICOM, AVI, MP4, GIF), and for all videos in folders.
 
     Each file is cropped to its sector. EF is predicted for every beat of the video and averaged over the beats. One
-    line is printed per file, and one row per file is written to predictions.csv. Existing files are kept: the next
+    line is printed per file, and one row per file is written to predictions.csv. The quality of a reading is good,
+    doubtful or unusable, with the reasons; do not use EF of an unusable one. Existing files are kept: the next
     table is predictions-2.csv. Tables and videos of earlier calls that lie in a folder are skipped. With --config, EF
     is predicted for the test split of a data set or for --videos; see `echo-e3net predict --config FILE --help`.
 
@@ -129,6 +132,8 @@ def row_of(name: str, file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401
         "ef_percent": round(found.ef_percent, 2),
         "spread_percent": round(found.spread_percent, 2),
         "simpson_ef_percent": "" if simpson is None else round(simpson, 2),
+        "quality": found.quality.grade,
+        "reasons": "; ".join(found.quality.reasons),
         "beats": len(found.beats),
         "beat_ef_percent": ";".join(f"{beat.ef_percent:.2f}" for beat in found.beats),
         "ed_frames": ";".join(str(beat.ed_frame) for beat in found.beats),
@@ -151,6 +156,8 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
     beats = [{**beat._asdict(), "landmarks": points} for beat, points in zip(found.beats, landmarks, strict=True)]
     lists = ("beat_ef_percent", "ed_frames", "es_frames")
     return {n: v for n, v in detail.items() if n not in lists} | {
+        "reasons": list(found.quality.reasons),
+        "cues": {cue: round(value, 4) for cue, value in found.quality.values.items()},
         "frame_size": list(found.frames.shape[1:]),
         "beats": beats,
     }

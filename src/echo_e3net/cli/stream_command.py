@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from echo_e3net.reading.stream import Step, Stream
 
 TABLE = "beats.csv"
-COLUMNS = ["beat", "ed_s", "es_s", "ef_percent", "simpson_ef_percent", "mean_ef_percent", "shown_after_es_s"]
+COLUMNS = [
+    "beat",
+    "ed_s",
+    "es_s",
+    "ef_percent",
+    "simpson_ef_percent",
+    "mean_ef_percent",
+    "shown_after_es_s",
+    "quality",
+    "reasons",
+]
 QUIET_S = 5.0
 """A line is printed at least this often, seconds."""
 
@@ -45,8 +55,9 @@ def stream(
 
     The source is a video file, which is played at its own rate; the number of a camera or frame grabber; or - for raw
     grey frames from standard input. The sector is found in the first two seconds. Each beat gives a line and a row of
-    beats.csv. Existing files are kept: the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too
-    slow, windows are dropped; they are counted and shown.
+    beats.csv. A doubtful or unusable beat is marked, with the reasons; it counts in the mean. Existing files are kept:
+    the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too slow, windows are dropped; they are
+    counted and shown.
 
     Args:
         source: video file, number of a camera (0), or - for standard input.
@@ -223,12 +234,15 @@ class Lines:
         late = (live.newest - beat.es_frame) / self.fps if live is not None else math.nan
         values = (beat.ef_percent, beat.simpson_ef_percent, self.mean)
         times = (beat.ed_frame / self.fps, beat.es_frame / self.fps)
-        row = (self.beats, *(f"{t:.2f}" for t in times), *(f"{ef:.2f}" for ef in values), f"{late:.2f}")
+        quality = live.quality(beat) if live is not None else None
+        graded = (quality.grade, "; ".join(quality.reasons)) if quality is not None else ("", "")
+        row = (self.beats, *(f"{t:.2f}" for t in times), *(f"{ef:.2f}" for ef in values), f"{late:.2f}", *graded)
         with writing(self.table):
             self.rows.writerow(dict(zip(COLUMNS, row, strict=True)))
             self.file.flush()
         mean = f"mean {self.mean:.0f} ± {self.spread:.0f} %" if self.beats > 1 else ""
-        self.print(f"{times[1]:7.2f} s  beat {self.beats}: EF {beat.ef_percent:.0f} %  {mean}".rstrip())
+        doubt = f"  {quality}" if quality is not None and quality.grade != "good" else ""
+        self.print(f"{times[1]:7.2f} s  beat {self.beats}: EF {beat.ef_percent:.0f} %  {mean}".rstrip() + doubt)
 
     def print(self, text: str) -> None:
         """Print a line now."""

@@ -52,6 +52,7 @@ class Description(NamedTuple):
         fingerprint: hash of the names and labels of the training videos.
         scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
         program: version of the program that wrote the file.
+        limits: limits of the quality of readings by name, from a calibration of this network; None: the usual ones.
     """
 
     network: dict[str, Any]
@@ -63,6 +64,7 @@ class Description(NamedTuple):
     fingerprint: str
     scores: dict[str, float]
     program: str = __version__
+    limits: dict[str, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the description as values of JSON."""
@@ -101,6 +103,8 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
             fingerprint=str(content["fingerprint"]),
             scores={name: float(value) for name, value in content["scores"].items()},
             program=str(content["program"]),
+            # files from before this version have none
+            limits=finite(content.get("limits") or {}) or None,
         )
         sound = (
             set(found.borders) <= set(BORDERS)

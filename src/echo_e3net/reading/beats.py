@@ -98,3 +98,14 @@ def peaks(curve: Float[np.ndarray, " N"], fps: float) -> list[int]:
 def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fps: float) -> Float[np.ndarray, " W"]:
     """Return the probability of each window within :data:`NEAR_S` of a frame."""
     return np.asarray((probability * (np.abs(windows.frames - frame) <= NEAR_S * fps) * windows.mask).sum(1))
+
+
+def sharpness(timing: Float[np.ndarray, "W P T"], windows: Windows, frames: int, fps: float) -> float:
+    """Return the probability within :data:`NEAR_S` of any ED, and of any ES: the smaller one, mean over the windows."""
+    shares = []
+    for phase in (0, 1):
+        probability = timing[:, phase]
+        places = peaks(phase_curve(probability, windows, frames), fps)
+        distance = np.abs(windows.frames[..., None] - np.array(places)).min(-1)
+        shares.append((probability * (distance <= NEAR_S * fps) * windows.mask).sum(1).mean())
+    return float(min(shares))

@@ -11,6 +11,7 @@ from echo_e3net.conventions import MIN_FRAMES
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import Description
 from echo_e3net.reading.beats import Beat, find_beats
+from echo_e3net.reading.quality import Quality, grade, picture_values, together
 from echo_e3net.reading.windows import Windows, clips_of, frame_step, in_pixels_of, resize_square
 
 HELD_S = 6.0
@@ -34,7 +35,7 @@ class LiveBeats:
     """
 
     def __init__(self, description: Description, fps: float, side: int) -> None:
-        self.clip, self.fps, self.side = description.clip, fps, side
+        self.clip, self.fps, self.side, self.limits = description.clip, fps, side, description.limits
         self.step = frame_step(self.clip, fps)
         self.length = int(np.ceil((self.clip.frames - 1) * self.step)) + 1
         self.ring = np.zeros((self.length, self.clip.size, self.clip.size), np.uint8)
@@ -102,3 +103,20 @@ class LiveBeats:
                 else:
                     self.doubtful += 1
         return new
+
+    def quality(self, beat: Beat) -> Quality:
+        """Return the quality of a beat that :meth:`take` just returned.
+
+        Spread, timing, length and number of beats are not graded. Borders are not either if the frame of ED has left
+        the memory.
+        """
+        oldest = max(self.first, self.newest - self.length + 1)
+        frames = self.ring[np.arange(oldest, self.newest + 1) % self.length]
+        held = beat._replace(
+            ed_frame=beat.ed_frame - oldest,
+            es_frame=beat.es_frame - oldest,
+            landmarks=in_pixels_of(beat.landmarks, self.clip.size, self.side),
+        )
+        values = picture_values(frames, self.fps, [held] if held.ed_frame >= 0 else [])
+        values["gap"] = abs(beat.ef_percent - beat.simpson_ef_percent)
+        return grade({**values, "together": together(values)}, self.limits)

@@ -19,6 +19,7 @@ from echo_e3net.conventions import APEX, BORDERS, LEFT, RIGHT
 from echo_e3net.data import raster
 from echo_e3net.data.film import GIF_FPS, write_video
 from echo_e3net.reading.beats import Beat
+from echo_e3net.reading.quality import Quality
 
 SIDE, GRAPH = 448, 112
 """Side of the video and height of the graph under it, pixels."""
@@ -26,6 +27,10 @@ MARGIN = 8
 COLOURS = {"endo": (255.0, 176.0, 0.0), "epi": (100.0, 143.0, 255.0)}
 """Red, green and blue, those of the figures of reports."""
 GREY, BRIGHT = (110.0, 110.0, 110.0), (230.0, 230.0, 230.0)
+WARNING = {"doubtful": (255.0, 220.0, 90.0), "unusable": (255.0, 110.0, 90.0)}
+"""Colour of the quality of a reading that is not good."""
+LINES, LINE = 4, 16
+"""Number of lines that tell why a reading is not good, and their distance, pixels."""
 SECONDS = 5.0
 """An MP4 is repeated until it is at least this long, seconds; a GIF repeats for ever."""
 Picture = UInt8[np.ndarray, "H W 3"]
@@ -39,6 +44,7 @@ class OverlayData(NamedTuple):
     ef_percent: float
     beats: tuple[Beat, ...]
     border_names: tuple[str, ...]
+    quality: Quality
 
 
 class KeyFrame(NamedTuple):
@@ -71,6 +77,7 @@ def overlay_frames(reading: OverlayData) -> Iterator[Picture]:
     for number in range(len(reading.frames)):
         picture = with_borders(reading.frames[number], borders_at(key_frames, number), reading.border_names)
         raster.draw_text(picture, f"EF {reading.ef_percent:.0f} %", MARGIN, SIDE - MARGIN, BRIGHT)
+        draw_quality(picture, reading.quality)
         if beat := next((b for b in reading.beats if b.ed_frame <= number <= b.es_frame), None):
             raster.draw_text(picture, f"this beat {beat.ef_percent:.0f} %", MARGIN + 90, SIDE - MARGIN, BRIGHT)
         below = graph.copy()
@@ -84,14 +91,28 @@ def still(reading: OverlayData) -> bytes:
     names = reading.border_names
     if not reading.beats:
         picture = with_borders(reading.frames[len(reading.frames) // 2], None, names)
+        draw_quality(picture, reading.quality)
         return raster.png(raster.card([picture], f"EF {reading.ef_percent:.1f} %"))
     beat = reading.beats[0]
     frames = (beat.ed_frame, beat.es_frame)
     pictures = [
         with_borders(reading.frames[f], points, names) for f, points in zip(frames, beat.landmarks, strict=True)
     ]
+    draw_quality(pictures[0], reading.quality)
     titles = (f"ED, frame {frames[0]}", f"ES, frame {frames[1]}: EF of the video {reading.ef_percent:.1f} %")
     return raster.png(raster.card(pictures, *titles))
+
+
+def draw_quality(picture: Picture, quality: Quality) -> None:
+    """Write into a picture, in place, why a reading is doubtful or unusable; nothing for a good one."""
+    if quality.grade == "good":
+        return
+    lines = [f"{quality.grade}: {quality.reasons[0]}", *quality.reasons[1:]]
+    if len(lines) > LINES:
+        lines[LINES - 1 :] = [f"and {len(lines) - LINES + 1} more"]
+    picture[: len(lines) * LINE + MARGIN] //= 4
+    for number, line in enumerate(lines, 1):
+        raster.draw_text(picture, line, MARGIN, number * LINE, WARNING[quality.grade])
 
 
 def with_borders(

@@ -15,6 +15,7 @@ from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import Description
 from echo_e3net.models.opening import SYNTHETIC, OpenedModel, open_model
 from echo_e3net.reading.beats import Beat, find_beats
+from echo_e3net.reading.quality import grade, quality_values
 from echo_e3net.reading.reading import Reading
 from echo_e3net.reading.source import Refused, Source, from_array, from_file
 from echo_e3net.reading.windows import USUAL_FPS, Windows, clips_of, cut_windows, in_pixels_of, resize_square
@@ -169,4 +170,5 @@ class Reader:
             place = in_pixels_of(found.landmarks, side, self.description.clip.size) + corner
             found = found._replace(landmarks=place)
         beats: list[Beat] = find_beats(found, item.windows, len(frames), source.fps)
-        return Reading.of(source, found, beats, self.description.borders)
+        quality = grade(quality_values(frames, source.fps, found, item.windows, beats), self.description.limits)
+        return Reading.of(source, found, beats, self.description.borders, quality)

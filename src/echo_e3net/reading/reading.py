@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.reading.beats import Beat
+from echo_e3net.reading.quality import Quality
 from echo_e3net.reading.source import Source
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Reading:
         remark: warning about the frame rate; empty if there is none.
         frames: (T, H, W), grey frames; landmarks are in their pixels.
         border_names: the borders that the network learned: endo, epi.
+        quality: how far the reading can be trusted: good, doubtful or unusable, with the reasons.
     """
 
     name: str
@@ -46,9 +48,17 @@ class Reading:
     remark: str
     frames: UInt8[np.ndarray, "T H W"] = field(repr=False)
     border_names: tuple[str, ...]
+    quality: Quality
 
     @classmethod
-    def of(cls, source: Source, found: ClipReading, beats: Sequence[Beat], border_names: tuple[str, ...]) -> Reading:
+    def of(
+        cls,
+        source: Source,
+        found: ClipReading,
+        beats: Sequence[Beat],
+        border_names: tuple[str, ...],
+        quality: Quality,
+    ) -> Reading:
         """Return the reading of a video from its windows and beats."""
         efs = [beat.ef_percent for beat in beats] or (100 * found.ef).tolist()
         simpson = [beat.simpson_ef_percent for beat in beats]
@@ -65,14 +75,16 @@ class Reading:
             remark=source.remark,
             frames=source.frames,
             border_names=border_names,
+            quality=quality,
         )
 
     def __str__(self) -> str:
-        """Return one line: EF, its spread, and the beats."""
+        """Return one line: EF, its spread, the beats, and the quality if it is not good."""
         number = len(self.beats)
         found = ["no beat found", "1 beat", f"± {self.spread_percent:.1f} over {number} beats"][min(number, 2)]
         simpson = "" if self.simpson_ef_percent is None else f"; Simpson's EF {self.simpson_ef_percent:.1f} %"
-        return f"{self.name}: EF {self.ef_percent:.1f} %{' ' if number > 1 else ', '}{found}{simpson}"
+        quality = "" if self.quality.grade == "good" else f"; {self.quality}"
+        return f"{self.name}: EF {self.ef_percent:.1f} %{' ' if number > 1 else ', '}{found}{simpson}{quality}"
 
     def overlay(self, path: str | Path) -> Path:
         """Write the video with borders and volume curve as MP4 or GIF, as the suffix says, and return its path.
@@ -88,7 +100,7 @@ class Reading:
         """Return what pictures need."""
         from echo_e3net.reading.overlay import OverlayData
 
-        return OverlayData(self.frames, self.fps, self.ef_percent, self.beats, self.border_names)
+        return OverlayData(self.frames, self.fps, self.ef_percent, self.beats, self.border_names, self.quality)
 
     def _repr_png_(self) -> bytes:
         """Return ED and ES of the first beat with their borders, which a notebook shows."""

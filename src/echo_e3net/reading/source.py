@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from echo_e3net.conventions import MIN_SIZE
 from echo_e3net.errors import InputError
+from echo_e3net.reading.picture_cues import lit_region
 
 
 class Refused(NamedTuple):
@@ -53,6 +54,7 @@ def from_file(path: Path, size: int) -> Source | Refused:
         path: the file.
         size: side of the clips of the network, pixels; the sector keeps at least so many.
     """
+    from echo_e3net.clinic.crop import refuse_colour
     from echo_e3net.clinic.file_kind import kind_of, read_clip
     from echo_e3net.clinic.prepare import USUAL_SIDE, in_form, prepare
 
@@ -61,6 +63,9 @@ def from_file(path: Path, size: int) -> Source | Refused:
             return Refused(str(path), "a folder, not a video" if path.is_dir() else "no such file")
         if kind_of(path) == "video" and in_form(path):
             clip = read_clip(path)
+            sector = lit_region(clip.grey)
+            if clip.colour is not None and sector.any():
+                refuse_colour(clip.colour, sector)
             return Source(str(path), clip.grey, clip.fps, doubt(clip.fps_from))
         found = prepare(path, max(USUAL_SIDE, size))
     except InputError as error:

@@ -91,7 +91,9 @@ def resize_square(frames: UInt8[np.ndarray, "T H W"], size: int) -> UInt8[np.nda
     return np.stack(resized).clip(0, 255).astype(np.uint8)
 
 
-def in_pixels_of(landmarks: Float32[np.ndarray, "W P S K 2"], side: int, size: int) -> Float32[np.ndarray, "W P S K 2"]:
+def in_pixels_of(
+    landmarks: Float32[np.ndarray, "*W P S K 2"], side: int, size: int
+) -> Float32[np.ndarray, "*W P S K 2"]:
     """Return landmarks in pixels of a clip of ``size`` as those of its square of ``side`` pixels in the video."""
     return ((landmarks + 0.5) * (side / size) - 0.5).astype(np.float32)
 

@@ -1,0 +1,78 @@
+"""Measure whether frames can show a beating heart. The network is not used.
+
+A sector is narrow at the top, where the transducer is. Tissue moves, so its grey values change, but only little from
+one frame to the next. So the changes of neighbouring frames are correlated. Those of noise, of colour Doppler and of
+frames in a wrong order are not.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echo_e3net.data import raster
+from echo_e3net.data.raster import Mask
+
+LIT = 10
+"""Smallest grey value of a lit pixel."""
+PAIRS = 48
+"""Number of pairs of neighbouring frames that are compared."""
+SIDE = 128
+"""Only every few pixels of larger frames are used, so that about this many remain per side."""
+REFERENCE_S = 0.02
+"""Interval of frames for which the correlation is stated, seconds: the usual one of training videos."""
+TOP, BELOW = (0.05, 0.25), (0.50, 0.80)
+"""Rows near the transducer and far from it, as shares of the height of the sector."""
+
+
+class PictureCues(NamedTuple):
+    """What frames show.
+
+    Attributes:
+        lit: share of pixels in the sector.
+        top_width: width of the sector near its top, relative to that farther down; below 1 for a sector.
+        change: SD of grey values over time, mean over the sector.
+        continuity: correlation of the changes in neighbouring frames; 0 if nothing changes. It is converted to frames
+            that are 20 ms apart, because frames that are farther apart differ more.
+    """
+
+    lit: float
+    top_width: float
+    change: float
+    continuity: float
+
+
+def lit_region(frames: UInt8[np.ndarray, "T H W"]) -> Mask:
+    """Return the convex hull of the largest region that is lit in any frame: the sector."""
+    return raster.convex_hull(raster.largest_component(frames.max(0) >= LIT))
+
+
+def picture_cues(frames: UInt8[np.ndarray, "T H W"], fps: float, lit: Mask) -> PictureCues:
+    """Measure the frames of a video.
+
+    Args:
+        frames: grey frames.
+        fps: frames per second.
+        lit: mask of the sector (:func:`lit_region`).
+    """
+    if not lit.any() or len(frames) < 2:
+        return PictureCues(float(lit.mean()), 1.0, 0.0, 0.0)
+    stride = max(1, min(lit.shape) // SIDE)
+    small, inside = frames[:, ::stride, ::stride], lit[::stride, ::stride]
+    first = np.unique(np.linspace(0, len(small) - 2, PAIRS).round().astype(int))
+    now, following = (small[places][:, inside].astype(np.float32) for places in (first, first + 1))
+    mean = (now.mean(0) + following.mean(0)) / 2
+    now, following = now - mean, following - mean
+    scale = float(np.sqrt((now**2).mean() * (following**2).mean()))
+    correlation = float((now * following).mean()) / scale if scale > 0 else 0.0
+    continuity = max(correlation, 0.0) ** (REFERENCE_S * fps)
+    return PictureCues(float(lit.mean()), top_width(lit), float(now.std(0).mean()), continuity)
+
+
+def top_width(lit: Mask) -> float:
+    """Return the width of a region near its top, relative to that farther down."""
+    widths = lit.sum(1)[lit.any(1)]
+    top, below = (widths[int(start * len(widths)) : int(end * len(widths)) + 1] for start, end in (TOP, BELOW))
+    return float(top.mean() / below.mean())

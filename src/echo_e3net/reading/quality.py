@@ -1,0 +1,178 @@
+"""Grade a reading: good, doubtful or unusable, with the reasons.
+
+Each cue is one number with a limit. A reading is doubtful if a cue is beyond its limit. It is unusable if a cue is
+beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits. The last cue is the
+sum of those that depend on the network: each may be within its limit, but a good clip is rarely near all limits.
+
+Limits of the picture, of time and of shape are physical. The others depend on how well a network reads good clips. If
+good validation clips exceed them, ``scripts/calibrate_quality.py`` loosens them and stores them in the model. It never
+tightens them: EF that differs by less than readers do is no reason for doubt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from echo_e3net.models.clip_reader import ClipReading
+from echo_e3net.reading.beats import Beat, sharpness
+from echo_e3net.reading.border_cues import border_cues
+from echo_e3net.reading.picture_cues import lit_region, picture_cues
+from echo_e3net.reading.windows import Windows
+
+Grade = Literal["good", "doubtful", "unusable"]
+SHOWN = 3
+"""Number of reasons in one line of text."""
+MANY = 4
+"""Number of cues beyond their limits from which a reading is unusable."""
+
+
+class Cue(NamedTuple):
+    """One cue.
+
+    Attributes:
+        beyond: on which side of the limit readings are doubtful.
+        limit: readings beyond it are doubtful.
+        reason: what is wrong then; ``{value}``, ``{limit}`` and ``{percent}`` (of the value) are replaced.
+        outer: readings beyond it are unusable; None if no value is.
+        typical: value of a good clip, for cues whose limit depends on the network, so that a calibration may loosen it;
+            None for the others.
+    """
+
+    beyond: Literal["above", "below"]
+    limit: float
+    reason: str
+    outer: float | None = None
+    typical: float | None = None
+
+    def why(self, value: float, limit: float) -> str:
+        """Return the reason for a value beyond the limit."""
+        return self.reason.format(value=value, limit=limit, percent=100 * value)
+
+    def exceeded(self, value: float, limit: float | None) -> bool:
+        """Return whether a value is beyond a limit; a value that is not a number is."""
+        if limit is None:
+            return False
+        return not (value <= limit if self.beyond == "above" else value >= limit)
+
+
+CUES: dict[str, Cue] = {
+    "lit": Cue("below", 0.2, "the picture is mostly black", outer=0.02),
+    "top_width": Cue("above", 0.6, "no sector with the transducer at the top", outer=0.95),
+    "change": Cue("below", 2.5, "nothing moves: grey values change by {value:.1f}", outer=1.0),
+    "continuity": Cue(
+        "below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, typical=0.85
+    ),
+    "fps": Cue("below", 20.0, "{value:.3g} frames per second are too few; at least {limit:.0f} are needed"),
+    "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
+    "beats": Cue("below", 1.0, "no beat found"),
+    "spread": Cue("above", 4.0, "EF varies by {value:.1f} points between beats or windows", typical=1.0),
+    "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f})", typical=0.8),
+    "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points", typical=0.5),
+    "crossing": Cue("above", 0.0, "a border crosses itself"),
+    "outside": Cue("above", 0.1, "{percent:.0f} % of the landmarks are outside the sector"),
+    "size": Cue("below", 0.04, "the ventricle is too small: {percent:.0f} % of the sector"),
+    "large": Cue("above", 0.5, "the ventricle is too large: {percent:.0f} % of the sector"),
+    "contrast": Cue("below", 0.15, "blood is not darker than the wall (contrast {value:.2f})", typical=0.6),
+    "bright_blood": Cue("above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall)", typical=0.4),
+    "atrium": Cue("above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall)", typical=0.2),
+    "filling": Cue("below", 0.2, "the walls do not move inwards from ED to ES ({value:.2f})", typical=0.5),
+    "together": Cue("above", 5.0, "several measures together are unusual ({value:.1f})", typical=1.0),
+}
+"""All cues, in the order in which reasons are listed; values of a cue are explained where they are measured."""
+
+
+FARTHEST = 2.0
+"""Largest distance of a cue from its typical value that counts in the sum; 1 is the distance of the limit."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How far a reading can be trusted.
+
+    Attributes:
+        grade: good, doubtful or unusable.
+        reasons: why it is not good; empty if it is.
+        values: the measured cues, by name. A cue that cannot be measured is missing, such as borders without a beat.
+    """
+
+    grade: Grade
+    reasons: tuple[str, ...]
+    values: Mapping[str, float]
+
+    def __str__(self) -> str:
+        """Return the grade with its first reasons."""
+        more = [f"and {len(self.reasons) - SHOWN} more"] if len(self.reasons) > SHOWN else []
+        return ": ".join(filter(None, (self.grade, "; ".join([*self.reasons[:SHOWN], *more]))))
+
+
+def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None) -> Quality:
+    """Return the grade of measured cues.
+
+    Args:
+        values: cues by name.
+        limits: limits of the network that replace those of :data:`CUES`, by name.
+    """
+    reasons, worst = [], False
+    for name, cue in CUES.items():
+        limit = (limits or {}).get(name, cue.limit)
+        if name in values and cue.exceeded(values[name], limit):
+            reasons.append(cue.why(values[name], limit))
+            worst = worst or cue.exceeded(values[name], cue.outer)
+    found: Grade = "unusable" if worst or len(reasons) >= MANY else "doubtful" if reasons else "good"
+    return Quality(found, tuple(reasons), values)
+
+
+def together(values: Mapping[str, float]) -> float:
+    """Return the sum of the distances of the network's cues from their typical values; at the usual limit each is 1."""
+    distances = (
+        (values[name] - cue.typical) / (cue.limit - cue.typical)
+        for name, cue in CUES.items()
+        if cue.typical is not None and name in values
+    )
+    return float(sum(min(max(distance, 0.0), FARTHEST) for distance in distances))
+
+
+def picture_values(frames: UInt8[np.ndarray, "T H W"], fps: float, beats: Sequence[Beat]) -> dict[str, float]:
+    """Measure the cues that need only frames and the borders of beats."""
+    lit = lit_region(frames)
+    values = {**picture_cues(frames, fps, lit)._asdict(), "fps": fps}
+    borders = border_cues(frames, lit, beats)
+    return values if borders is None else {**values, **borders._asdict(), "large": borders.size}
+
+
+def quality_values(
+    frames: UInt8[np.ndarray, "T H W"], fps: float, found: ClipReading, windows: Windows, beats: Sequence[Beat]
+) -> dict[str, float]:
+    """Measure all cues of a reading.
+
+    Args:
+        frames: grey frames.
+        fps: frames per second.
+        found: output of the network for the windows.
+        windows: the windows.
+        beats: beats with landmarks in pixels of the frames.
+    """
+    values = picture_values(frames, fps, beats) | network_values(found, windows, len(frames), fps, beats)
+    return {**values, "seconds": len(frames) / fps, "together": together(values)}
+
+
+def network_values(
+    found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat]
+) -> dict[str, float]:
+    """Measure how far the network agrees with itself."""
+    efs = np.array([beat.ef_percent for beat in beats] or [0.0])
+    values = {"spread": float(max(efs.std(), 100 * found.ef.std()))}
+    if found.simpson_ef is None or found.timing is None:
+        return values
+    simpson = [beat.simpson_ef_percent for beat in beats] or (100 * found.simpson_ef).tolist()
+    network = [beat.ef_percent for beat in beats] or (100 * found.ef).tolist()
+    return values | {
+        "beats": float(len(beats)),
+        "timing": sharpness(found.timing, windows, frames, fps),
+        "gap": float(abs(np.mean(network) - np.mean(simpson))),
+    }
