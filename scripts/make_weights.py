@@ -1,15 +1,17 @@
 """Make the network of this package from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
-    python scripts/make_weights.py [STEP …] [--n 2000] [--epochs 12] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
+    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 6] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
 
 Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
 
 ==========  ==================================================================================================
 data        the training data (look mixed) and the looks that are only tested, decoded once
-train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml, overlays/augment.yaml and pretrain.yaml
+train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml, overlays/augment.yaml and pretrain_64px.yaml, and from
+            there with pretrain.yaml at full size
 test        ``echo-e3net test`` on the test split of the training data and on every other look
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
+calibrate   the limits of the quality of readings, in config.json of these weights
 pin         tests/models/shipped_ef.json: EF of one phantom clip, which a test compares
 ==========  ==================================================================================================
 
@@ -53,7 +55,9 @@ FAMILY_SEED = 101
 """Seed of the first family; the next ones follow."""
 LONGEST = 100
 """Frames of the longest video."""
-CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml", "pretrain.yaml")
+CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
+FIRST, SECOND = "pretrain_64px.yaml", "pretrain.yaml"
+"""Configurations of the two parts of the training."""
 COMPARED = 40
 """Test videos whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
@@ -67,12 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
-    steps = {"data": make_data, "train": train, "test": test, "export": export, "pin": pin}
+    steps = {"data": make_data, "train": train, "test": test, "export": export, "calibrate": calibrate, "pin": pin}
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(steps)}; default: all")
-    parser.add_argument("--n", type=int, default=2000, help="number of videos of the look mixed")
+    parser.add_argument("--n", type=int, default=4700, help="number of videos of the look mixed")
     parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the training")
-    parser.add_argument("--epochs", type=int, default=None, help="default: that of pretrain.yaml")
+    parser.add_argument("--epochs", type=int, default=None, help="at full size; default: that of pretrain.yaml")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--run", type=Path, default=Path("runs/pretrain"), help="folder of the run")
     options, options.fit = parser.parse_known_args(arguments)
@@ -106,7 +110,9 @@ def run_of(options: argparse.Namespace, look: str) -> Path:
 
 def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
-    sets = [(TRAINED, options.n, options.seed, ())]
+    sets: list[tuple[str, int, int, tuple[object, ...]]] = [
+        (TRAINED, options.n, options.seed, ("--val_fraction", 0.05, "--test_fraction", 0.1))
+    ]
     # nearly all videos of a family are test videos
     split = ("--val_fraction", 0, "--test_fraction", 0.99)
     sets += [(look, options.family_n, options.seed + FAMILY_SEED + i, split) for i, look in enumerate(FAMILIES)]
@@ -122,11 +128,13 @@ def make_data(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train, or continue the training; a finished one stays."""
     place = folder_of(options, TRAINED)
-    configs = [word for name in CONFIGS for word in ("--config", name)]
-    where = ("--runs", options.run.parent, "--name", options.run.name, "--data.root", place)
+    first = options.run.with_name(f"{options.run.name}-64px")
     epochs = () if options.epochs is None else ("--trainer.max_epochs", options.epochs)
-    given = ("--seed_everything", options.seed, "--data.cache.folder", place / FRAME_CACHE, *epochs, *options.fit)
-    program("fit", *configs, *where, *given, "--auto_resume", "true")
+    for config, run, more in ((FIRST, first, ()), (SECOND, options.run, ("--init_from", first, *epochs))):
+        configs = [word for name in (*CONFIGS, config) for word in ("--config", name)]
+        where = ("--runs", run.parent, "--name", run.name, "--data.root", place)
+        given = ("--seed_everything", options.seed, "--data.cache.folder", place / FRAME_CACHE, *more, *options.fit)
+        program("fit", *configs, *where, *given, "--auto_resume", "true")
 
 
 def test(options: argparse.Namespace) -> None:
@@ -191,6 +199,14 @@ def export(options: argparse.Namespace) -> None:
     print(f"{WEIGHTS.parent}: {size / 1e6:.2f} MB, SHA-256 {checksum}")
 
 
+def calibrate(options: argparse.Namespace) -> None:
+    """Store the limits of the quality in the weights of the package, and print how the quality grades."""
+    script = ROOT / "scripts" / "calibrate_quality.py"
+    words = (WEIGHTS.parent, folder_of(options, TRAINED), "--negatives", 20, "--write")
+    if code := subprocess.run([sys.executable, str(script), *map(str, words)], check=False).returncode:
+        sys.exit(code)
+
+
 def compare(options: argparse.Namespace, made: Path) -> tuple[float, int]:
     """Return the largest difference of EF between a run and its export, in points, and the number of videos."""
     videos = sorted((folder_of(options, TRAINED) / "Videos").iterdir())[:COMPARED]
@@ -222,6 +238,7 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
     """Return the card of the weights."""
     description, network = load_network(made)
     settings = yaml.safe_load((options.run / CONFIG).read_text(encoding="utf-8"))
+    first = yaml.safe_load((ROOT / "experiments" / FIRST).read_text(encoding="utf-8"))
     recipe = json.loads((folder_of(options, TRAINED) / PHANTOM).read_text(encoding="utf-8"))
     best = best_checkpoint(options.run / CHECKPOINTS)
     clip = description.clip
@@ -236,6 +253,11 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
         data_seed=recipe["seed"],
         policies=len(settings["data"]["clip"]["augment"] or {}),
         configs=", ".join(CONFIGS),
+        first=FIRST,
+        second=SECOND,
+        first_epochs=yaml.safe_load((ROOT / "experiments" / FIRST).read_text(encoding="utf-8"))["trainer"][
+            "max_epochs"
+        ],
         epochs=settings["trainer"]["max_epochs"],
         batch=settings["data"]["loader"]["batch_size"],
         precision=settings["trainer"]["precision"],
