@@ -255,9 +255,7 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
         configs=", ".join(CONFIGS),
         first=FIRST,
         second=SECOND,
-        first_epochs=yaml.safe_load((ROOT / "experiments" / FIRST).read_text(encoding="utf-8"))["trainer"][
-            "max_epochs"
-        ],
+        first_epochs=first["trainer"]["max_epochs"],
         epochs=settings["trainer"]["max_epochs"],
         batch=settings["data"]["loader"]["batch_size"],
         precision=settings["trainer"]["precision"],
