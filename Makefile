@@ -43,7 +43,7 @@ $(DEVELOPED): $(INSTALLED)
 	@touch $@
 
 quickstart: $(INSTALLED) ## predict a real video, generate a phantom, train, test, predict, report (minutes on a CPU)
-	# EF of a real video with the network of this package, which was trained on synthetic videos only
+	# predict EF of a real video with the shipped network, which was trained on synthetic videos only
 	$(BIN)/echo-e3net predict $(CINE) --out runs/shipped
 	# 300 synthetic videos with known EF and borders; existing videos are kept
 	$(BIN)/echo-e3net data phantom --out data/phantom --n 300 --seed 0 --max_frames 50
@@ -64,7 +64,7 @@ study: $(INSTALLED) ## run or continue the ablation study on the phantom (many h
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
-weights: $(INSTALLED) ## make the network of this package from its seeds, with its tests and its card (hours; STEPS="test export pin")
+weights: $(INSTALLED) ## make the shipped network from its seeds, with tests and card (hours; STEPS="test export pin")
 	$(BIN)/python scripts/make_weights.py $(STEPS)
 
 test: $(DEVELOPED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores

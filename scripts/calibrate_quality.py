@@ -1,16 +1,17 @@
-"""Calibrate the quality grade of a network, and measure it.
+"""Calibrate the quality limits of a network, and measure the grades.
 
     python scripts/calibrate_quality.py MODEL FOLDER [--negatives 10] [--write]
 
-FOLDER is a data set in EchoNet-Dynamic's format. Limits are chosen with its validation videos: those of
-:mod:`echo_e3net.reading.quality` are loosened until they include 97.5 % of these videos, all but the most extreme ones.
-Two kinds of videos do not count here: those that are doubtful by a fixed limit, such as short ones, and those whose EF
-is wrong by more than 10 points, because they ought to be doubtful. With few videos the limits depend on single ones.
-Negatives (:mod:`negatives`) are made of the first videos of a split.
+FOLDER is a data set in EchoNet-Dynamic's format. The limits are chosen with its validation videos. The default
+limits of :mod:`echo_e3net.reading.quality` are loosened until they include 97.5 % of these videos, all but the most
+extreme ones. Two kinds of videos do not count here. Videos that are doubtful by a fixed limit, such as short ones, are
+left out. So are videos whose EF is wrong by more than 10 points, because they should be doubtful. With few videos, the
+limits depend on single videos. Negatives (:mod:`negatives`) are clips whose EF must not be trusted. They are made from
+the first videos of a split.
 
 The tables are printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the
-grades of test videos and of negatives of other kinds, which had no part in the limits. ``--write`` stores the limits in
-config.json of MODEL, an exported folder.
+grades of test videos and of scored negatives. The scored kinds were not used to choose the limits. ``--write`` stores
+the limits in config.json of MODEL, an exported folder.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ from echo_e3net.reading.reader import Reader
 from echo_e3net.reading.reading import Reading
 
 TARGET = 0.025
-"""Largest share of validation videos that are doubtful by the limits of the network."""
+"""Largest share of validation videos that may be doubtful by the limits of the network."""
 WRONG = 10.0
-"""Error of EF above which a reading ought to be doubtful, points."""
+"""Error of EF above which a reading should be doubtful, points."""
 MARGIN = 0.1
-"""Limits are loosened by so much more than necessary, as a share."""
+"""Additional loosening of a limit, as a share of the necessary loosening."""
 GRADES = ("good", "doubtful", "unusable")
 
 
@@ -52,7 +53,7 @@ class Clip(NamedTuple):
 
 
 def good_clips(reader: Reader, root: Path, split: str) -> tuple[list[Clip], list[Reading]]:
-    """Read the videos of a split."""
+    """Read the videos of a split. Return a clip per video, and the readings of the videos that were not refused."""
     records = [video.record for video in EchoNetDynamic().read(root).videos if video.record.split == split]
     clips, readings = [], []
     for record, found in zip(records, reader.read_each([record.path for record in records]), strict=True):
@@ -77,18 +78,18 @@ def negative_clips(reader: Reader, readings: Sequence[Reading], kind: str, make:
 
 
 def well_read(clips: Sequence[Clip]) -> list[Clip]:
-    """Return the clips whose EF is not grossly wrong."""
+    """Return the clips whose EF is wrong by at most :data:`WRONG` points."""
     return [clip for clip in clips if abs(clip.error) <= WRONG]
 
 
 def loosened(clips: Sequence[Clip]) -> dict[str, float]:
-    """Return the limits of the network: the usual ones, loosened so far that few enough clips are beyond them."""
+    """Return the default limits, loosened until at most a share of :data:`TARGET` of the clips is beyond them."""
     cues = {name: cue for name, cue in CUES.items() if cue.typical is not None}
     without = {name: math.inf if cue.beyond == "above" else -math.inf for name, cue in cues.items()}
     kept = [clip.values for clip in well_read(clips) if clip.values and grade(clip.values, without).grade == "good"]
 
     def excess(values: Mapping[str, float], name: str) -> float:
-        """Return how far a value is beyond the usual limit, relative to the distance of the limit from typical."""
+        """Return how far a value is beyond the default limit, relative to the distance from typical value to limit."""
         cue = cues[name]
         return (values.get(name, cue.limit) - cue.limit) / (cue.limit - cue.typical)
 
@@ -135,7 +136,7 @@ def error_table(clips: Sequence[Clip], limits: Mapping[str, float]) -> str:
 
 
 def main() -> None:
-    """Calibrate, print the tables, and store the limits if that is wanted."""
+    """Calibrate, print the tables, and store the limits if ``--write`` is given."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", type=Path)
@@ -151,7 +152,7 @@ def main() -> None:
         good, readings = good_clips(reader, options.folder, split)
         if split == "val":
             limits = loosened(good)
-            print("## Limits\n| cue | usual limit | limit of this network |\n|---|---|---|")
+            print("## Limits\n| cue | default limit | limit of this network |\n|---|---|---|")
             print("\n".join(f"| {name} | {CUES[name].limit:g} | {limit:g} |" for name, limit in limits.items()))
         few = readings[: options.negatives]
         negatives = {kind: negative_clips(reader, few, kind, make) for kind, make in kinds.items()}

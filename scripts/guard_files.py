@@ -1,8 +1,8 @@
 """Refuse files that must not be committed: patient data and results.
 
 A file is refused if it is larger than 200 kB, or if its name or its content is that of a video, a medical image, a
-checkpoint, an array or an archive. One file is exempt: the weights of the package, if they have at most 2 MB and the
-SHA-256 checksum that scripts/make_weights.py recorded beside them. Without arguments, all files that git tracks are
+checkpoint, an array or an archive. One file is exempt: the shipped weights, if they have at most 2 MB and the SHA-256
+checksum that scripts/make_weights.py recorded next to them. Without arguments, all files that git tracks are
 checked; pre-commit passes the staged ones. The script needs only Python, so it runs before anything is installed.
 """
 
@@ -20,7 +20,7 @@ from typing import NamedTuple
 LIMIT_BYTES = 200_000
 WEIGHTS = Path(__file__).resolve().parents[1] / "src" / "echo_e3net" / "weights" / "model.safetensors"
 WEIGHTS_BYTES = 2_000_000
-"""Size limit of the weights of the package."""
+"""Size limit of the shipped weights."""
 SUMS = WEIGHTS.with_name("SHA256SUMS")
 """Their checksum, in the format of sha256sum."""
 HEAD_BYTES = 400
@@ -31,7 +31,7 @@ ADVICE = {
     "video": "Keep videos outside the repository; tests make their own. Remove a patient's video from the history too.",
     "medical image": "Keep patient images outside the repository. If it was committed, remove it from the history too.",
     "checkpoint or array": "Keep it in runs/, which git ignores; share weights through a release, not through git.",
-    "weights": "Only weights of scripts/make_weights.py are allowed here; it records their checksum.",
+    "weights": "Only weights made by scripts/make_weights.py are allowed here; it records their checksum.",
     "archive": "Archives cannot be reviewed: commit the content as text, or keep it in data/.",
 }
 
@@ -134,7 +134,7 @@ def refusals(path: Path) -> list[Refusal]:
 
 
 def refusals_of_weights(path: Path) -> list[Refusal]:
-    """Return every reason to refuse the weights of the package: their size, and another checksum than the recorded."""
+    """Return every reason to refuse the shipped weights: too large, or not the recorded checksum."""
     size, sums = path.stat().st_size, SUMS.read_text(encoding="ascii") if SUMS.is_file() else ""
     found = []
     if size > WEIGHTS_BYTES:

@@ -1,4 +1,4 @@
-"""Measure what more synthetic videos, augmentation and pre-training are worth, on clips of 16 frames every 4 at 64 px.
+"""Measure how more synthetic videos, augmentation and pre-training change the error (16 frames every 4, 64 px).
 
     python scripts/learning_curves.py {pretraining,finetuning} [--data data] [--runs runs/curves] [--jobs 2]
 
@@ -7,8 +7,8 @@ pretraining   500 to 4,000 videos of the look mixed, with and without augmentati
 finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrain-64px (--start) and from scratch;
               tested on handheld. Three seeds.
 
-The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept,
-so run it again after a stop. Results: docs/study/NAME.csv and docs/figures/NAME.png.
+The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept:
+run it again after a stop. Results: docs/study/NAME.csv and docs/figures/NAME.png.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ ROOT = Path(__file__).parents[1]
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml", "pretrain_64px.yaml")
 NUMBERS = (500, 1000, 2000, 4000)
 SEEN = 16_000
-"""Clips that each training of the first curve sees."""
+"""Number of clips that each training of the curve ``pretraining`` sees."""
 TUNED = (25, 50, 150, 500)
 TUNED_LOOK = "handheld"
 SCRATCH_CLIPS = 6_000
-"""Clips that each training from scratch sees, but at most 60 epochs; fine-tuning takes the epochs of finetune.yaml."""
+"""Number of clips that each training from scratch sees, at most 60 epochs; fine-tuning has those of finetune.yaml."""
 LINES = {"no": ("0.5", "o--"), "yes": ("#0b6fa4", "o-")}
 
 
@@ -47,8 +47,8 @@ class Run(NamedTuple):
     """One training and the looks that it is tested on.
 
     Attributes:
-        name: of its folder.
-        about: columns of the results.
+        name: name of its folder.
+        about: columns of the results that describe the run.
         fit: further arguments of ``echo-e3net fit``.
         tests: folder of the data set by look.
     """
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--runs", type=Path, default=Path("runs/curves"), help="folder of the runs")
     parser.add_argument("--start", type=Path, default=Path("runs/pretrain-64px"), help="model that is fine-tuned")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings at a time, one thread each")
+    parser.add_argument("--jobs", type=int, default=2, help="number of trainings at the same time, one thread each")
     options = parser.parse_args()
     runs = list(pretraining(options.data) if options.curve == "pretraining" else finetuning(options))
     with ThreadPoolExecutor(options.jobs) as pool:

@@ -1,4 +1,4 @@
-"""Make the network of this package from its seeds: data, training, tests, half-precision weights, card, pinned EF.
+"""Make the shipped network from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
     python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 6] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
 
@@ -6,16 +6,16 @@ Run it in the top folder of the repository. Without a step, all are run in order
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
 
 ==========  ==================================================================================================
-data        the training data (look mixed) and the looks that are only tested, decoded once
+data        the training data (look mixed) and the looks that are only for testing, decoded once
 train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml, overlays/augment.yaml and pretrain_64px.yaml, and from
             there with pretrain.yaml at full size
 test        ``echo-e3net test`` on the test split of the training data and on every other look
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
-calibrate   the limits of the quality of readings, in config.json of these weights
+calibrate   the limits of the quality of readings, in config.json of the shipped weights
 pin         tests/models/shipped_ef.json: EF of one phantom clip, which a test compares
 ==========  ==================================================================================================
 
-The data depend only on the seed. Weights that are trained on another machine or with other versions differ by rounding.
+The data depend only on the seed. Other machines and versions round differently, so their weights differ a little.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ TEMPLATE = ROOT / "scripts" / "weights_card.md"
 PINNED = ROOT / "tests" / "models" / "shipped_ef.json"
 TRAINED = "mixed"
 FAMILIES = ("handheld", "coarse_speckle", "dilated", "irregular", "adult_cart")
-"""Looks that are only tested."""
+"""Looks that are only for testing."""
 FAMILY_SEED = 101
-"""Seed of the first family; the next ones follow."""
+"""Seed of the first of these looks; the next looks have the next seeds."""
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
@@ -61,7 +61,7 @@ FIRST, SECOND = "pretrain_64px.yaml", "pretrain.yaml"
 COMPARED = 40
 """Test videos whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
-"""Range of each score that is asked for on every look."""
+"""Required range of each score on every look."""
 PINNED_CLIP = {"look": "adult_cart", "seed": 7, "index": 0, "max_frames": 60}
 """A phantom without compression, so that its pixels do not depend on a codec."""
 
@@ -76,12 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--n", type=int, default=4700, help="number of videos of the look mixed")
     parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the training")
-    parser.add_argument("--epochs", type=int, default=None, help="at full size; default: that of pretrain.yaml")
+    parser.add_argument("--epochs", type=int, default=None, help="epochs at full size; default: those of pretrain.yaml")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--run", type=Path, default=Path("runs/pretrain"), help="folder of the run")
     options, options.fit = parser.parse_known_args(arguments)
     if bare := [word for word in options.fit if not word.startswith("--") or "=" not in word]:
-        parser.error(f"{bare[0]}: arguments of fit are written as --NAME=VALUE")
+        parser.error(f"{bare[0]}: write arguments of fit as --NAME=VALUE")
     if unknown := [step for step in options.steps if step not in steps]:
         parser.error(f"unknown step {unknown[0]}; choose from {', '.join(steps)}")
     for name in options.steps or steps:
@@ -113,7 +113,7 @@ def make_data(options: argparse.Namespace) -> None:
     sets: list[tuple[str, int, int, tuple[object, ...]]] = [
         (TRAINED, options.n, options.seed, ("--val_fraction", 0.05, "--test_fraction", 0.1))
     ]
-    # nearly all videos of a family are test videos
+    # nearly all videos of these looks are test videos
     split = ("--val_fraction", 0, "--test_fraction", 0.99)
     sets += [(look, options.family_n, options.seed + FAMILY_SEED + i, split) for i, look in enumerate(FAMILIES)]
     for look, n, seed, fractions in sets:
@@ -126,7 +126,7 @@ def make_data(options: argparse.Namespace) -> None:
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train, or continue the training; a finished one stays."""
+    """Train, or continue the training; a finished training is kept."""
     place = folder_of(options, TRAINED)
     first = options.run.with_name(f"{options.run.name}-64px")
     epochs = () if options.epochs is None else ("--trainer.max_epochs", options.epochs)
@@ -138,7 +138,7 @@ def train(options: argparse.Namespace) -> None:
 
 
 def test(options: argparse.Namespace) -> None:
-    """Test the best checkpoint on every look, and print how the scores compare with what is asked for."""
+    """Test the best checkpoint on every look, and print which scores are outside the required ranges."""
     for look in (TRAINED, *FAMILIES):
         if scores_of(options, look) is None:
             place, found = folder_of(options, look), run_of(options, look)
@@ -151,7 +151,7 @@ def test(options: argparse.Namespace) -> None:
         scores = scores_of(options, look) or {}
         ranges = ((name, scores[name], *limits) for name, limits in ASKED.items())
         missed = [f"{name} {score:.3g}" for name, score, low, high in ranges if not low <= score <= high]
-        print(f"{look}: {'outside what is asked for: ' + ', '.join(missed) if missed else 'as asked for'}")
+        print(f"{look}: {'outside the required ranges: ' + ', '.join(missed) if missed else 'in all required ranges'}")
 
 
 def scores_of(options: argparse.Namespace, look: str) -> dict[str, Any] | None:
@@ -175,7 +175,7 @@ def table(options: argparse.Namespace) -> list[str]:
             sys.exit(f"{run_of(options, look)}: no scores of the best checkpoint. Run the step test first.")
         names = ("ef_mae", "ef_rmse", "ef_r2", "geometry_ef_mae", "training_mean_ef_mae", "endo_px")
         texts = [f"{found[name]:.2f}" for name in names]
-        # few videos have no interval
+        # there is no interval for few videos
         if interval := found.get("ef_mae_95"):
             texts[0] += " ({:.2f}–{:.2f})".format(*interval)
         rows.append(f"| `{look}` | {found['n']} | {' | '.join(texts)} |")
@@ -183,7 +183,7 @@ def table(options: argparse.Namespace) -> list[str]:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Replace the weights of the package."""
+    """Replace the shipped weights."""
     with tempfile.TemporaryDirectory() as temporary:
         made = Path(temporary) / "weights"
         program("export", options.run, "--to", made, "--half", "true")
@@ -200,7 +200,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    """Store the limits of the quality in the weights of the package, and print how the quality grades."""
+    """Store the limits of the quality in the shipped weights, and print the tables of grades."""
     script = ROOT / "scripts" / "calibrate_quality.py"
     words = (WEIGHTS.parent, folder_of(options, TRAINED), "--negatives", 20, "--write")
     if code := subprocess.run([sys.executable, str(script), *map(str, words)], check=False).returncode:
@@ -215,7 +215,7 @@ def compare(options: argparse.Namespace, made: Path) -> tuple[float, int]:
 
 
 def pin(options: argparse.Namespace) -> None:
-    """Write EF of the pinned clip by the network of the package."""
+    """Write EF of the pinned clip, as predicted by the shipped network."""
     found = pinned_reading()
     content = {**PINNED_CLIP, "ef_percent": round(found.ef_percent, 2), "beats": len(found.beats)}
     PINNED.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
@@ -229,7 +229,7 @@ def pinned_plan() -> Any:  # noqa: ANN401
 
 
 def pinned_reading() -> Reading:
-    """Return what the network of the package reads from the pinned clip."""
+    """Return the reading of the pinned clip by the shipped network."""
     plan = pinned_plan()
     return echo_e3net.load("shipped").read(render(plan), fps=plan.scan.fps)
 

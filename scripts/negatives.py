@@ -1,8 +1,8 @@
-"""Make clips whose EF must not be believed, from good ones.
+"""Make negatives from good clips: clips whose EF must not be trusted.
 
 Each function receives grey frames (T, H, W) of a good clip, its frame rate and a random generator, and returns frames
-and a frame rate. :data:`CALIBRATION` and :data:`SCORED` have no kind in common: the limits of the quality grade are
-chosen with the first, and measured with the second.
+and a frame rate. :data:`CALIBRATION` and :data:`SCORED` have no kind in common. The limits of the quality are chosen
+with the first and tested with the second.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BEAT_S = 0.85
 
 
 def sector_of(frames: np.ndarray) -> np.ndarray:
-    """Return the mask of the sector: the hull of pixels that are ever bright."""
+    """Return the mask of the sector: the hull of the pixels that are bright in any frame."""
     mask = np.zeros(frames.shape[1:], np.uint8)
     points = np.argwhere(frames.max(0) > 10)[:, ::-1].astype(np.int32)
     if len(points):
@@ -122,7 +122,7 @@ def noise_in_sector(frames: np.ndarray, fps: float, rng: np.random.Generator) ->
 
 
 def black(frames: np.ndarray, fps: float, _: np.random.Generator) -> Clip:
-    """Nothing."""
+    """Black frames."""
     return np.zeros_like(frames), fps
 
 

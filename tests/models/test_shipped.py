@@ -1,4 +1,4 @@
-"""The network of this package: how it is found and named, half precision, and the shipped file itself."""
+"""The shipped network: how it is found and named, half precision, and the shipped file itself."""
 
 import json
 import re
@@ -38,7 +38,7 @@ def network():
 
 @pytest.fixture
 def stand_in(network, tmp_path, monkeypatch):
-    """Replace the network of the package by a tiny one, and return its folder."""
+    """Replace the shipped network by a tiny one, and return its folder."""
     place = tmp_path / "package/weights"
     folder.write_folder(place, description(), network, half=True)
     monkeypatch.setattr(opening, "SHIPPED_FOLDER", place)
@@ -60,7 +60,7 @@ class TestName:
 
     def test_a_local_folder_of_that_name_is_not_mistaken(self, stand_in, network, tmp_path):
         folder.write_folder(tmp_path / "work/shipped", description(videos=77), network)
-        with pytest.raises(InputError, match=r"pass \./shipped; else rename it") as error:
+        with pytest.raises(InputError, match=r"pass \./shipped; for the shipped network, rename") as error:
             find_model("shipped")
         assert "\n" not in str(error.value)
         for local in ("./shipped", tmp_path / "work/shipped"):
@@ -92,7 +92,7 @@ class TestName:
         assert found["ef_percent"] == pytest.approx(reading.ef_percent, abs=0.01)
         code, error = command("stream", video)
         assert code == 0, error
-        assert error.startswith("stream: no --model given, so the network of this package is used.")
+        assert error.startswith("stream: no --model given, so the shipped network is used.")
         assert command("predict", video, "--model", "shipped")[:2] == (0, "")
 
     def test_export_copies_it(self, stand_in, command, tmp_path):
@@ -158,7 +158,7 @@ class TestScript:
         assert "12 videos of at most 40 frames, seed 1" in card
         assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
         assert json.loads(pinned.read_text())["ef_percent"] > 0
-        assert "outside what is asked for" in capsys.readouterr().out
+        assert "outside the required ranges" in capsys.readouterr().out
         # results are kept, weights are replaced
         made.write_bytes(b"old")
         make_weights.main(["test", "export", "--run", run])

@@ -119,7 +119,7 @@ class TestShape:
         assert outwards > 10
 
     def test_no_part_of_the_cavity_grows_much(self, plans):
-        """Where the apical half is narrow, the base must not flare."""
+        """Where the apical half is narrow, the base must not widen."""
         for plan in plans:
             shape = plan.shape
             at_rest = plan.rest.inner[0]

@@ -1,4 +1,4 @@
-"""A reading says how far it can be trusted, and why not."""
+"""Quality of readings: cues, limits, grades and reasons."""
 
 import json
 

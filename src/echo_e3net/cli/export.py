@@ -17,11 +17,11 @@ def export(model: str, to: Path, half: bool = False, trust: bool = False) -> Non
     `echo-e3net predict --model` and `echo_e3net.load` accept both. The ONNX file runs without torch.
 
     Args:
-        model: folder of a run, checkpoint (.ckpt), exported folder, hf://owner/name, or shipped (the network of this
+        model: folder of a run, checkpoint (.ckpt), exported folder, hf://owner/name, or shipped (part of this
             package).
         to: output: a path ending in .onnx, or a folder.
-        half: store the weights of a folder in half precision, in half the space. They are float32 again when they are
-            read.
+        half: store the weights of a folder in half precision, which halves its size. They are converted to float32 when
+            they are read.
         trust: allow the model file to use classes from other packages. These can run any code.
     """
     if to.exists():
@@ -30,7 +30,7 @@ def export(model: str, to: Path, half: bool = False, trust: bool = False) -> Non
         raise InputError(f"{to}: {to.suffix} is not written; expected .onnx, or a folder.")
     onnx = to.suffix == ".onnx"
     if onnx and half:
-        raise InputError(f"--half is for folders; {to} would be an ONNX file. Remove it, or choose a folder.")
+        raise InputError(f"--half is for folders, but {to} names an ONNX file. Remove --half, or choose a folder.")
     from echo_e3net.files import require_place
     from echo_e3net.models.opening import find_model, load_network
 

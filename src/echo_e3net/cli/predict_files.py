@@ -51,15 +51,15 @@ def predict(
     """Predict EF for video files (DICOM, AVI, MP4, GIF), and for all videos in folders.
 
     Each file is cropped to its sector. EF is predicted for every beat of the video and averaged over the beats. One
-    line is printed per file, and one row per file is written to predictions.csv. The quality of a reading is good,
-    doubtful or unusable, with the reasons; do not use EF of an unusable one. Existing files are kept: the next
-    table is predictions-2.csv. Tables and videos of earlier calls that lie in a folder are skipped. With --config, EF
-    is predicted for the test split of a data set or for --videos; see `echo-e3net predict --config FILE --help`.
+    line is printed per file, and one row per file is written to predictions.csv. Each reading is graded good, doubtful
+    or unusable, with the reasons. Do not use EF of an unusable reading. Existing files are kept: the next table is
+    predictions-2.csv. Tables and videos of earlier calls that lie in a folder are skipped. With --config, EF is
+    predicted for the test split of a data set or for --videos; see `echo-e3net predict --config FILE --help`.
 
     Args:
         sources: video files, or folders of them.
-        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the network
-            of this package, which was trained on synthetic videos only.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the shipped
+            network, which was trained on synthetic videos only.
         out: folder of the table and of the videos.
         overlay: also write each video with its borders and the volume curve, as mp4 or gif.
         json: also write JSON to this file, with the landmarks of all beats; - prints only JSON.
@@ -164,11 +164,11 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def default_model(command: str) -> str:
-    """Return the network of this package for a command without a model, and report it on standard error."""
+    """Return the shipped network for a command without a model, and print a note on standard error."""
     from echo_e3net.models.opening import SYNTHETIC, shipped_model
 
     folder = shipped_model()
-    print(f"{command}: no --model given, so the network of this package is used. {SYNTHETIC}", file=sys.stderr)
+    print(f"{command}: no --model given, so the shipped network is used. {SYNTHETIC}", file=sys.stderr)
     return str(folder)
 
 

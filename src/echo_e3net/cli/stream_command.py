@@ -55,14 +55,14 @@ def stream(
 
     The source is a video file, which is played at its own rate; the number of a camera or frame grabber; or - for raw
     grey frames from standard input. The sector is found in the first two seconds. Each beat gives a line and a row of
-    beats.csv. A doubtful or unusable beat is marked, with the reasons; it counts in the mean. Existing files are kept:
-    the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too slow, windows are dropped; they are
-    counted and shown.
+    beats.csv. Doubtful and unusable beats are marked, with the reasons; they count in the mean. Existing files are
+    kept: the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too slow, windows are dropped; they
+    are counted and shown.
 
     Args:
         source: video file, number of a camera (0), or - for standard input.
-        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the network
-            of this package, which was trained on synthetic videos only.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the shipped
+            network, which was trained on synthetic videos only.
         fps: frame rate of raw frames, or the rate that a camera is asked for.
         frame_size: width and height of raw frames, for example 640x480.
         every: interval between the windows that the network reads, seconds; null: 0.5, or half a window.

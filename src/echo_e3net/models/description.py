@@ -52,7 +52,7 @@ class Description(NamedTuple):
         fingerprint: hash of the names and labels of the training videos.
         scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
         program: version of the program that wrote the file.
-        limits: limits of the quality of readings by name, from a calibration of this network; None: the usual ones.
+        limits: limits of the quality of readings by cue, calibrated for this network; None: the default limits.
     """
 
     network: dict[str, Any]
@@ -103,7 +103,7 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
             fingerprint=str(content["fingerprint"]),
             scores={name: float(value) for name, value in content["scores"].items()},
             program=str(content["program"]),
-            # files from before this version have none
+            # files of older versions have none
             limits=finite(content.get("limits") or {}) or None,
         )
         sound = (

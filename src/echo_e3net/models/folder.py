@@ -2,8 +2,8 @@
 
 network.yaml is a configuration of the same network and clip, with which a training can start from the model.
 
-It contains no optimizer state, paths or video names. Half precision stores kernels and matrices in float16; reading
-converts them to float32.
+It contains no optimizer state, paths or video names. In half precision, kernels and matrices are stored in
+float16, and converted to float32 when they are read.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ def write_folder(folder: Path, description: Description, network: E3Net, half: b
 
 
 def halved(value: torch.Tensor) -> torch.Tensor:
-    """Return a tensor in half precision if it is a kernel or a matrix whose values float16 can hold.
+    """Convert a kernel or a matrix to half precision if float16 can hold its values; return other tensors unchanged.
 
-    Vectors stay as they are: scales and statistics of norms may leave the range of float16, biases become zero below
-    3e-8, and all vectors together are a hundredth of a network.
+    Vectors are unchanged: scales and statistics of normalization layers may leave the range of float16, and biases
+    below 3e-8 would become zero. All vectors together are 1 % of a network.
     """
     half = value.half() if value.is_floating_point() and value.dim() > 1 else value
     return half if half.isfinite().all() else value

@@ -1,4 +1,4 @@
-"""Open a trained network: a run, a checkpoint, an exported folder, an ONNX file, a name on the hub, or our own."""
+"""Open a trained network: a run, a checkpoint, an exported folder, an ONNX file, a Hub name, or the shipped one."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 CONFIG = "config.json"
 HUB = "hf://"
 SHIPPED = "shipped"
-"""Name of the network of this package."""
+"""Name of the shipped network, which is part of this package."""
 SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
 """Its exported folder. scripts/make_weights.py makes it."""
 SYNTHETIC = "It was trained on synthetic videos only; no accuracy on patients is claimed."
-"""What is said whenever it is used by default."""
+"""Note that is printed when it is used by default."""
 KINDS = (
     "the folder of a run, a checkpoint (.ckpt), an exported folder, an ONNX file, hf://owner/name, "
-    f"or {SHIPPED} (the network of this package)"
+    f"or {SHIPPED} (part of this package)"
 )
 
 
@@ -53,7 +53,7 @@ def open_model(
 
     Args:
         source: a run's folder, a checkpoint, an exported folder, an ONNX file, hf://owner/name, or shipped; None: the
-            network of this package.
+            shipped network.
         runtime: runtime for ONNX files: onnxruntime or openvino; None: the first one installed.
         device: device for PyTorch models, cpu or cuda; None: cpu. ONNX files run on the CPU.
         threads: number of CPU threads for ONNX files; None: the runtime's default.
@@ -115,7 +115,7 @@ def load_network(path: Path, trust: bool = False) -> tuple[Description, E3Net]:
 def find_model(source: Path | str) -> Path:
     """Return the path of a model: for a run, its best checkpoint; for a Hub name, the downloaded folder.
 
-    The text ``shipped`` is the name of the network of this package. A ``Path`` is never a name.
+    The text ``shipped`` is the name of the shipped network. A ``Path`` is always a local path.
 
     Raises:
         InputError: there is none, or the name is also that of a local file or folder.
@@ -123,8 +123,8 @@ def find_model(source: Path | str) -> Path:
     if source == SHIPPED:
         if Path(SHIPPED).exists():
             raise InputError(
-                f"{SHIPPED}: is the name of the network of this package, and of a file or folder here. "
-                f"For the local one, pass ./{SHIPPED}; else rename it."
+                f"{SHIPPED}: is the name of the shipped network and of a local file or folder. "
+                f"For the local one, pass ./{SHIPPED}; for the shipped network, rename the local one."
             )
         return shipped_model()
     if str(source).startswith(HUB):
@@ -147,7 +147,7 @@ def find_model(source: Path | str) -> Path:
 
 
 def shipped_model() -> Path:
-    """Return the exported folder of the network of this package.
+    """Return the exported folder of the shipped network.
 
     Raises:
         InputError: this copy of the package lacks it.

@@ -67,7 +67,7 @@ def draw_artefacts(seed: int, index: int, look: Look, sector: Sector) -> Artefac
         haze = np.maximum(haze, level - 1.6 * distance - 8.0 * ((turn - centre) / width) ** 2 + arcs)
     quality = round(rng.uniform(*look.quality))
     gain = gain + look.time_gain_db * slow(rng.spawn(1)[0], distance)
-    # Shadow of a rib inside the sector
+    # a rib shadow inside the sector
     shadow = rng.spawn(1)[0]
     depth, centre, width = shadow.uniform([8.0, -0.7, 0.06], [25.0, 0.7, 0.18])
     if shadow.random() < look.inner_shadow:

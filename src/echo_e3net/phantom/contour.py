@@ -6,7 +6,7 @@ end-systole papillary muscles and trabeculae narrow the apical half to a cone. H
 .. math:: R(\tau) \, p_i(t) \, b_i(t) \, \bigl(1 - s \, c(t) - s_i \, m_i(t)\bigr), \qquad s = 1 - V / V_{ED}
 
 with the profile p, the oblique mitral end b, the cone c, and the regional motion m, which may lag on one side. No half
-chord exceeds 1.2 times that at ED, so the base does not flare where the apical half is narrow. R makes the sum of 20
+chord exceeds 1.2 times that at ED, so the base does not widen where the apical half is narrow. R makes the sum of 20
 discs exactly V(τ), so EF of the tracings is EF of the volumes. The epicardium has a profile of its own.
 """
 
@@ -38,7 +38,7 @@ _WIDEST = 1.2
 _SHARPNESS = 6
 """Exponent of the smooth limit; a higher one follows the half chords more closely up to the limit."""
 _STEPS = 12
-"""Steps of Newton's method; the error of the volume is then that of rounding."""
+"""Steps of Newton's method; after them, only rounding errors of the volume remain."""
 _THINNEST = 0.5
 """Smallest thickness of the wall over its usual one."""
 Table = Float[np.ndarray, "2 K"]
@@ -266,7 +266,7 @@ def fit_volume(at_rest: Table, moving: Tables, moment: Series) -> Tables:
         moment: mean squared half chord of the discs, not above that at ED.
     """
     longest = _WIDEST * at_rest
-    # Newton's method for the logarithm of the factor; it starts below the solution and the moment is concave in it
+    # Newton's method for the logarithm of the factor: the start is below the solution, and the moment is concave
     scale = np.log(moment / disc_moment(at_rest * moving)) / 2
     for _ in range(_STEPS):
         ratio = np.exp(scale)[:, None, None] * moving / _WIDEST

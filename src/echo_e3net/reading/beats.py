@@ -101,7 +101,7 @@ def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fp
 
 
 def sharpness(timing: Float[np.ndarray, "W P T"], windows: Windows, frames: int, fps: float) -> float:
-    """Return the probability within :data:`NEAR_S` of any ED, and of any ES: the smaller one, mean over the windows."""
+    """Return the mean probability within :data:`NEAR_S` of any ED, or that of any ES, whichever is smaller."""
     shares = []
     for phase in (0, 1):
         probability = timing[:, phase]

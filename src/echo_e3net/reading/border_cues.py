@@ -1,4 +1,4 @@
-"""Measure whether the picture has an apical left ventricle where the network found its borders.
+"""Measure whether the picture shows an apical left ventricle at the borders that the network found.
 
 Blood is darker than the wall around it. Below the mitral plane lies the atrium, which is dark too; in a short-axis view
 there is wall. From ED to ES, wall replaces blood between the two borders, so the picture becomes brighter there. A
@@ -19,18 +19,18 @@ from echo_e3net.data.raster import Mask
 from echo_e3net.reading.beats import Beat
 
 WALL, BLOOD = np.linspace(0.03, 0.17, 8), np.linspace(0.06, 0.14, 5)
-"""Distances outside and inside the border at which wall and blood are looked at, relative to the long axis."""
+"""Distances outside and inside the border at which wall and blood are measured, relative to the long axis."""
 ATRIUM = np.linspace(0.08, 0.25, 6)
-"""Distances below the mitral plane at which the atrium is looked at, relative to the long axis."""
+"""Distances below the mitral plane at which the atrium is measured, relative to the long axis."""
 DISCS = slice(4, 18)
-"""Discs whose ends are looked at: those at the apex and at the valve are left out."""
+"""Discs whose ends are measured: all except those at the apex and at the valve."""
 ACROSS = np.linspace(0.25, 0.75, 7)
 """Places along a disc, as shares of its length."""
 NEAR = 1
 """The picture at ED or ES is the mean over the frames within this distance."""
 BRIGHT_PERCENTILE = 90
 FAINT = 8.0
-"""Smallest difference of wall and blood by which a change of grey values is divided, grey values."""
+"""Lower bound of wall - blood in the cue ``filling``, grey values."""
 
 
 class BorderCues(NamedTuple):
@@ -65,7 +65,7 @@ class Levels(NamedTuple):
 
 
 def border_cues(frames: UInt8[np.ndarray, "T H W"], lit: Mask, beats: Sequence[Beat]) -> BorderCues | None:
-    """Return the mean over the beats; None without beats.
+    """Return the mean cues over the beats; None if there are no beats.
 
     Args:
         frames: grey frames.

@@ -107,8 +107,8 @@ class LiveBeats:
     def quality(self, beat: Beat) -> Quality:
         """Return the quality of a beat that :meth:`take` just returned.
 
-        Spread, timing, length and number of beats are not graded. Borders are not either if the frame of ED has left
-        the memory.
+        Spread, timing, duration and number of beats are not graded. Borders are graded only if the ED frame is still in
+        memory.
         """
         oldest = max(self.first, self.newest - self.length + 1)
         frames = self.ring[np.arange(oldest, self.newest + 1) % self.length]

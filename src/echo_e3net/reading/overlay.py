@@ -28,9 +28,9 @@ COLOURS = {"endo": (255.0, 176.0, 0.0), "epi": (100.0, 143.0, 255.0)}
 """Red, green and blue, those of the figures of reports."""
 GREY, BRIGHT = (110.0, 110.0, 110.0), (230.0, 230.0, 230.0)
 WARNING = {"doubtful": (255.0, 220.0, 90.0), "unusable": (255.0, 110.0, 90.0)}
-"""Colour of the quality of a reading that is not good."""
+"""Text colour by grade."""
 LINES, LINE = 4, 16
-"""Number of lines that tell why a reading is not good, and their distance, pixels."""
+"""Largest number of lines of reasons, and the distance of lines in pixels."""
 SECONDS = 5.0
 """An MP4 is repeated until it is at least this long, seconds; a GIF repeats for ever."""
 Picture = UInt8[np.ndarray, "H W 3"]
@@ -104,7 +104,7 @@ def still(reading: OverlayData) -> bytes:
 
 
 def draw_quality(picture: Picture, quality: Quality) -> None:
-    """Write into a picture, in place, why a reading is doubtful or unusable; nothing for a good one."""
+    """Write the grade and the reasons into a picture, in place; write nothing if the grade is good."""
     if quality.grade == "good":
         return
     lines = [f"{quality.grade}: {quality.reasons[0]}", *quality.reasons[1:]]

@@ -1,8 +1,8 @@
 """Measure whether frames can show a beating heart. The network is not used.
 
-A sector is narrow at the top, where the transducer is. Tissue moves, so its grey values change, but only little from
-one frame to the next. So the changes of neighbouring frames are correlated. Those of noise, of colour Doppler and of
-frames in a wrong order are not.
+A sector is narrow at the top, where the transducer is. Tissue moves, so its grey values change, but little from one
+frame to the next. Therefore the changes in neighbouring frames are correlated. The changes of noise, of colour Doppler
+and of frames in a wrong order are not correlated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LIT = 10
 PAIRS = 48
 """Number of pairs of neighbouring frames that are compared."""
 SIDE = 128
-"""Only every few pixels of larger frames are used, so that about this many remain per side."""
+"""Larger frames are subsampled, so that about this many pixels remain per side."""
 REFERENCE_S = 0.02
 """Interval of frames for which the correlation is stated, seconds: the usual one of training videos."""
 TOP, BELOW = (0.05, 0.25), (0.50, 0.80)

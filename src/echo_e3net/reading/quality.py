@@ -1,12 +1,12 @@
 """Grade a reading: good, doubtful or unusable, with the reasons.
 
-Each cue is one number with a limit. A reading is doubtful if a cue is beyond its limit. It is unusable if a cue is
-beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits. The last cue is the
-sum of those that depend on the network: each may be within its limit, but a good clip is rarely near all limits.
+A cue is a measured number that has a limit. A reading is doubtful if a cue is beyond its limit. It is unusable if a cue
+is beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits. The last cue is a
+sum over the cues that depend on the network. It finds clips that are near many limits but beyond none.
 
 Limits of the picture, of time and of shape are physical. The others depend on how well a network reads good clips. If
 good validation clips exceed them, ``scripts/calibrate_quality.py`` loosens them and stores them in the model. It never
-tightens them: EF that differs by less than readers do is no reason for doubt.
+tightens them, because a difference of EF that is usual between human readers is not a reason for doubt.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Grade = Literal["good", "doubtful", "unusable"]
 SHOWN = 3
 """Number of reasons in one line of text."""
 MANY = 4
-"""Number of cues beyond their limits from which a reading is unusable."""
+"""A reading is unusable if at least this many cues are beyond their limits."""
 
 
 class Cue(NamedTuple):
@@ -38,9 +38,9 @@ class Cue(NamedTuple):
         beyond: on which side of the limit readings are doubtful.
         limit: readings beyond it are doubtful.
         reason: what is wrong then; ``{value}``, ``{limit}`` and ``{percent}`` (of the value) are replaced.
-        outer: readings beyond it are unusable; None if no value is.
-        typical: value of a good clip, for cues whose limit depends on the network, so that a calibration may loosen it;
-            None for the others.
+        outer: readings beyond it are unusable; None: no value makes a reading unusable.
+        typical: value of a good clip, for cues whose limit depends on the network. Calibration may loosen these limits.
+            None for other cues.
     """
 
     beyond: Literal["above", "below"]
@@ -54,7 +54,7 @@ class Cue(NamedTuple):
         return self.reason.format(value=value, limit=limit, percent=100 * value)
 
     def exceeded(self, value: float, limit: float | None) -> bool:
-        """Return whether a value is beyond a limit; a value that is not a number is."""
+        """Return whether a value is beyond a limit; NaN is beyond every limit."""
         if limit is None:
             return False
         return not (value <= limit if self.beyond == "above" else value >= limit)
@@ -81,9 +81,9 @@ CUES: dict[str, Cue] = {
     "bright_blood": Cue("above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall)", typical=0.4),
     "atrium": Cue("above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall)", typical=0.2),
     "filling": Cue("below", 0.2, "the walls do not move inwards from ED to ES ({value:.2f})", typical=0.5),
-    "together": Cue("above", 5.0, "several measures together are unusual ({value:.1f})", typical=1.0),
+    "together": Cue("above", 5.0, "several cues together are unusual ({value:.1f})", typical=1.0),
 }
-"""All cues, in the order in which reasons are listed; values of a cue are explained where they are measured."""
+"""All cues, in the order in which reasons are listed. The modules that measure the cues explain their values."""
 
 
 FARTHEST = 2.0
@@ -92,12 +92,12 @@ FARTHEST = 2.0
 
 @dataclass(frozen=True)
 class Quality:
-    """How far a reading can be trusted.
+    """Grade of a reading, with the reasons and the measured cues.
 
     Attributes:
         grade: good, doubtful or unusable.
         reasons: why it is not good; empty if it is.
-        values: the measured cues, by name. A cue that cannot be measured is missing, such as borders without a beat.
+        values: the measured cues, by name. Cues that cannot be measured are missing.
     """
 
     grade: Grade
@@ -111,7 +111,7 @@ class Quality:
 
 
 def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None) -> Quality:
-    """Return the grade of measured cues.
+    """Return the quality for measured cues.
 
     Args:
         values: cues by name.
@@ -128,7 +128,7 @@ def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None
 
 
 def together(values: Mapping[str, float]) -> float:
-    """Return the sum of the distances of the network's cues from their typical values; at the usual limit each is 1."""
+    """Return the sum of the distances of the network's cues from their typical values; 1: default limit."""
     distances = (
         (values[name] - cue.typical) / (cue.limit - cue.typical)
         for name, cue in CUES.items()
@@ -164,7 +164,7 @@ def quality_values(
 def network_values(
     found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat]
 ) -> dict[str, float]:
-    """Measure how far the network agrees with itself."""
+    """Measure how well the outputs of the network agree with each other."""
     efs = np.array([beat.ef_percent for beat in beats] or [0.0])
     values = {"spread": float(max(efs.std(), 100 * found.ef.std()))}
     if found.simpson_ef is None or found.timing is None:

@@ -41,8 +41,8 @@ def load(
 ) -> Reader:
     """Open a trained network to read videos.
 
-    Without ``model``, the network of this package is used, and a warning says that it was trained on synthetic videos
-    only. ``load("shipped")`` opens it without the warning.
+    Without ``model``, the shipped network is used, with a warning that it was trained on synthetic videos only.
+    ``load("shipped")`` opens it without the warning.
 
     Args:
         model: folder of a run, checkpoint, exported folder, ONNX file, hf://owner/name, or shipped; None: shipped.
@@ -57,7 +57,7 @@ def load(
             an argument is for another kind of model.
     """
     if model is None:
-        warnings.warn(f"load() uses the network of this package. {SYNTHETIC}", stacklevel=2)
+        warnings.warn(f"load() uses the shipped network. {SYNTHETIC}", stacklevel=2)
     return Reader(open_model(model, runtime, device, threads, trust), batch_size)
 
 

@@ -35,7 +35,7 @@ class Reading:
         remark: warning about the frame rate; empty if there is none.
         frames: (T, H, W), grey frames; landmarks are in their pixels.
         border_names: the borders that the network learned: endo, epi.
-        quality: how far the reading can be trusted: good, doubtful or unusable, with the reasons.
+        quality: grade (good, doubtful or unusable) with the reasons and the measured cues.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Reading:
         )
 
     def __str__(self) -> str:
-        """Return one line: EF, its spread, the beats, and the quality if it is not good."""
+        """Return one line: EF, its spread, the beats, and grade and reasons if the grade is not good."""
         number = len(self.beats)
         found = ["no beat found", "1 beat", f"± {self.spread_percent:.1f} over {number} beats"][min(number, 2)]
         simpson = "" if self.simpson_ef_percent is None else f"; Simpson's EF {self.simpson_ef_percent:.1f} %"

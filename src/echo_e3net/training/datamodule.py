@@ -54,7 +54,7 @@ class EchoDataModule(LightningDataModule):
             lists it in excluded.csv. A video that does not decode always stops the run when it is read;
             ``data check --decode`` lists these videos before.
         train_videos: number of training videos that are used, for learning curves; null: all. The choice is random but
-            always the same, and a larger number adds videos to those of a smaller one.
+            fixed. A larger number keeps the videos of a smaller number and adds others.
         statistics_videos: number of training videos, evenly chosen, on which the grey mean and SD are measured.
         other_clip: whether a network may read clips of other frames, period or size than it was trained on.
     """
@@ -158,7 +158,7 @@ class EchoDataModule(LightningDataModule):
         return reading.records
 
     def choose(self, records: list[VideoRecord], number: int) -> list[VideoRecord]:
-        """Return a fixed random choice of videos in their order; a larger number adds videos to it."""
+        """Return a fixed random choice of videos in their original order; a larger number adds videos."""
         if number > len(records):
             raise InputError(f"data.train_videos is {number}, but {self.root} has {len(records)} training videos.")
         return [records[i] for i in sorted(np.random.default_rng(0).permutation(len(records))[:number])]
