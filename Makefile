@@ -64,7 +64,7 @@ study: $(INSTALLED) ## run or continue the ablation study on the phantom (many h
 	$(BIN)/echo-e3net data phantom --out data/study/handheld --look handheld --n 180 --seed 2 --max_frames 100 --val_fraction 0.05 --test_fraction 0.9
 	$(BIN)/echo-e3net study experiments/studies/phantom.yaml --jobs $(JOBS) --out $(OUT)
 
-weights: $(INSTALLED) ## make the shipped network from its seeds, with tests and card (hours; STEPS="test export pin")
+weights: $(INSTALLED) ## make the shipped network from its seeds, with tests and card (hours; STEPS="test export calibrate pin")
 	$(BIN)/python scripts/make_weights.py $(STEPS)
 
 test: $(DEVELOPED) ## run the default tests (no network, no GPU, shapes checked): about two minutes on two cores

@@ -108,6 +108,12 @@ def run_of(options: argparse.Namespace, look: str) -> Path:
     return run if look == TRAINED else run.with_name(f"{run.name}-{look}")
 
 
+def first_of(options: argparse.Namespace) -> Path:
+    """Return the folder of the first part of the training."""
+    run: Path = options.run
+    return run.with_name(f"{run.name}-64px")
+
+
 def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
     sets: list[tuple[str, int, int, tuple[object, ...]]] = [
@@ -118,17 +124,15 @@ def make_data(options: argparse.Namespace) -> None:
     sets += [(look, options.family_n, options.seed + FAMILY_SEED + i, split) for i, look in enumerate(FAMILIES)]
     for look, n, seed, fractions in sets:
         place, fixed = folder_of(options, look), ("--look", look, "--max_frames", LONGEST, *fractions)
-        table = place / "FileList.csv"
-        # the table is written after all videos
-        if not table.is_file() or len(table.read_text(encoding="utf-8").splitlines()) != n + 1:
-            program("data", "phantom", "--out", place, "--n", n, "--seed", seed, *fixed)
+        # existing videos are kept if they are of the same recipe, and refused otherwise
+        program("data", "phantom", "--out", place, "--n", n, "--seed", seed, *fixed)
         program("data", "cache", place)
 
 
 def train(options: argparse.Namespace) -> None:
     """Train, or continue the training; a finished training is kept."""
     place = folder_of(options, TRAINED)
-    first = options.run.with_name(f"{options.run.name}-64px")
+    first = first_of(options)
     epochs = () if options.epochs is None else ("--trainer.max_epochs", options.epochs)
     for config, run, more in ((FIRST, first, ()), (SECOND, options.run, ("--init_from", first, *epochs))):
         configs = [word for name in (*CONFIGS, config) for word in ("--config", name)]
@@ -194,8 +198,11 @@ def export(options: argparse.Namespace) -> None:
         (made / CARD).write_text(card(options, made, size, difference, count), encoding="utf-8")
         checksum = hashlib.sha256((made / WEIGHTS.name).read_bytes()).hexdigest()
         (made / SUMS.name).write_text(f"{checksum}  {WEIGHTS.name}\n", encoding="ascii")
+        aside = WEIGHTS.parent.with_name(f".{WEIGHTS.parent.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.copytree(made, aside)
         shutil.rmtree(WEIGHTS.parent, ignore_errors=True)
-        shutil.copytree(made, WEIGHTS.parent)
+        aside.rename(WEIGHTS.parent)
     print(f"{WEIGHTS.parent}: {size / 1e6:.2f} MB, SHA-256 {checksum}")
 
 
@@ -238,7 +245,7 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
     """Return the card of the weights."""
     description, network = load_network(made)
     settings = yaml.safe_load((options.run / CONFIG).read_text(encoding="utf-8"))
-    first = yaml.safe_load((ROOT / "experiments" / FIRST).read_text(encoding="utf-8"))
+    first = yaml.safe_load((first_of(options) / CONFIG).read_text(encoding="utf-8"))
     recipe = json.loads((folder_of(options, TRAINED) / PHANTOM).read_text(encoding="utf-8"))
     best = best_checkpoint(options.run / CHECKPOINTS)
     clip = description.clip
@@ -256,6 +263,7 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
         first=FIRST,
         second=SECOND,
         first_epochs=first["trainer"]["max_epochs"],
+        first_clip=first["data"]["clip"],
         epochs=settings["trainer"]["max_epochs"],
         batch=settings["data"]["loader"]["batch_size"],
         precision=settings["trainer"]["precision"],

@@ -107,7 +107,7 @@ class TestTrainVideos:
         return data, [record.name for record in data.records["train"]]
 
     def test_a_larger_number_adds_videos(self, phantom_root):
-        data, every = self.chosen(phantom_root, None)
+        every = self.chosen(phantom_root, None)[1]
         few, more, all_of_them = (self.chosen(phantom_root, n)[1] for n in (2, 4, len(every)))
         assert len(few) == 2
         assert len(more) == 4
@@ -119,6 +119,13 @@ class TestTrainVideos:
         data, _ = self.chosen(phantom_root, 2)
         assert data.training_statistics().ef_mean == pytest.approx(np.mean([r.ef for r in data.records["train"]]))
         assert data.state_dict()["videos"] == 2
+
+    def test_only_fit_chooses(self, phantom_root):
+        data = data_module(phantom_root, frames=8, size=64, workers=0, train_videos=999)
+        data.setup("test")
+        assert data.records["train"]
+        with pytest.raises(InputError, match=r"data\.train_videos is 999"):
+            data.setup("fit")
 
     def test_more_than_there_are_is_refused(self, phantom_root):
         with pytest.raises(InputError, match=r"data\.train_videos is 999, but .* has \d+ training videos"):

@@ -71,7 +71,7 @@ class TestName:
     def test_a_package_without_it_says_so_in_one_line(self, tmp_path, monkeypatch):
         monkeypatch.setattr(opening, "SHIPPED_FOLDER", tmp_path)
         for source in (None, "shipped"):
-            with pytest.raises(InputError, match=r"has no trained network\. Name one with --model") as error:
+            with pytest.raises(InputError, match=r"has no trained network\. Name another") as error:
                 open_model(source)
             assert "\n" not in str(error.value)
 
@@ -115,6 +115,8 @@ class TestHalfPrecision:
     def test_a_kernel_beyond_the_range_stays_exact(self):
         wide = torch.tensor([[1.0, 1e6]])
         assert torch.equal(folder.halved(wide), wide)
+        small = torch.linspace(-1e-7, 1e-7, 27).reshape(1, 1, 3, 3, 3)
+        assert torch.equal(folder.halved(small), small)
 
     def test_it_computes_in_float32_with_the_rounded_weights(self, stand_in, network):
         _, found = load_network(stand_in)
@@ -151,6 +153,7 @@ class TestScript:
         for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
             (tmp_path / "data" / name).symlink_to(phantom_root)
         run = str(trained.relative_to(tmp_path))
+        trained.with_name(f"{trained.name}-64px").symlink_to(trained)
         make_weights.main(["test", "export", "pin", "--run", run])
         assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
         assert guard_files.refusals(made) == []
@@ -187,6 +190,7 @@ class TestFile:
         clip = cli.config.data.clip
         assert found.clip[:3] == (clip.frames, clip.period, clip.size)
         assert found.borders == ("endo", "epi")
+        assert found.limits, "run make_weights.py calibrate"
         assert all(value.isfinite().all() for value in network.state_dict().values())
 
     def test_its_card_states_data_limits_and_licence(self):

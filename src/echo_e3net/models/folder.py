@@ -53,13 +53,17 @@ def write_folder(folder: Path, description: Description, network: E3Net, half: b
 
 
 def halved(value: torch.Tensor) -> torch.Tensor:
-    """Convert a kernel or a matrix to half precision if float16 can hold its values; return other tensors unchanged.
+    """Return a tensor in half precision if it is a kernel or a matrix that float16 can hold.
 
-    Vectors are unchanged: scales and statistics of normalization layers may leave the range of float16, and biases
-    below 3e-8 would become zero. All vectors together are 1 % of a network.
+    Others stay as they are: tensors with values beyond the range of float16, tensors of so small values that rounding
+    changes them by more than a thousandth, and all vectors. Scales and statistics of norms may leave the range of
+    float16, and all vectors together are a hundredth of a network.
     """
-    half = value.half() if value.is_floating_point() and value.dim() > 1 else value
-    return half if half.isfinite().all() else value
+    if not value.is_floating_point() or value.dim() < 2:
+        return value
+    half = value.half()
+    changed = (half.float() - value).norm()
+    return half if changed <= 1e-3 * value.norm() else value
 
 
 def read_folder(folder: Path, trust: bool = False) -> tuple[Description, E3Net]:

@@ -153,7 +153,7 @@ def shipped_model() -> Path:
         InputError: this copy of the package lacks it.
     """
     if not (SHIPPED_FOLDER / CONFIG).is_file():
-        raise InputError(f"{SHIPPED_FOLDER}: this copy of echo-e3net has no trained network. Name one with --model.")
+        raise InputError(f"{SHIPPED_FOLDER}: this copy of echo-e3net has no trained network. Name another model.")
     return SHIPPED_FOLDER
 
 

@@ -24,7 +24,7 @@ from echo_e3net.phantom.preview import write_preview
 from echo_e3net.phantom.prior import FRAME_RANGE
 from echo_e3net.phantom.render import Plan, jpeg_quality, plan_video, render
 
-VERSION = 1
+VERSION = 2
 """Increased whenever the same seed gives other files."""
 
 

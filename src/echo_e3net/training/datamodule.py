@@ -53,7 +53,7 @@ class EchoDataModule(LightningDataModule):
         on_defect: what to do about a video that cannot be used: raise stops; exclude continues without the video and
             lists it in excluded.csv. A video that does not decode always stops the run when it is read;
             ``data check --decode`` lists these videos before.
-        train_videos: number of training videos that are used, for learning curves; null: all. The choice is random but
+        train_videos: number of training videos that fit uses, for learning curves; null: all. The choice is random but
             fixed. A larger number keeps the videos of a smaller number and adds others.
         statistics_videos: number of training videos, evenly chosen, on which the grey mean and SD are measured.
         other_clip: whether a network may read clips of other frames, period or size than it was trained on.
@@ -86,6 +86,7 @@ class EchoDataModule(LightningDataModule):
         self.cache = None if cache.folder is None else FrameCache(Path(cache.folder), cache.fill)
         self.read: ReadFrames = read_frames if self.cache is None else self.cache.read
         self.records: dict[str, list[VideoRecord]] = {}
+        self.all_training: list[VideoRecord] = []
         self.excluded: list[Finding] = []
         self.constant: Finding | None = None
         self.loaded: list[dataset.Clips] = []
@@ -101,8 +102,9 @@ class EchoDataModule(LightningDataModule):
                 raise InputError("No data set: set --data.root to its folder, or for predict --videos to video files.")
             records = self.read_root(Path(self.root), exclude)
             self.records |= {split: [record for record in records if record.split == split] for split in (*SPLITS, "")}
-            if self.train_videos is not None:
-                self.records["train"] = self.choose(self.records["train"], self.train_videos)
+            self.all_training = self.records["train"]
+        if stage == "fit" and self.train_videos is not None:
+            self.records["train"] = self.choose(self.all_training, self.train_videos)
         if self.constant and stage == "fit":
             raise InputError(f"{self.constant} `echo-e3net data check {self.root}` lists all findings.")
         if self.constant and stage != "predict":
