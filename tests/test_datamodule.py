@@ -130,3 +130,12 @@ class TestTrainVideos:
     def test_more_than_there_are_is_refused(self, phantom_root):
         with pytest.raises(InputError, match=r"data\.train_videos is 999, but .* has \d+ training videos"):
             self.chosen(phantom_root, 999)
+
+
+def test_norms_are_estimated_from_a_share_of_many_videos(phantom_root):
+    data = data_module(phantom_root, frames=8, size=64, workers=0)
+    data.setup("fit")
+    few = data.records["train"]
+    assert sum(len(video) for video, _ in data.norm_batches()) == len(few)
+    data.records["train"] = few * (1200 // len(few))
+    assert sum(len(video) for video, _ in data.norm_batches()) == len(data.records["train"]) // 32 > 32

@@ -31,8 +31,9 @@ from echo_e3net.training.predict_videos import usable_videos
 from echo_e3net.training.run_folder import ignore_signals
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
-NORM_VIDEOS, NORM_BATCH = 32, 16
-"""Number of training clips from which the statistics of the norms are estimated, and their batch size."""
+NORM_VIDEOS, NORM_BATCH, NORM_SHARE = 32, 16, 32
+"""Least number of training clips from which the statistics of the norms are estimated, and their batch size. Of many
+videos, one in ``NORM_SHARE`` is used."""
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 
@@ -226,10 +227,10 @@ class EchoDataModule(LightningDataModule):
         return [path for clips in self.loaded for path in clips.reading()]
 
     def norm_batches(self) -> list[tuple[Tensor, Tensor]]:
-        """Return video and frame mask, not augmented, of a clip of ``NORM_VIDEOS`` videos, the same on all devices."""
+        """Return video and frame mask, not augmented, of a clip of each chosen video, the same on all devices."""
         records = self.records["train"]
-        step = max(1, len(records) / NORM_VIDEOS)
-        chosen = [records[int(i * step)] for i in range(min(len(records), NORM_VIDEOS))]
+        number = min(len(records), max(NORM_VIDEOS, len(records) // NORM_SHARE))
+        chosen = [records[int(i * len(records) / number)] for i in range(number)]
         clips = dataset.TrainingClips(chosen, replace(self.clip, augment=None), self.read)
         read = [clips[number] for number in range(len(clips))]
         batches = [default_collate(read[i : i + NORM_BATCH]) for i in range(0, len(read), NORM_BATCH)]
