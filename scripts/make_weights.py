@@ -1,6 +1,6 @@
 """Make the shipped network from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
-    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 9] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
+    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 6] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
 
 Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
