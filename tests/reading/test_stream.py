@@ -150,7 +150,8 @@ def test_the_beats_from_before_the_sector_was_found_are_read(monkeypatch):
 
 
 def test_one_window_waits_for_those_from_before_the_sector_was_found(monkeypatch):
-    """Finding the sector is no sign of a slow network. This one reads nothing, so all later windows are dropped."""
+    """Windows from before the sector was found do not count as a slow network. This network reads nothing, so all later
+    windows are dropped."""
     mask = np.zeros((64, 80), bool)
     mask[2:62, 10:70] = True
     monkeypatch.setattr(live_source, "find_sector", lambda frames: Sector(mask, 2, 10, 60))
