@@ -7,10 +7,11 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from calibrate_quality import Clip, loosened
-from negatives import CALIBRATION, SCORED
+from calibrate_quality import Clip, loosened, main, refuse, share
+from negatives import CALIBRATION, HELD_OUT, SCORED
 
 from echo_e3net.cli.json_option import show
+from echo_e3net.conventions import NETWORK_CUES
 from echo_e3net.data.film import write_video
 from echo_e3net.errors import InputError
 from echo_e3net.models.description import from_json
@@ -44,8 +45,20 @@ def test_a_beating_heart_is_good(reading):
 
 
 def test_no_kind_of_negative_is_used_for_calibration_and_score():
-    assert not set(CALIBRATION) & set(SCORED)
-    assert not {make.__name__ for make in CALIBRATION.values()} & {make.__name__ for make in SCORED.values()}
+    kinds = [kind for kinds in (CALIBRATION, SCORED, HELD_OUT) for kind in kinds.items()]
+    assert len({name for name, _ in kinds}) == len({make.__name__ for _, make in kinds}) == len(kinds)
+
+
+@pytest.mark.parametrize("kind", HELD_OUT)
+@pytest.mark.parametrize("repeat", [1, 2])
+def test_held_out_negatives_are_clips_that_move(frames, kind, repeat):
+    """Their grades are measured for the model card; they are not tested, so that nothing is tuned with them."""
+    given = frames.repeat(repeat, 1).repeat(repeat, 2)
+    (clip, fps), (again, _) = (HELD_OUT[kind](given, 50.0, np.random.default_rng(0)) for _ in range(2))
+    assert (clip.shape, clip.dtype, fps) == (given.shape, np.uint8, 50.0)
+    assert (clip == again).all()
+    assert clip.std(0).max() > 10
+    assert not clip[:, ~lit_region(given)].any()
 
 
 # a network that knows the borders reads EF well although one wall is in shadow
@@ -177,6 +190,10 @@ def test_limits_of_a_network_come_from_its_description(frames):
     assert from_json(stored, "config.json").limits == {"gap": 7.0}
     del stored["limits"]
     assert from_json(stored, "config.json").limits is None
+    for wrong in ({"gab": 7.0}, {"fps": 10.0}, {"gap": float("nan")}, {"gap": float("inf")}, {"gap": None}, [7.0], 3):
+        with pytest.raises(InputError, match=r"config\.json: the description is damaged"):
+            from_json({**stored, "limits": wrong}, "config.json")
+    assert tuple(name for name, cue in CUES.items() if cue.typical is not None) == NETWORK_CUES
     strict = reader(limits={"filling": 9.0}).read(frames, fps=50).quality
     assert strict.reasons[0].startswith("the walls do not move inwards")
 
@@ -184,11 +201,43 @@ def test_limits_of_a_network_come_from_its_description(frames):
 def test_a_calibration_loosens_limits_for_all_but_the_most_extreme_clips(reading):
     values = dict(reading.quality.values)
     clips = [Clip({**values, "gap": 0.05 * number}, 1.0) for number in range(100)]
-    limits = loosened([*clips, Clip({**values, "gap": 90.0}, 50.0), Clip({**values, "gap": 80.0, "fps": 5.0}, 0.0)])
+    wrong = [Clip({**values, "gap": 90.0}, 50.0), Clip({**values, "gap": 80.0, "fps": 5.0}, 0.0), Clip(None)]
+    limits = loosened([*clips, *wrong], [])
     # 98 of 100 clips remain; wrong ones, and those that a fixed limit excludes, do not count
     assert limits["gap"] == pytest.approx(4.85 + 0.1 * (4.85 - 3), abs=0.01)
     assert limits["contrast"] == CUES["contrast"].limit
     assert "fps" not in limits
+    # two more clips are given up because a negative is between them and the limit; a far one needs no clip
+    negatives = [Clip({**values, "gap": gap}) for gap in (4.95, 50.0)]
+    assert share(negatives, limits, good=True) == 0.5
+    tighter = loosened(clips, negatives)
+    assert tighter["gap"] == pytest.approx(4.75 + 0.1 * (4.75 - 3), abs=0.01)
+    assert share(negatives, tighter, good=True) == 0
+    assert share(clips, tighter, good=False) <= 0.05
+    # at most 5 % of the clips are given up, and none if that is in vain
+    assert loosened(clips, [Clip({**values, "gap": 4.5})]) == limits
+    assert loosened(clips[:50], [Clip(values)])["gap"] == CUES["gap"].limit
+
+
+def test_limits_of_a_bad_network_are_not_stored_and_errors_are_one_line(phantom_root, monkeypatch, tmp_path, capsys):
+    refuse(0.1, 0.1)
+    for shares in ((0.11, 0.0), (0.0, 0.11)):
+        with pytest.raises(InputError, match=r"not stored: .*at most 10% each\. Train longer, or add --force"):
+            refuse(*shares)
+    with pytest.raises(InputError, match="none of the 1 validation videos can be used"):
+        loosened([Clip(None)], [])
+    monkeypatch.setattr("echo_e3net.load", lambda _: reader(lambda video, mask: read_clips(0 * video, mask)))
+    for words, message in (
+        (["--negatives", "0"], "negatives is 0; expected at least 1"),
+        (["--write"], "--write needs an exported folder"),
+        (["--negatives", "1"], "validation videos can be used: all were refused, are doubtful by a fixed limit"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            main([str(tmp_path), str(phantom_root), *words])
+        error = capsys.readouterr().err
+        assert error.startswith("calibrate_quality: error: ")
+        assert message in error
+        assert error.count("\n") == 1
 
 
 def test_cues_of_a_drawn_heart(frames, reading):

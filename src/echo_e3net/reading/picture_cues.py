@@ -18,8 +18,8 @@ from echo_e3net.data.raster import Mask
 LIT = 10
 """Smallest grey value of a lit pixel, if the background is black."""
 BACKGROUND_PERCENTILE, BACKGROUND = 1, 40
-"""The background is this percentile of the brightest grey value per pixel. If it is brighter than the second number, the
-frames have no background. In the limited range of video, black is 16."""
+"""The background is this percentile of the brightest grey value per pixel. If it is brighter than the second number,
+the frames have no background. In the limited range of video, black is 16."""
 PAIRS = 48
 """Number of pairs of neighbouring frames that are compared."""
 SIDE = 128
