@@ -16,6 +16,11 @@ from echo_e3net.cli.stream_command import COLUMNS, Lines
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.models import opening
 from echo_e3net.reading import live_source
+from echo_e3net.reading.live import GradedBeat
+from echo_e3net.reading.quality import Quality
+from echo_e3net.reading.stream import Tally
+from tests.reading.heart import heart
+from tests.reading.heart import reader as heart_reader
 from tests.reading.pulse import pulse
 from tests.reading.test_stream import CYCLE_S, model
 
@@ -35,12 +40,12 @@ def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, be
         lines = command.output.splitlines()
         assert [line.split()[2:4] for line in lines[3:6]] == [["beat", "1:"], ["beat", "2:"], ["beat", "3:"]]
         assert lines[6] == f"video: out/{video}"
-        assert f"over 3 beats in 1.6 s: out/{table}" in lines[7]
+        assert f"no usable beat in 1.6 s (3 unusable and not in the mean): out/{table}" in lines[7]
         assert "frames: 80 received, 0 lost" in lines[8]
         rows = pd.read_csv(tmp_path / "out" / table)
         assert list(rows.columns) == COLUMNS
         assert rows["ed_s"].tolist() == pytest.approx([0, CYCLE_S, 2 * CYCLE_S], abs=0.06)
-        assert rows["mean_ef_percent"].iloc[-1] == pytest.approx(rows["ef_percent"].mean(), abs=0.01)
+        assert rows["mean_ef_percent"].isna().all()
         # the whole picture flashes
         assert rows["quality"].tolist() == ["unusable"] * 3
         assert rows["reasons"].str.contains("no sector").all()
@@ -54,12 +59,30 @@ def test_each_beat_gives_a_line_and_a_row_and_nothing_is_overwritten(command, be
     }
 
 
+def test_unusable_beats_do_not_count_in_the_mean(tmp_path, capsys):
+    reading = heart_reader().read(heart(), fps=50)
+    beat = reading.beats[0]
+    running = SimpleNamespace(
+        source=SimpleNamespace(fps=50.0, name="clip", kind="file"), live=None, tally=Tally(windows=3, seconds=2.4)
+    )
+    grades = [("good", 50.0), ("doubtful", 60.0), ("unusable", 5.0)]
+    with Lines(running, tmp_path / "beats.csv", sys.stdout) as lines:
+        for grade, ef in grades:
+            quality = Quality(grade, () if grade == "good" else ("why",), {})
+            lines.beat(GradedBeat(beat._replace(ef_percent=ef), quality))
+    output = capsys.readouterr().out
+    assert "EF 55.0 ± 5.0 % over 2 beats in 2.4 s (1 doubtful, 1 unusable and not in the mean)" in output
+    rows = pd.read_csv(tmp_path / "beats.csv")
+    assert rows["mean_ef_percent"].tolist() == [50, 55, 55]
+    assert rows["quality"].tolist() == [grade for grade, _ in grades]
+
+
 def test_raw_frames_come_from_standard_input(command, beating, monkeypatch, tmp_path):
     content = pulse(1.2, 50, cycle_s=CYCLE_S).tobytes()
     monkeypatch.setattr(live_source, "standard_input", lambda: io.BytesIO(content))
     code, error = command("stream", "-", "--model", "x", "--fps", "50", "--frame_size", "64x64", "--every", "0.2")
     assert (code, error) == (0, ""), error
-    assert "standard input: EF" in command.output
+    assert "standard input: no usable beat" in command.output
     assert len(pd.read_csv(tmp_path / "beats.csv")) == 3
 
 

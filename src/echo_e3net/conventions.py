@@ -6,6 +6,18 @@ PHASES = ("ED", "ES")
 BORDERS = ("endo", "epi")
 MIN_FRAMES, MIN_SIZE = 8, 64
 """Smallest clip that the network accepts: number of frames, and pixels per side."""
+NETWORK_CUES = (
+    "continuity",
+    "spread",
+    "timing",
+    "gap",
+    "contrast",
+    "bright_blood",
+    "atrium",
+    "filling",
+    "together",
+)
+"""Cues of the quality whose limits depend on the network. A model file may hold limits of these cues only."""
 DISCS = 20
 LANDMARKS = 2 + 2 * DISCS
 APEX, BASE = 0, 1

@@ -50,7 +50,7 @@ def test_no_beat_is_shown_twice_and_memory_does_not_grow():
     assert len(found) == round(60 / CYCLE_S)
     starts = np.array([beat.ed_frame for beat, _ in found]) / 50
     assert np.diff(starts) == pytest.approx(CYCLE_S, abs=0.1)
-    assert live.ring.shape == (63, 64, 64)
+    assert live.ring.shape == (200, 64, 64)
     assert len(live.read) <= 16
 
 

@@ -20,10 +20,14 @@ from echo_e3net.models.description import ModelClip
 from echo_e3net.models.opening import OpenedModel
 from echo_e3net.reading import live_source
 from echo_e3net.reading import stream as streams
+from echo_e3net.reading.live import GradedBeat
 from echo_e3net.reading.live_source import Framing, LiveSource, open_source, raw_frames
 from echo_e3net.reading.live_video import LiveVideo
-from echo_e3net.reading.overlay import GRAPH, SIDE
+from echo_e3net.reading.overlay import GRAPH, SIDE, WARNING, key_frames_of
+from echo_e3net.reading.quality import Quality
 from echo_e3net.reading.stream import Received, Stream
+from tests.reading.heart import heart
+from tests.reading.heart import reader as heart_reader
 from tests.reading.pulse import describe, pulse, read_clips
 from tests.screen import screen, true_mask
 
@@ -69,6 +73,29 @@ def test_windows_of_a_slow_network_are_dropped_and_counted():
     assert tally.frames == 80
     assert tally.lost == 0
     assert len(beats) >= 2
+
+
+def test_a_network_that_gives_no_numbers_ends_the_stream():
+    def broken(video, mask):
+        found = read_clips(video, mask)
+        return found._replace(ef=found.ef * np.float32(np.nan))
+
+    with pytest.raises(InputError, match="pulse: the network gave values that are not numbers"):
+        list(Stream(model(broken), source(), 0.2).steps())
+
+
+def test_the_video_shows_the_quality(tmp_path):
+    frames = list(enumerate(heart(2.4)))
+    beat = heart_reader().read(heart(2.4), fps=50).beats[0]
+    found = []
+    for name, reasons in (("good", ()), ("unusable", ("nothing moves",))):
+        with LiveVideo(tmp_path / f"{name}.mp4", 50.0, ("endo",)) as video:
+            video.beats.append(GradedBeat(beat, Quality(name, reasons, {})))
+            picture = video.draw(beat.es_frame, frames[beat.es_frame][1], key_frames_of([beat]))
+            found.append((np.abs(picture[:SIDE].astype(float) - WARNING["unusable"]).sum(-1) < 30).sum())
+            video.add(frames[:2], [])
+    assert found[0] == 0
+    assert found[1] > 50
 
 
 def test_frames_that_wait_too_long_are_lost_and_counted(monkeypatch):
@@ -145,8 +172,9 @@ def test_the_beats_from_before_the_sector_was_found_are_read(monkeypatch):
     for seconds in (3.0, 1.5):
         pictures = LiveSource("wide", iter(wide[: round(seconds * 50)]), 50.0, "file")
         running = Stream(model(), pictures, 0.2)
-        beats = [beat for step in running.steps() for beat in step.beats]
-        assert [beat.ed_frame for beat in beats] == pytest.approx(np.arange(0, seconds * 50, 25), abs=3)
+        graded = [graded for step in running.steps() for graded in step.graded]
+        assert [beat.ed_frame for beat, _ in graded] == pytest.approx(np.arange(0, seconds * 50, 25), abs=3)
+        assert all(quality.values["borders"] == 1 for _, quality in graded)
 
 
 def test_one_window_waits_for_those_from_before_the_sector_was_found(monkeypatch):
@@ -276,7 +304,7 @@ def test_a_camera_that_is_faster_than_its_rate(tmp_path):
     running = Stream(model(), pictures)
     with LiveVideo(tmp_path / "clip.mp4", 30.0, ("endo",)) as video:
         for step in running.steps():
-            assert video.add(step.frames, step.beats)
+            assert video.add(step.frames, step.graded)
     assert running.tally.seconds == pytest.approx(1.2, abs=0.3)
 
 

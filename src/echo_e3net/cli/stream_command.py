@@ -19,7 +19,7 @@ from echo_e3net.errors import InputError
 from echo_e3net.files import require_place, writing
 
 if TYPE_CHECKING:
-    from echo_e3net.reading.beats import Beat
+    from echo_e3net.reading.live import GradedBeat
     from echo_e3net.reading.stream import Step, Stream
 
 TABLE = "beats.csv"
@@ -55,9 +55,9 @@ def stream(
 
     The source is a video file, which is played at its own rate; the number of a camera or frame grabber; or - for raw
     grey frames from standard input. The sector is found in the first two seconds. Each beat gives a line and a row of
-    beats.csv. Doubtful and unusable beats are marked, with the reasons; they count in the mean. Existing files are
-    kept: the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too slow, windows are dropped; they
-    are counted and shown.
+    beats.csv. Doubtful and unusable beats are marked, with the reasons. Unusable beats do not count in the mean.
+    Existing files are kept: the next table is beats-2.csv. Ctrl-C ends the stream. If the machine is too slow, windows
+    are dropped; they are counted and shown.
 
     Args:
         source: video file, number of a camera (0), or - for standard input.
@@ -104,7 +104,7 @@ def stream(
             stack.callback(end_video, running, target, say)
             video = stack.enter_context(LiveVideo(target, opened.fps, borders))
         for step in running.steps():
-            if video is not None and not video.add(step.frames, step.beats):
+            if video is not None and not video.add(step.frames, step.graded):
                 running.stop()
             lines.add(step)
 
@@ -143,7 +143,7 @@ def stopping(running: Stream) -> Iterator[None]:
 
 
 class Lines:
-    """Shows and records the beats of a stream; used in a ``with`` block.
+    """Shows and records the beats of a stream; used in a ``with`` block. Unusable beats do not count in the mean.
 
     Args:
         running: the stream.
@@ -153,7 +153,8 @@ class Lines:
 
     def __init__(self, running: Stream, table: Path, shown: Any) -> None:  # noqa: ANN401  (text file)
         self.running, self.table, self.shown, self.fps = running, table, shown, running.source.fps
-        self.beats, self.mean, self.squares = 0, 0.0, 0.0
+        self.beats, self.counted, self.mean, self.squares = 0, 0, 0.0, 0.0
+        self.grades = {"good": 0, "doubtful": 0, "unusable": 0}
         self.said = time.monotonic()
         self.dropped = self.lost = self.doubtful = 0
         self.rated, self.frames = False, 0
@@ -178,9 +179,10 @@ class Lines:
             if self.new_folder and not any(self.table.parent.iterdir()):
                 self.table.parent.rmdir()
             return
-        many = f"± {self.spread:.1f} % over {self.beats} beats"
-        ef = ("no beat found", f"EF {self.mean:.1f} % of 1 beat", f"EF {self.mean:.1f} {many}")[min(self.beats, 2)]
-        self.print(f"{name}: {ef} in {tally.seconds:.1f} s: {self.table}")
+        many = f"± {self.spread:.1f} % over {self.counted} beats"
+        none = "no usable beat" if self.beats else "no beat found"
+        ef = (none, f"EF {self.mean:.1f} % of 1 beat", f"EF {self.mean:.1f} {many}")[min(self.counted, 2)]
+        self.print(f"{name}: {ef} in {tally.seconds:.1f} s{self.marked()}: {self.table}")
         delay = f"; delay of a window {tally.delay_s / max(tally.timed, 1):.2f} s, at most {tally.longest_s:.2f} s"
         frames = f"frames: {tally.frames} received, {tally.lost} lost"
         counts = f"windows: {tally.windows} read, {tally.dropped} dropped; {frames}"
@@ -188,13 +190,19 @@ class Lines:
 
     @property
     def spread(self) -> float:
-        """Standard deviation of EF over the beats, percent."""
-        return math.sqrt(self.squares / self.beats) if self.beats else 0.0
+        """Standard deviation of EF over the beats that count, percent."""
+        return math.sqrt(self.squares / self.counted) if self.counted else 0.0
+
+    def marked(self) -> str:
+        """Return how many beats are doubtful, and how many are unusable; empty if all are good."""
+        notes = {"doubtful": "doubtful", "unusable": "unusable and not in the mean"}
+        found = [f"{self.grades[grade]} {note}" for grade, note in notes.items() if self.grades[grade]]
+        return f" ({', '.join(found)})" if found else ""
 
     def add(self, step: Step) -> None:
         """Print new beats, or a line about the state every five seconds."""
-        for beat in step.beats:
-            self.beat(beat)
+        for graded in step.graded:
+            self.beat(graded)
         if time.monotonic() - self.said > QUIET_S:
             waits = f"no sector yet: {step.refused}" if self.running.live is None else "no new beat"
             frames = self.running.tally.frames
@@ -224,24 +232,27 @@ class Lines:
                 remedy = "decoding is too slow here" if source.kind == "file" else "pass the true rate as --fps"
                 self.print(f"{source.name} gives {tally.rate:.1f} frames per second, not {source.fps:g}: {remedy}.")
 
-    def beat(self, beat: Beat) -> None:
+    def beat(self, graded: GradedBeat) -> None:
         """Show and record one beat."""
+        beat, quality = graded
         self.beats += 1
-        off = beat.ef_percent - self.mean
-        self.mean += off / self.beats
-        self.squares += off * (beat.ef_percent - self.mean)
+        self.grades[quality.grade] += 1
+        if quality.grade != "unusable":
+            self.counted += 1
+            off = beat.ef_percent - self.mean
+            self.mean += off / self.counted
+            self.squares += off * (beat.ef_percent - self.mean)
         live = self.running.live
         late = (live.newest - beat.es_frame) / self.fps if live is not None else math.nan
-        values = (beat.ef_percent, beat.simpson_ef_percent, self.mean)
         times = (beat.ed_frame / self.fps, beat.es_frame / self.fps)
-        quality = live.quality(beat) if live is not None else None
-        graded = (quality.grade, "; ".join(quality.reasons)) if quality is not None else ("", "")
-        row = (self.beats, *(f"{t:.2f}" for t in times), *(f"{ef:.2f}" for ef in values), f"{late:.2f}", *graded)
+        efs = (f"{beat.ef_percent:.2f}", f"{beat.simpson_ef_percent:.2f}", f"{self.mean:.2f}" if self.counted else "")
+        grade = (quality.grade, "; ".join(quality.reasons))
+        row = (self.beats, *(f"{t:.2f}" for t in times), *efs, f"{late:.2f}", *grade)
         with writing(self.table):
             self.rows.writerow(dict(zip(COLUMNS, row, strict=True)))
             self.file.flush()
-        mean = f"mean {self.mean:.0f} ± {self.spread:.0f} %" if self.beats > 1 else ""
-        doubt = f"  {quality}" if quality is not None and quality.grade != "good" else ""
+        mean = f"mean {self.mean:.0f} ± {self.spread:.0f} %" if self.counted > 1 else ""
+        doubt = f"  {quality}" if quality.grade != "good" else ""
         self.print(f"{times[1]:7.2f} s  beat {self.beats}: EF {beat.ef_percent:.0f} %  {mean}".rstrip() + doubt)
 
     def print(self, text: str) -> None:

@@ -20,7 +20,8 @@ def add_videos(parser: LightningArgumentParser) -> None:
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="video files (DICOM, MP4, AVI, GIF) or folders of them; default: the test split of --data.root",
+        help="video files (DICOM, MP4, AVI, GIF) or folders of them; their quality is not graded; "
+        "default: the test split of --data.root",
     )
 
 

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+NOT_FINITE = (
+    "the network gave values that are not numbers. Use another checkpoint, or float32 instead of half precision."
+)
 INPUTS = ("video", "frame_mask")
 OUTPUTS = ("ef", "simpson_ef", "landmarks", "timing")
 
@@ -28,6 +31,10 @@ class ClipReading(NamedTuple):
     simpson_ef: Float32[np.ndarray, " B"] | None = None
     landmarks: Float32[np.ndarray, "B P S K 2"] | None = None
     timing: Float32[np.ndarray, "B P T"] | None = None
+
+    def is_finite(self) -> bool:
+        """Return whether EF, landmarks and timing are numbers: neither NaN nor infinite."""
+        return all(np.isfinite(part).all() for part in (self.ef, self.landmarks, self.timing) if part is not None)
 
 
 ReadClips = Callable[[UInt8[np.ndarray, "B 1 T H W"], Bool[np.ndarray, "B T"]], ClipReading]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from echo_e3net import __version__
-from echo_e3net.conventions import BORDERS, MIN_FRAMES, MIN_SIZE
+from echo_e3net.conventions import BORDERS, MIN_FRAMES, MIN_SIZE, NETWORK_CUES
 from echo_e3net.errors import InputError
 
 MODEL_TYPE = "echo-e3net"
@@ -104,7 +104,7 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
             scores={name: float(value) for name, value in content["scores"].items()},
             program=str(content["program"]),
             # files of older versions have none
-            limits=finite(content.get("limits") or {}) or None,
+            limits={name: float(value) for name, value in (content.get("limits") or {}).items()} or None,
         )
         sound = (
             set(found.borders) <= set(BORDERS)
@@ -115,6 +115,12 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
         raise InputError(f"{where}: the description is damaged ({type(error).__name__}: {error}). {AGAIN}") from error
     if not sound:
         raise InputError(f"{where}: invalid clip {clip._asdict()} or borders {found.borders}. {AGAIN}")
+    wrong = {n: v for n, v in (found.limits or {}).items() if n not in NETWORK_CUES or not math.isfinite(v)}
+    if wrong:
+        raise InputError(
+            f"{where}: the description is damaged: invalid limits {wrong}; expected numbers for the cues "
+            f"{', '.join(NETWORK_CUES)}. {AGAIN}"
+        )
     return found
 
 

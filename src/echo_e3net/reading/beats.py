@@ -46,21 +46,44 @@ class Beat(NamedTuple):
     landmarks: Float32[np.ndarray, "P S K 2"]
 
 
-def find_beats(reading: ClipReading, windows: Windows, frames: int, fps: float) -> list[Beat]:
+class Peaks(NamedTuple):
+    """All frames that are ED, and all that are ES, ascending."""
+
+    ed: list[int]
+    es: list[int]
+
+
+def find_peaks(reading: ClipReading, windows: Windows, frames: int, fps: float) -> Peaks | None:
+    """Return the ED and ES frames of a video; None if the network has no border detector.
+
+    Args:
+        reading: output of the network for all windows.
+        windows: the windows.
+        frames: number of frames of the video.
+        fps: its frames per second.
+    """
+    if reading.timing is None:
+        return None
+    return Peaks(*(peaks(phase_curve(reading.timing[:, phase], windows, frames), fps) for phase in (0, 1)))
+
+
+def find_beats(reading: ClipReading, windows: Windows, found: Peaks | None, frames: int, fps: float) -> list[Beat]:
     """Return the beats of a video in their order in time.
 
     Args:
         reading: output of the network for all windows; landmarks in the pixels that the beats shall have.
         windows: the windows.
+        found: the ED and ES frames, as :func:`find_peaks` returns them.
         frames: number of frames of the video.
         fps: its frames per second.
     """
-    if reading.timing is None or reading.landmarks is None or reading.simpson_ef is None:
+    if found is None or reading.timing is None or reading.landmarks is None or reading.simpson_ef is None:
         return []
-    ed, es = (peaks(phase_curve(reading.timing[:, phase], windows, frames), fps) for phase in (0, 1))
     beats = []
-    for first, following in zip(ed, [*ed[1:], frames], strict=True):
-        ends = [frame for frame in es if SYSTOLE_S[0] <= (frame - first) / fps <= SYSTOLE_S[1] and frame < following]
+    for first, following in zip(found.ed, [*found.ed[1:], frames], strict=True):
+        ends = [
+            frame for frame in found.es if SYSTOLE_S[0] <= (frame - first) / fps <= SYSTOLE_S[1] and frame < following
+        ]
         if not ends:
             continue
         weight = near(reading.timing[:, 0], windows, first, fps) * near(reading.timing[:, 1], windows, ends[0], fps)
@@ -71,6 +94,18 @@ def find_beats(reading: ClipReading, windows: Windows, frames: int, fps: float) 
         )
         beats.append(Beat(first, ends[0], 100 * float(ef), 100 * float(simpson), landmarks.astype(np.float32)))
     return beats
+
+
+def beats_of_windows(reading: ClipReading, windows: Windows) -> list[Beat]:
+    """Return a beat per window: its most probable ED and ES, which need not be in order, and its borders."""
+    if reading.timing is None or reading.landmarks is None or reading.simpson_ef is None:
+        return []
+    places = np.take_along_axis(windows.frames, reading.timing.argmax(2), 1)
+    efs = 100 * np.stack([reading.ef, reading.simpson_ef], 1)
+    return [
+        Beat(int(ed), int(es), float(ef), float(simpson), landmarks)
+        for (ed, es), (ef, simpson), landmarks in zip(places, efs, reading.landmarks, strict=True)
+    ]
 
 
 def phase_curve(probability: Float[np.ndarray, "W T"], windows: Windows, frames: int) -> Float[np.ndarray, " N"]:
@@ -100,12 +135,13 @@ def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fp
     return np.asarray((probability * (np.abs(windows.frames - frame) <= NEAR_S * fps) * windows.mask).sum(1))
 
 
-def sharpness(timing: Float[np.ndarray, "W P T"], windows: Windows, frames: int, fps: float) -> float:
+def sharpness(timing: Float[np.ndarray, "W P T"], windows: Windows, found: Peaks, frames: int, fps: float) -> float:
     """Return the mean probability within :data:`NEAR_S` of any ED, or that of any ES, whichever is smaller."""
-    shares = []
-    for phase in (0, 1):
-        probability = timing[:, phase]
-        places = peaks(phase_curve(probability, windows, frames), fps)
-        distance = np.abs(windows.frames[..., None] - np.array(places)).min(-1)
-        shares.append((probability * (distance <= NEAR_S * fps) * windows.mask).sum(1).mean())
+    shares, reach = [], int(NEAR_S * fps)
+    for phase, places in enumerate(found):
+        # one value per frame of the video, because windows times peaks can be many
+        close = np.zeros(frames, bool)
+        for place in places:
+            close[max(0, place - reach) : place + reach + 1] = True
+        shares.append((timing[:, phase] * close[windows.frames] * windows.mask).sum(1).mean())
     return float(min(shares))

@@ -65,13 +65,15 @@ class Levels(NamedTuple):
 
 
 def border_cues(frames: UInt8[np.ndarray, "T H W"], lit: Mask, beats: Sequence[Beat]) -> BorderCues | None:
-    """Return the mean cues over the beats; None if there are no beats.
+    """Return the mean cues over the beats; None if there are no beats or no sector.
 
     Args:
         frames: grey frames.
         lit: mask of the sector.
         beats: beats with landmarks in pixels of the frames.
     """
+    if not lit.any():
+        return None
     cues = [beat_cues(frames, lit, (beat.ed_frame, beat.es_frame), beat.landmarks[:, 0]) for beat in beats]
     return BorderCues(*np.mean(cues, axis=0).tolist()) if cues else None
 
@@ -82,7 +84,7 @@ def beat_cues(
     """Measure the picture at the endocardium of one beat at ED and ES."""
     pictures = [frames[max(0, frame - NEAR) : frame + NEAR + 1].mean(0) for frame in ends]
     # a change of the gain must not look like a contraction
-    means = [picture[lit].mean() + 1e-6 if lit.any() else 1.0 for picture in pictures]
+    means = [picture[lit].mean() + 1e-6 for picture in pictures]
     pictures = [picture * (means[0] / mean) for picture, mean in zip(pictures, means, strict=True)]
     levels = [levels_at(picture, points) for picture, points in zip(pictures, endo, strict=True)]
     wall, blood = (np.stack([getattr(level, name) for level in levels]) for name in ("wall", "blood"))

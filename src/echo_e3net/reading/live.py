@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -10,16 +11,26 @@ from jaxtyping import UInt8
 from echo_e3net.conventions import MIN_FRAMES
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import Description
-from echo_e3net.reading.beats import Beat, find_beats
+from echo_e3net.reading.beats import Beat, find_beats, find_peaks
+from echo_e3net.reading.border_cues import NEAR
 from echo_e3net.reading.quality import Quality, grade, picture_values, together
 from echo_e3net.reading.windows import Windows, clips_of, frame_step, in_pixels_of, resize_square
 
+FRAMES_S = 4.0
+"""Frames of this time are kept, seconds: the sector is found in 2 s, and a beat is graded when it has been read."""
 HELD_S = 6.0
 """Windows that begin within this time are used to find beats, seconds."""
 MISSING_S = 0.06
 """A beat is not reported if more than this time is missing between its ED and ES, seconds."""
 SETTLED_S = 0.3
 """A beat is reported when this time after its ES has been read, seconds, because a peak needs later frames."""
+
+
+class GradedBeat(NamedTuple):
+    """A beat of a stream with its quality."""
+
+    beat: Beat
+    quality: Quality
 
 
 class LiveBeats:
@@ -38,7 +49,8 @@ class LiveBeats:
         self.clip, self.fps, self.side, self.limits = description.clip, fps, side, description.limits
         self.step = frame_step(self.clip, fps)
         self.length = int(np.ceil((self.clip.frames - 1) * self.step)) + 1
-        self.ring = np.zeros((self.length, self.clip.size, self.clip.size), np.uint8)
+        self.held = max(self.length, int(np.ceil(FRAMES_S * fps)))
+        self.ring = np.zeros((self.held, self.clip.size, self.clip.size), np.uint8)
         self.first = self.newest = -1
         self.read: deque[tuple[Windows, ClipReading]] = deque()
         self.after = self.doubtful = 0
@@ -49,14 +61,14 @@ class LiveBeats:
         small = resize_square(frame[None], self.clip.size)[0]
         if self.first < 0:
             self.first = number
-        before = self.ring[self.newest % self.length].copy()
-        for lost in range(self.newest + 1 if self.newest >= 0 else number, number)[-self.length :]:
-            self.ring[lost % self.length] = before
+        before = self.ring[self.newest % self.held].copy()
+        for lost in range(self.newest + 1 if self.newest >= 0 else number, number)[-self.held :]:
+            self.ring[lost % self.held] = before
             self.missing.append(lost)
-        while self.missing and self.missing[0] < number - self.length - HELD_S * self.fps:
+        while self.missing and self.missing[0] < number - self.held - HELD_S * self.fps:
             self.missing.popleft()
         if number >= self.newest:
-            self.ring[number % self.length] = small
+            self.ring[number % self.held] = small
             self.newest = number
 
     def window(self, last: bool = False) -> tuple[UInt8[np.ndarray, "1 1 T S S"], Windows] | None:
@@ -73,7 +85,7 @@ class LiveBeats:
         mask = place <= self.newest
         place = place.clip(max=self.newest)
         windows = Windows(place[None], mask[None], self.step)
-        return clips_of(self.ring, windows._replace(frames=windows.frames % self.length)), windows
+        return clips_of(self.ring, windows._replace(frames=windows.frames % self.held)), windows
 
     def take(self, windows: Windows, found: ClipReading, last: bool = False) -> list[Beat]:
         """Add the output of the network for a window; return new and complete beats, in frames of the stream.
@@ -94,7 +106,8 @@ class LiveBeats:
         readings = ClipReading(*(np.concatenate(v) for v in zip(*(found for _, found in self.read), strict=True)))
         settled = end if last else end - SETTLED_S * self.fps
         new = []
-        for beat in find_beats(readings, together, end - first + 1, self.fps):
+        peaks = find_peaks(readings, together, end - first + 1, self.fps)
+        for beat in find_beats(readings, together, peaks, end - first + 1, self.fps):
             beat = beat._replace(ed_frame=beat.ed_frame + first, es_frame=beat.es_frame + first)
             if beat.ed_frame >= self.after and beat.es_frame <= settled:
                 self.after = beat.es_frame + 1
@@ -107,11 +120,13 @@ class LiveBeats:
     def quality(self, beat: Beat) -> Quality:
         """Return the quality of a beat that :meth:`take` just returned.
 
-        Spread, timing, duration and number of beats are not graded. Borders are graded only if the ED frame is still in
-        memory.
+        Spread, timing, duration and number of beats are not graded. If the ED frame is no longer in memory, because the
+        network is too slow, the borders cannot be checked, and the beat is not good.
         """
-        oldest = max(self.first, self.newest - self.length + 1)
-        frames = self.ring[np.arange(oldest, self.newest + 1) % self.length]
+        # from ED on, but not less than a window
+        oldest = max(self.first, self.newest - self.held + 1)
+        oldest = max(oldest, min(beat.ed_frame - NEAR, self.newest - self.length + 1))
+        frames = self.ring[np.arange(oldest, self.newest + 1) % self.held]
         held = beat._replace(
             ed_frame=beat.ed_frame - oldest,
             es_frame=beat.es_frame - oldest,

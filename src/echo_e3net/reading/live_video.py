@@ -15,9 +15,18 @@ from echo_e3net.data import raster
 from echo_e3net.data.film import VideoWriter
 from echo_e3net.errors import InputError
 from echo_e3net.files import writing
-from echo_e3net.reading.beats import Beat
+from echo_e3net.reading.live import GradedBeat
 from echo_e3net.reading.live_source import Square
-from echo_e3net.reading.overlay import BRIGHT, MARGIN, SIDE, KeyFrame, borders_at, key_frames_of, volume_graph
+from echo_e3net.reading.overlay import (
+    BRIGHT,
+    MARGIN,
+    SIDE,
+    KeyFrame,
+    borders_at,
+    draw_quality,
+    key_frames_of,
+    volume_graph,
+)
 from echo_e3net.reading.overlay import with_borders as draw_borders
 
 BEHIND_S = 2.5
@@ -29,7 +38,7 @@ STALE_S = 1.5
 
 
 class LiveVideo:
-    """Writes the frames of a stream with borders, EF and the volume curve; used in a ``with`` block.
+    """Writes the frames of a stream with borders, EF, quality and the volume curve; used in a ``with`` block.
 
     Args:
         path: a new MP4 file; None for Matroska to standard output.
@@ -46,7 +55,7 @@ class LiveVideo:
             self.file: Any = path.open("xb", buffering=0) if path else sys.stdout.buffer
             self.writer = VideoWriter(self.file, ".mp4" if path else ".mkv", fps, live=True)
         self.frames: deque[tuple[int, Square]] = deque()
-        self.beats: deque[Beat] = deque()
+        self.beats: deque[GradedBeat] = deque()
         self.start: int | None = None
         self.failed, self.last = False, -1
 
@@ -61,7 +70,7 @@ class LiveVideo:
         if self.file is not sys.stdout.buffer:
             self.file.close()
 
-    def add(self, frames: list[tuple[int, Square]], beats: list[Beat]) -> bool:
+    def add(self, frames: list[tuple[int, Square]], beats: list[GradedBeat]) -> bool:
         """Take new frames and beats, and write frames that are old enough; return False if the player was closed."""
         self.frames.extend(frames)
         self.beats.extend(beats)
@@ -75,9 +84,9 @@ class LiveVideo:
         newest = self.frames[-1][0]
         self.start = self.frames[0][0] if self.start is None else self.start
         oldest = self.frames[0][0] - (SHOWN_S + STALE_S) * self.fps
-        while self.beats and self.beats[0].es_frame < oldest:
+        while self.beats and self.beats[0].beat.es_frame < oldest:
             self.beats.popleft()
-        key_frames = key_frames_of(self.beats)
+        key_frames = key_frames_of(beat for beat, _ in self.beats)
         while self.frames and self.frames[0][0] <= newest - behind:
             number, frame = self.frames.popleft()
             if self.failed or number <= self.last:
@@ -103,9 +112,10 @@ class LiveVideo:
         near = [key for key in key_frames if number - 2 * stale <= key.frame <= number + 2 * stale]
         known = bool(near) and near[0].frame <= number <= near[-1].frame + stale
         picture = draw_borders(frame, borders_at(near, number) if known else None, self.border_names)
-        beat = next((beat for beat in reversed(self.beats) if beat.ed_frame <= number), None)
-        if beat is not None and known:
-            raster.draw_text(picture, f"EF {beat.ef_percent:.0f} %", MARGIN, SIDE - MARGIN, BRIGHT)
+        graded = next((graded for graded in reversed(self.beats) if graded.beat.ed_frame <= number), None)
+        if graded is not None and known:
+            raster.draw_text(picture, f"EF {graded.beat.ef_percent:.0f} %", MARGIN, SIDE - MARGIN, BRIGHT)
+            draw_quality(picture, graded.quality)
         raster.draw_text(picture, f"{number / self.fps:.1f} s", SIDE - 70, SIDE - MARGIN, BRIGHT)
         length = round(SHOWN_S * self.fps)
         shown = [key._replace(frame=key.frame - (number - length)) for key in key_frames]

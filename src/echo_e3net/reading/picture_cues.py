@@ -16,7 +16,10 @@ from echo_e3net.data import raster
 from echo_e3net.data.raster import Mask
 
 LIT = 10
-"""Smallest grey value of a lit pixel."""
+"""Smallest grey value of a lit pixel, if the background is black."""
+BACKGROUND_PERCENTILE, BACKGROUND = 1, 40
+"""The background is this percentile of the brightest grey value per pixel. If it is brighter than the second number,
+the frames have no background. In the limited range of video, black is 16."""
 PAIRS = 48
 """Number of pairs of neighbouring frames that are compared."""
 SIDE = 128
@@ -32,6 +35,7 @@ class PictureCues(NamedTuple):
 
     Attributes:
         lit: share of pixels in the sector.
+        background: grey value of the darkest pixels.
         top_width: width of the sector near its top, relative to that farther down; below 1 for a sector.
         change: SD of grey values over time, mean over the sector.
         continuity: correlation of the changes in neighbouring frames; 0 if nothing changes. It is converted to frames
@@ -39,6 +43,7 @@ class PictureCues(NamedTuple):
     """
 
     lit: float
+    background: float
     top_width: float
     change: float
     continuity: float
@@ -46,7 +51,14 @@ class PictureCues(NamedTuple):
 
 def lit_region(frames: UInt8[np.ndarray, "T H W"]) -> Mask:
     """Return the convex hull of the largest region that is lit in any frame: the sector."""
-    return raster.convex_hull(raster.largest_component(frames.max(0) >= LIT))
+    black = background(frames)
+    return raster.convex_hull(raster.largest_component(frames.max(0) >= LIT + (black if black >= LIT else 0)))
+
+
+def background(frames: UInt8[np.ndarray, "T H W"]) -> float:
+    """Return the grey value of the pixels that are dark in all frames; 0 if there are none."""
+    black = float(np.percentile(frames.max(0), BACKGROUND_PERCENTILE))
+    return black if black <= BACKGROUND else 0.0
 
 
 def picture_cues(frames: UInt8[np.ndarray, "T H W"], fps: float, lit: Mask) -> PictureCues:
@@ -57,9 +69,13 @@ def picture_cues(frames: UInt8[np.ndarray, "T H W"], fps: float, lit: Mask) -> P
         fps: frames per second.
         lit: mask of the sector (:func:`lit_region`).
     """
+    black = background(frames)
     if not lit.any() or len(frames) < 2:
-        return PictureCues(float(lit.mean()), 1.0, 0.0, 0.0)
+        return PictureCues(float(lit.mean()), black, 1.0, 0.0, 0.0)
     stride = max(1, min(lit.shape) // SIDE)
+    if not lit[::stride, ::stride].any():
+        # a few pixels between those that are kept
+        stride = 1
     small, inside = frames[:, ::stride, ::stride], lit[::stride, ::stride]
     first = np.unique(np.linspace(0, len(small) - 2, PAIRS).round().astype(int))
     now, following = (small[places][:, inside].astype(np.float32) for places in (first, first + 1))
@@ -68,7 +84,7 @@ def picture_cues(frames: UInt8[np.ndarray, "T H W"], fps: float, lit: Mask) -> P
     scale = float(np.sqrt((now**2).mean() * (following**2).mean()))
     correlation = float((now * following).mean()) / scale if scale > 0 else 0.0
     continuity = max(correlation, 0.0) ** (REFERENCE_S * fps)
-    return PictureCues(float(lit.mean()), top_width(lit), float(now.std(0).mean()), continuity)
+    return PictureCues(float(lit.mean()), black, top_width(lit), float(now.std(0).mean()), continuity)
 
 
 def top_width(lit: Mask) -> float:

@@ -1,16 +1,19 @@
 """Grade a reading: good, doubtful or unusable, with the reasons.
 
 A cue is a measured number that has a limit. A reading is doubtful if a cue is beyond its limit. It is unusable if a cue
-is beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits. The last cue is a
-sum over the cues that depend on the network. It finds clips that are near many limits but beyond none.
+is not a number or is beyond its outer limit, where no EF can be right, or if :data:`MANY` cues are beyond their limits.
+A reading whose borders could not be measured is never good. The last cue is a sum over the cues that depend on the
+network. It finds clips that are near many limits but beyond none.
 
 Limits of the picture, of time and of shape are physical. The others depend on how well a network reads good clips. If
 good validation clips exceed them, ``scripts/calibrate_quality.py`` loosens them and stores them in the model. It never
-tightens them, because a difference of EF that is usual between human readers is not a reason for doubt.
+tightens them, because a difference of EF that is usual between human readers is not a reason for doubt. No limit is
+looser than the outer limit.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -19,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echo_e3net.models.clip_reader import ClipReading
-from echo_e3net.reading.beats import Beat, sharpness
+from echo_e3net.reading.beats import Beat, Peaks, beats_of_windows, sharpness
 from echo_e3net.reading.border_cues import border_cues
 from echo_e3net.reading.picture_cues import lit_region, picture_cues
 from echo_e3net.reading.windows import Windows
@@ -54,25 +57,34 @@ class Cue(NamedTuple):
         return self.reason.format(value=value, limit=limit, percent=100 * value)
 
     def exceeded(self, value: float, limit: float | None) -> bool:
-        """Return whether a value is beyond a limit; NaN is beyond every limit."""
+        """Return whether a value is beyond a limit; NaN is beyond every limit, and nothing is beyond None."""
         if limit is None:
             return False
         return not (value <= limit if self.beyond == "above" else value >= limit)
 
+    def not_outside(self, limit: float) -> float:
+        """Return the limit, or the outer limit if that is stricter."""
+        if self.outer is None:
+            return limit
+        return min(limit, self.outer) if self.beyond == "above" else max(limit, self.outer)
+
 
 CUES: dict[str, Cue] = {
     "lit": Cue("below", 0.2, "the picture is mostly black", outer=0.02),
+    "background": Cue("above", 9.0, "the background is not black (grey value {value:.0f})"),
     "top_width": Cue("above", 0.6, "no sector with the transducer at the top", outer=0.95),
     "change": Cue("below", 2.5, "nothing moves: grey values change by {value:.1f}", outer=1.0),
     "continuity": Cue(
         "below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, typical=0.85
     ),
-    "fps": Cue("below", 20.0, "{value:.3g} frames per second are too few; at least {limit:.0f} are needed"),
+    "fps": Cue("below", 20.0, "{value:.4g} frames per second are too few; at least {limit:.0f} are needed"),
     "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
     "beats": Cue("below", 1.0, "no beat found"),
     "spread": Cue("above", 4.0, "EF varies by {value:.1f} points between beats or windows", typical=1.0),
     "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f})", typical=0.8),
     "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points", typical=0.5),
+    "detector": Cue("below", 1.0, "the network has no borders to check"),
+    "borders": Cue("below", 1.0, "the borders were not checked"),
     "crossing": Cue("above", 0.0, "a border crosses itself"),
     "outside": Cue("above", 0.1, "{percent:.0f} % of the landmarks are outside the sector"),
     "size": Cue("below", 0.04, "the ventricle is too small: {percent:.0f} % of the sector"),
@@ -119,10 +131,15 @@ def grade(values: Mapping[str, float], limits: Mapping[str, float] | None = None
     """
     reasons, worst = [], False
     for name, cue in CUES.items():
-        limit = (limits or {}).get(name, cue.limit)
-        if name in values and cue.exceeded(values[name], limit):
-            reasons.append(cue.why(values[name], limit))
-            worst = worst or cue.exceeded(values[name], cue.outer)
+        if name not in values:
+            continue
+        value, limit = values[name], cue.not_outside((limits or {}).get(name, cue.limit))
+        if not math.isfinite(value):
+            reasons.append(f"the cue {name} is not a number")
+            worst = True
+        elif cue.exceeded(value, limit):
+            reasons.append(cue.why(value, limit))
+            worst = worst or cue.exceeded(value, cue.outer)
     found: Grade = "unusable" if worst or len(reasons) >= MANY else "doubtful" if reasons else "good"
     return Quality(found, tuple(reasons), values)
 
@@ -137,18 +154,34 @@ def together(values: Mapping[str, float]) -> float:
     return float(sum(min(max(distance, 0.0), FARTHEST) for distance in distances))
 
 
-def picture_values(frames: UInt8[np.ndarray, "T H W"], fps: float, beats: Sequence[Beat]) -> dict[str, float]:
-    """Measure the cues that need only frames and the borders of beats."""
+def picture_values(frames: UInt8[np.ndarray, "T H W"], fps: float, beats: Sequence[Beat] | None) -> dict[str, float]:
+    """Measure the cues that need only frames and the borders of beats.
+
+    Args:
+        frames: grey frames.
+        fps: frames per second.
+        beats: beats with landmarks in pixels of the frames; None: the network has no border detector.
+    """
     lit = lit_region(frames)
-    values = {**picture_cues(frames, fps, lit)._asdict(), "fps": fps}
+    # rounded, so that the reason never says that 20 frames per second are fewer than 20
+    values = {**picture_cues(frames, fps, lit)._asdict(), "fps": round(fps, 2), "detector": float(beats is not None)}
+    if beats is None:
+        return values
     borders = border_cues(frames, lit, beats)
-    return values if borders is None else {**values, **borders._asdict(), "large": borders.size}
+    if borders is None:
+        return {**values, "borders": 0.0}
+    return {**values, "borders": 1.0, **borders._asdict(), "large": borders.size}
 
 
 def quality_values(
-    frames: UInt8[np.ndarray, "T H W"], fps: float, found: ClipReading, windows: Windows, beats: Sequence[Beat]
+    frames: UInt8[np.ndarray, "T H W"],
+    fps: float,
+    found: ClipReading,
+    windows: Windows,
+    beats: Sequence[Beat],
+    peaks: Peaks | None,
 ) -> dict[str, float]:
-    """Measure all cues of a reading.
+    """Measure all cues of a reading. Without a beat, the borders of all windows are measured.
 
     Args:
         frames: grey frames.
@@ -156,23 +189,25 @@ def quality_values(
         found: output of the network for the windows.
         windows: the windows.
         beats: beats with landmarks in pixels of the frames.
+        peaks: the ED and ES frames; None: the network has no border detector.
     """
-    values = picture_values(frames, fps, beats) | network_values(found, windows, len(frames), fps, beats)
+    measured = None if peaks is None else beats or beats_of_windows(found, windows)
+    values = picture_values(frames, fps, measured) | network_values(found, windows, len(frames), fps, beats, peaks)
     return {**values, "seconds": len(frames) / fps, "together": together(values)}
 
 
 def network_values(
-    found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat]
+    found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat], peaks: Peaks | None
 ) -> dict[str, float]:
-    """Measure how well the outputs of the network agree with each other."""
-    efs = np.array([beat.ef_percent for beat in beats] or [0.0])
-    values = {"spread": float(max(efs.std(), 100 * found.ef.std()))}
-    if found.simpson_ef is None or found.timing is None:
+    """Measure how well the outputs of the network agree with each other. One beat and one window have no spread."""
+    several = [efs for efs in ([beat.ef_percent for beat in beats], 100 * found.ef) if len(efs) > 1]
+    values = {"spread": float(max(np.std(efs) for efs in several))} if several else {}
+    if found.simpson_ef is None or found.timing is None or peaks is None:
         return values
     simpson = [beat.simpson_ef_percent for beat in beats] or (100 * found.simpson_ef).tolist()
     network = [beat.ef_percent for beat in beats] or (100 * found.ef).tolist()
     return values | {
         "beats": float(len(beats)),
-        "timing": sharpness(found.timing, windows, frames, fps),
+        "timing": sharpness(found.timing, windows, peaks, frames, fps),
         "gap": float(abs(np.mean(network) - np.mean(simpson))),
     }

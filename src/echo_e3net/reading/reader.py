@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echo_e3net.errors import InputError, require_at_least
-from echo_e3net.models.clip_reader import ClipReading
+from echo_e3net.models.clip_reader import NOT_FINITE, ClipReading
 from echo_e3net.models.description import Description
 from echo_e3net.models.opening import SYNTHETIC, OpenedModel, open_model
-from echo_e3net.reading.beats import Beat, find_beats
+from echo_e3net.reading.beats import find_beats, find_peaks
 from echo_e3net.reading.quality import grade, quality_values
 from echo_e3net.reading.reading import Reading
 from echo_e3net.reading.source import Refused, Source, from_array, from_file
@@ -97,7 +97,7 @@ class Reader:
             fps: frames per second of an array.
 
         Raises:
-            InputError: a video cannot be read, or is too short.
+            InputError: a video cannot be read or is too short, or the network gave values that are not numbers.
         """
         if isinstance(video, str | Path):
             return self.read([video])[0]
@@ -161,14 +161,17 @@ class Reader:
         ]
         return [ClipReading(*found) for found in zip(*fields, strict=True)]
 
-    def _reading(self, item: Pending, found: ClipReading) -> Reading:
+    def _reading(self, item: Pending, found: ClipReading) -> Reading | Refused:
         source, frames = item.source, item.source.frames
+        if not found.is_finite():
+            return Refused(source.name, NOT_FINITE)
         if found.landmarks is not None:
             # from pixels of the clip to those of the video's frames
             side = min(frames.shape[1:])
             corner = np.array([(frames.shape[2] - side) // 2, (frames.shape[1] - side) // 2], np.float32)
             place = in_pixels_of(found.landmarks, side, self.description.clip.size) + corner
             found = found._replace(landmarks=place)
-        beats: list[Beat] = find_beats(found, item.windows, len(frames), source.fps)
-        quality = grade(quality_values(frames, source.fps, found, item.windows, beats), self.description.limits)
-        return Reading.of(source, found, beats, self.description.borders, quality)
+        peaks = find_peaks(found, item.windows, len(frames), source.fps)
+        beats = find_beats(found, item.windows, peaks, len(frames), source.fps)
+        values = quality_values(frames, source.fps, found, item.windows, beats, peaks)
+        return Reading.of(source, found, beats, self.description.borders, grade(values, self.description.limits))

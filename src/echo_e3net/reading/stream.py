@@ -18,10 +18,10 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echo_e3net.errors import InputError
-from echo_e3net.models.clip_reader import ClipReading
+from echo_e3net.models.clip_reader import NOT_FINITE, ClipReading
 from echo_e3net.models.opening import OpenedModel
 from echo_e3net.reading.beats import Beat
-from echo_e3net.reading.live import LiveBeats
+from echo_e3net.reading.live import GradedBeat, LiveBeats
 from echo_e3net.reading.live_source import Framing, LiveSource, Picture, Square
 from echo_e3net.reading.windows import Windows, frame_step
 
@@ -82,13 +82,18 @@ class Step(NamedTuple):
 
     Attributes:
         frames: frames cut to the sector, with their numbers.
-        beats: new beats, in frames of the stream.
+        graded: new beats, in frames of the stream, with their quality.
         refused: why no sector was found in the last seconds; usually empty.
     """
 
     frames: list[tuple[int, Square]]
-    beats: list[Beat]
+    graded: list[GradedBeat]
     refused: str
+
+    @property
+    def beats(self) -> list[Beat]:
+        """The new beats."""
+        return [beat for beat, _ in self.graded]
 
 
 class Waiting(NamedTuple):
@@ -208,7 +213,8 @@ class Stream:
         """Yield what is new, until the source ends or :meth:`stop` is called.
 
         Raises:
-            InputError: the source failed, is too short, or has no sector. What was read before has been yielded.
+            InputError: the source failed, is too short, or has no sector, or the network gave values that are not
+                numbers. What was read before has been yielded.
         """
         receiver = self.receiver
         receiver.start()
@@ -262,7 +268,7 @@ class Stream:
             self.due = due + self.every * (1 + (number - due) // self.every)
         return found
 
-    def result(self) -> list[Beat]:
+    def result(self) -> list[GradedBeat]:
         """Return the new beats of the oldest window that waits, when the network has read it."""
         window, tally = self.waiting.popleft(), self.tally
         found = window.result.result()
@@ -273,11 +279,14 @@ class Stream:
             tally.longest_s = max(tally.longest_s, delay)
         return self.take(window.windows, found)
 
-    def take(self, windows: Windows, found: ClipReading, last: bool = False) -> list[Beat]:
-        """Return the new beats of a window that was read."""
+    def take(self, windows: Windows, found: ClipReading, last: bool = False) -> list[GradedBeat]:
+        """Return the new beats of a window that was read. They are graded now, before their frames are forgotten."""
+        if not found.is_finite():
+            raise InputError(f"{self.source.name}: {NOT_FINITE}")
         self.tally.windows += 1
-        assert self.live is not None
-        return self.live.take(windows, found, last)
+        live = self.live
+        assert live is not None
+        return [GradedBeat(beat, live.quality(beat)) for beat in live.take(windows, found, last)]
 
     def finish(self) -> Step:
         """Read what the source had left: a sector that has not been found, and a window that ends with it."""
