@@ -4,20 +4,24 @@ import json
 import re
 import warnings
 
+import cv2
 import guard_files
 import make_weights
 import numpy as np
 import pytest
 import torch
 import yaml
+from pydicom import examples
 from safetensors.torch import load_file
 
 import echo_e3net
 from echo_e3net.cli.main import main
+from echo_e3net.data.raster import fill_polygon
 from echo_e3net.errors import InputError
 from echo_e3net.models import folder, opening
 from echo_e3net.models.building import build_network
 from echo_e3net.models.opening import find_model, load_network, open_model
+from echo_e3net.reading.overlay import border_line
 from echo_e3net.training.starting import start_from
 from tests.models.test_model_files import MASK, TREE, VIDEO, description
 from tests.reading.pulse import pulse
@@ -211,3 +215,34 @@ class TestFile:
     def test_it_reads_an_array_of_another_rate_and_size(self):
         reading = echo_e3net.load("shipped").read(pulse(2.0, 25), fps=25)
         assert 0 < reading.ef_percent < 100
+
+
+class TestRealVideo:
+    """The apical four-chamber video of pydicom: no label, but its EF must not depend on how the video was cut."""
+
+    @pytest.fixture(scope="class")
+    def reader(self):
+        return echo_e3net.load("shipped")
+
+    @pytest.fixture(scope="class")
+    def reading(self, reader):
+        return reader.read(examples.get_path("ybr_color"))
+
+    @pytest.mark.parametrize(("first", "last"), [(5, 0), (3, 0), (0, 3), (0, 5)])
+    def test_frames_cut_from_either_end_change_ef_little(self, reader, reading, first, last):
+        frames = reading.frames[first : len(reading.frames) - last]
+        assert reader.read(frames, fps=reading.fps).ef_percent == pytest.approx(reading.ef_percent, abs=3)
+
+    @pytest.mark.parametrize("factor", [0.8, 1.25])
+    def test_another_rate_changes_ef_little(self, reader, reading, factor):
+        found = reader.read(reading.frames, fps=factor * reading.fps)
+        assert found.ef_percent == pytest.approx(reading.ef_percent, abs=3)
+
+    def test_the_borders_lie_around_the_dark_cavity_and_move_inwards(self, reading):
+        beat = reading.beats[0]
+        ed, es = (fill_polygon(reading.frames.shape[1:], border_line(points[0])) for points in beat.landmarks)
+        frames = reading.frames[[beat.ed_frame, beat.es_frame]].astype(float)
+        assert es.sum() < 0.8 * ed.sum()
+        for mask, frame in zip((ed, es), frames, strict=True):
+            around = cv2.dilate(mask.astype(np.uint8), np.ones((9, 9))).astype(bool) & ~mask
+            assert frame[mask].mean() < 0.7 * frame[around].mean()
