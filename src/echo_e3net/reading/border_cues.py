@@ -39,7 +39,7 @@ class BorderCues(NamedTuple):
     Attributes:
         contrast: (wall - blood) / (wall + blood).
         bright_blood: brightest tenth of the blood, relative to the wall.
-        atrium: grey value below the mitral plane, relative to the wall.
+        atrium: grey value below the mitral plane at ES, relative to the wall.
         filling: how much brighter the picture between the two borders is at ES than at ED, relative to wall - blood.
         size: area inside the border at ED, relative to the sector.
         outside: share of the landmarks outside the sector.
@@ -95,7 +95,8 @@ def beat_cues(
     return BorderCues(
         contrast=float(((wall - blood) / (wall + blood + 1e-6)).mean()),
         bright_blood=float(np.mean([level.brightest for level in levels])) / typical,
-        atrium=float(np.mean([level.atrium for level in levels])) / typical,
+        # at ED the mitral plane is close to the bright tissue below the atrium
+        atrium=levels[1].atrium / typical,
         filling=change / max(float((wall - blood).mean()), FAINT),
         size=area(outline(endo[0])) / max(float(lit.sum()), 1.0),
         outside=float(np.mean(look(np.pad(~lit, 1, constant_values=True), endo + 1))),
