@@ -217,16 +217,18 @@ class TestFile:
         assert 0 < reading.ef_percent < 100
 
 
+@pytest.fixture(scope="module")
+def reader():
+    return echo_e3net.load("shipped")
+
+
+@pytest.fixture(scope="module")
+def reading(reader):
+    return reader.read(examples.get_path("ybr_color"))
+
+
 class TestRealVideo:
     """The apical four-chamber video of pydicom: no label, but its EF must not depend on how the video was cut."""
-
-    @pytest.fixture(scope="class")
-    def reader(self):
-        return echo_e3net.load("shipped")
-
-    @pytest.fixture(scope="class")
-    def reading(self, reader):
-        return reader.read(examples.get_path("ybr_color"))
 
     @pytest.mark.parametrize(("first", "last"), [(5, 0), (3, 0), (0, 3), (0, 5)])
     def test_frames_cut_from_either_end_change_ef_little(self, reader, reading, first, last):
