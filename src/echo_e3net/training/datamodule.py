@@ -25,6 +25,7 @@ from echo_e3net.data.frames import ReadFrames, read_frames, usual_rate
 from echo_e3net.data.records import SPLITS, DataFormat, VideoRecord
 from echo_e3net.data.sampling import ClipSpan
 from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings, VideoSource
+from echo_e3net.data.subset import subset
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.hardware import usual_workers
 from echo_e3net.training.predict_videos import usable_videos
@@ -105,7 +106,7 @@ class EchoDataModule(LightningDataModule):
             self.records |= {split: [record for record in records if record.split == split] for split in (*SPLITS, "")}
             self.all_training = self.records["train"]
         if stage == "fit" and self.train_videos is not None:
-            self.records["train"] = self.choose(self.all_training, self.train_videos)
+            self.records["train"] = subset(self.all_training, self.train_videos, self.root)
         if self.constant and stage == "fit":
             raise InputError(f"{self.constant} `echo-e3net data check {self.root}` lists all findings.")
         if self.constant and stage != "predict":
@@ -159,12 +160,6 @@ class EchoDataModule(LightningDataModule):
         if self.cache is not None and self.cache.fill:
             require_room(reading.records, self.cache)
         return reading.records
-
-    def choose(self, records: list[VideoRecord], number: int) -> list[VideoRecord]:
-        """Return a fixed random choice of videos in their original order; a larger number adds videos."""
-        if number > len(records):
-            raise InputError(f"data.train_videos is {number}, but {self.root} has {len(records)} training videos.")
-        return [records[i] for i in sorted(np.random.default_rng(0).permutation(len(records))[:number])]
 
     def check_split(self, split: str, stage: str) -> None:
         """Check that a split holds videos, and for fit one that is as long as a clip; log if any is shorter."""
