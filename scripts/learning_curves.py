@@ -2,7 +2,7 @@
 
     python scripts/learning_curves.py {pretraining,finetuning} [--data data] [--runs runs/curves] [--jobs 2]
 
-pretraining   500 to 4,000 videos of the look mixed, with and without augmentation; tested on every look. Each training
+pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on every look. Each training
               sees the same number of clips. One seed.
 finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrain-64px (--start) and from scratch;
               tested on handheld. Three seeds.
@@ -16,8 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,7 +23,7 @@ from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import pandas as pd
-from make_weights import FAMILIES, TRAINED
+from make_weights import FAMILIES, TRAINED, program
 
 from echo_e3net.data.layout import FRAME_CACHE
 from echo_e3net.reporting.canvas import save
@@ -33,7 +31,8 @@ from echo_e3net.training.run_folder import METRICS
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml", "pretrain_64px.yaml")
-NUMBERS = (500, 1000, 2000, 4000)
+NUMBERS = (500, 1000, 2000, 3994)
+"""Training videos; the last is the whole split of the data of make_weights.py."""
 SEEN = 16_000
 """Number of clips that each training of the curve ``pretraining`` sees."""
 TUNED = (25, 50, 150, 500)
@@ -68,6 +67,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, default=Path("runs/pretrain-64px"), help="model that is fine-tuned")
     parser.add_argument("--jobs", type=int, default=2, help="number of trainings at the same time, one thread each")
     options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = "1"
     runs = list(pretraining(options.data) if options.curve == "pretraining" else finetuning(options))
     with ThreadPoolExecutor(options.jobs) as pool:
         rows = [row for found in pool.map(lambda run: finish(run, options.runs), runs) for row in found]
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def pretraining(data: Path) -> Iterator[Run]:
-    """Yield the trainings with 500 to 4,000 videos."""
+    """Yield the trainings with 500 to 3,994 videos."""
     tests = {TRAINED: data / TRAINED, **{look: data / f"family-{look}" for look in FAMILIES}}
     for number in NUMBERS:
         epochs = SEEN // number
@@ -93,9 +93,8 @@ def pretraining(data: Path) -> Iterator[Run]:
 def finetuning(options: argparse.Namespace) -> Iterator[Run]:
     """Yield the trainings on one look, from a model and from scratch."""
     place = options.data / f"finetune-{TUNED_LOOK}"
-    fixed: tuple[object, ...] = ("--look", TUNED_LOOK, "--n", 780, "--seed", 201, "--max_frames", 100)
-    split = ("--val_fraction", 0.08, "--test_fraction", 0.25)
-    program("data", "phantom", "--out", place, *fixed, *split)
+    videos = ("--look", TUNED_LOOK, "--n", 780, "--seed", 201, "--max_frames", 100)
+    program("data", "phantom", "--out", place, *videos, "--val_fraction", 0.08, "--test_fraction", 0.25)
     program("data", "cache", place)
     for number in TUNED:
         for seed in range(3):
@@ -104,45 +103,41 @@ def finetuning(options: argparse.Namespace) -> Iterator[Run]:
                 more: tuple[object, ...] = ("--trainer.max_epochs", epochs)
                 if start == "pretrained":
                     more = ("--config", "overlays/finetune.yaml", "--init_from", options.start)
-                fixed = ("--data.train_videos", number, "--seed_everything", seed, "--data.clip.augment", "null")
+                chosen = ("--data.train_videos", number, "--seed_everything", seed, "--data.clip.augment", "null")
                 about = {"videos": number, "start": start, "seed": seed}
                 name = f"tune{number}-{start}-{seed}"
-                yield Run(name, about, (*settings(place), *more, *fixed), {TUNED_LOOK: place})
+                yield Run(name, about, (*settings(place), *more, *chosen), {TUNED_LOOK: place})
 
 
 def settings(place: Path) -> tuple[object, ...]:
     """Return the arguments that all trainings on a data set share."""
     configs = [word for name in CONFIGS for word in ("--config", name)]
-    return (*configs, "--data.root", place, "--data.cache.folder", place / FRAME_CACHE, "--data.loader.workers", 0)
+    return (*configs, *data_of(place))
+
+
+def data_of(place: Path) -> tuple[object, ...]:
+    """Return the arguments that name a data set."""
+    return ("--data.root", place, "--data.cache.folder", place / FRAME_CACHE, "--data.loader.workers", 0)
 
 
 def finish(run: Run, folder: Path) -> list[dict[str, Any]]:
     """Train and test where results are missing, and return one row per look."""
+    log = folder / f"{run.name}.log"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {look: folder / f"{run.name}-{look}" / METRICS for look in run.tests}
+    missing = [look for look, file in files.items() if not file.is_file()]
+    if missing:
+        program("fit", *run.fit, "--runs", folder, "--name", run.name, "--auto_resume", "true", log=log)
+    for look in missing:
+        where = ("--runs", folder, "--name", f"{run.name}-{look}")
+        program("test", "--model", folder / run.name, *where, *data_of(run.tests[look]), log=log)
     rows = []
-    for look, place in run.tests.items():
-        file = folder / f"{run.name}-{look}" / METRICS
-        if not file.is_file():
-            where = ("--runs", folder, "--name", run.name)
-            program("fit", *run.fit, *where, "--auto_resume", "true")
-            data = ("--data.root", place, "--data.cache.folder", place / FRAME_CACHE, "--data.loader.workers", 0)
-            program("test", "--model", folder / run.name, "--runs", folder, "--name", f"{run.name}-{look}", *data)
+    for look, file in files.items():
         found = json.loads(file.read_text(encoding="utf-8"))
         scores = {name: found[name] for name in ("n", "ef_mae", "ef_rmse", "ef_r2", "geometry_ef_mae", "endo_px")}
         rows.append({**run.about, "look": look, **scores})
+    print(f"{run.name}: MAE " + ", ".join(f"{row['ef_mae']:.2f} ({row['look']})" for row in rows), flush=True)
     return rows
-
-
-def program(*words: object) -> None:
-    """Run ``echo-e3net`` with one thread, and stop if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", "echo_e3net", *map(str, words)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        sys.exit(f"echo-e3net {' '.join(map(str, words))}\n{done.stderr}")
 
 
 def draw_pretraining(table: pd.DataFrame) -> None:

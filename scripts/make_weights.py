@@ -88,12 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         steps[name](options)
 
 
-def program(*words: object) -> None:
-    """Run ``echo-e3net`` and stop if it fails."""
+def program(*words: object, log: Path | None = None) -> None:
+    """Run ``echo-e3net`` and stop if it fails. Its output is appended to ``log``, or shown."""
     print("echo-e3net", *words, flush=True)
-    done = subprocess.run([sys.executable, "-m", "echo_e3net", *map(str, words)], check=False)
-    if done.returncode:
-        sys.exit(done.returncode)
+    command = [sys.executable, "-m", "echo_e3net", *map(str, words)]
+    if log is None:
+        code = subprocess.run(command, check=False).returncode
+    else:
+        with log.open("a", encoding="utf-8") as output:
+            code = subprocess.run(command, check=False, stdout=output, stderr=subprocess.STDOUT).returncode
+    if code:
+        sys.exit(code if log is None else f"echo-e3net {words[0]} failed; {log} says why.")
 
 
 def folder_of(options: argparse.Namespace, look: str) -> Path:

@@ -102,12 +102,12 @@ class LiveBeats:
         first, end = int(self.read[0][0].frames[0, 0]), int(windows.frames[0, -1])
         held = [window._replace(frames=window.frames - first) for window, _ in self.read]
         frames, mask, _ = zip(*held, strict=True)
-        together = Windows(np.concatenate(frames), np.concatenate(mask), self.step)
+        joined = Windows(np.concatenate(frames), np.concatenate(mask), self.step)
         readings = ClipReading(*(np.concatenate(v) for v in zip(*(found for _, found in self.read), strict=True)))
         settled = end if last else end - SETTLED_S * self.fps
         new = []
-        peaks = find_peaks(readings, together, end - first + 1, self.fps)
-        for beat in find_beats(readings, together, peaks, end - first + 1, self.fps):
+        peaks = find_peaks(readings, joined, end - first + 1, self.fps)
+        for beat in find_beats(readings, joined, peaks, end - first + 1, self.fps):
             beat = beat._replace(ed_frame=beat.ed_frame + first, es_frame=beat.es_frame + first)
             if beat.ed_frame >= self.after and beat.es_frame <= settled:
                 self.after = beat.es_frame + 1
