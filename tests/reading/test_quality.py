@@ -267,6 +267,14 @@ def test_a_background_that_is_not_black_is_the_only_reason(frames):
     assert (quality.grade, quality.reasons) == ("doubtful", ("the background is not black (grey value 16)",))
 
 
+def test_a_dark_line_does_not_divide_the_sector_and_letters_are_outside(frames):
+    divided = frames.copy()
+    rows, columns = np.indices(SECTOR.shape)
+    divided[:, abs(rows - columns) < 3] = 0
+    divided[:, 2:6, 2:6] = 255
+    assert (lit_region(divided) == SECTOR).mean() > 0.97
+
+
 def test_a_small_lit_region_is_measured(frames):
     lit = np.zeros((600, 600), bool)
     lit[301:303, 301:303] = True

@@ -141,6 +141,15 @@ def largest_component(mask: Mask) -> Mask:
     return np.asarray(labels == 1 + int(areas.argmax())) if len(areas) else np.zeros_like(mask)
 
 
+def large_components(mask: Mask, share: float) -> Mask:
+    """Return the connected parts with at least this share of the pixels of the largest one; empty if there is none."""
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    areas = statistics[:, cv2.CC_STAT_AREA]
+    # the first label is the background
+    areas[0] = 0
+    return np.asarray(((areas >= share * areas.max()) & (areas > 0))[labels])
+
+
 def convex_hull(mask: Mask) -> Mask:
     """Return the smallest convex region that contains the mask."""
     hull = np.zeros(mask.shape, np.uint8)

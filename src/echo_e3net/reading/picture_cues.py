@@ -17,6 +17,8 @@ from echo_e3net.data.raster import Mask
 
 LIT = 10
 """Smallest grey value of a lit pixel, if the background is black."""
+LARGE_REGION = 0.05
+"""A lit region belongs to the sector if it has at least this share of the pixels of the largest one."""
 BACKGROUND_PERCENTILE, BACKGROUND = 1, 40
 """The background is this percentile of the brightest grey value per pixel. If it is brighter than the second number,
 the frames have no background. In the limited range of video, black is 16."""
@@ -50,9 +52,13 @@ class PictureCues(NamedTuple):
 
 
 def lit_region(frames: UInt8[np.ndarray, "T H W"]) -> Mask:
-    """Return the convex hull of the largest region that is lit in any frame: the sector."""
+    """Return the convex hull of the large regions that are lit in any frame: the sector.
+
+    A dark wall or dark blood may divide the sector into several regions. Letters and marks outside are small.
+    """
     black = background(frames)
-    return raster.convex_hull(raster.largest_component(frames.max(0) >= LIT + (black if black >= LIT else 0)))
+    lit = frames.max(0) >= LIT + (black if black >= LIT else 0)
+    return raster.convex_hull(raster.large_components(lit, LARGE_REGION))
 
 
 def background(frames: UInt8[np.ndarray, "T H W"]) -> float:
