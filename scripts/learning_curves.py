@@ -4,7 +4,7 @@
 
 pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on every look. Each training
               sees the same number of clips. One seed.
-finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrain-64px (--start) and from scratch;
+finetuning    25 to 500 videos of the look handheld, from the weights of runs/shipped-part1 (--start) and from scratch;
               tested on handheld. Three seeds.
 
 The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept:
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("curve", choices=("pretraining", "finetuning"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--runs", type=Path, default=Path("runs/curves"), help="folder of the runs")
-    parser.add_argument("--start", type=Path, default=Path("runs/pretrain-64px"), help="model that is fine-tuned")
+    parser.add_argument("--start", type=Path, default=Path("runs/shipped-part1"), help="model that is fine-tuned")
     parser.add_argument("--jobs", type=int, default=2, help="number of trainings at the same time, one thread each")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"

@@ -1,14 +1,15 @@
 """Make the shipped network from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
-    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 6] [--run runs/pretrain] [--ARGUMENT_OF_FIT=VALUE …]
+    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 9] [--run runs/shipped] [--ARGUMENT_OF_FIT=VALUE …]
 
 Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
 
 ==========  ==================================================================================================
 data        the training data (look mixed) and the looks that are only for testing, decoded once
-train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml, overlays/augment.yaml and pretrain_64px.yaml, and from
-            there with pretrain.yaml at full size
+train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in three parts:
+            pretrain_64px.yaml, pretrain.yaml at full size, and pretrain_round2.yaml. Each begins with the weights of
+            the part before
 test        ``echo-e3net test`` on the test split of the training data and on every other look
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
 calibrate   the limits of the quality of readings, in config.json of the shipped weights
@@ -56,8 +57,8 @@ FAMILY_SEED = 101
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
-FIRST, SECOND = "pretrain_64px.yaml", "pretrain.yaml"
-"""Configurations of the two parts of the training."""
+PARTS = (("pretrain_64px.yaml",), ("pretrain.yaml",), ("pretrain.yaml", "pretrain_round2.yaml"))
+"""Further configurations of each part of the training."""
 COMPARED = 40
 """Test videos whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
@@ -75,10 +76,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(steps)}; default: all")
     parser.add_argument("--n", type=int, default=4700, help="number of videos of the look mixed")
     parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the data and of the training")
-    parser.add_argument("--epochs", type=int, default=None, help="epochs at full size; default: those of pretrain.yaml")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the data")
+    parser.add_argument("--epochs", type=int, default=None, help="epochs of the last part")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
-    parser.add_argument("--run", type=Path, default=Path("runs/pretrain"), help="folder of the run")
+    parser.add_argument("--run", type=Path, default=Path("runs/shipped"), help="folder of the last part")
     options, options.fit = parser.parse_known_args(arguments)
     if bare := [word for word in options.fit if not word.startswith("--") or "=" not in word]:
         parser.error(f"{bare[0]}: write arguments of fit as --NAME=VALUE")
@@ -113,10 +114,10 @@ def run_of(options: argparse.Namespace, look: str) -> Path:
     return run if look == TRAINED else run.with_name(f"{run.name}-{look}")
 
 
-def first_of(options: argparse.Namespace) -> Path:
-    """Return the folder of the first part of the training."""
+def parts_of(options: argparse.Namespace) -> list[Path]:
+    """Return the folders of the parts of the training."""
     run: Path = options.run
-    return run.with_name(f"{run.name}-64px")
+    return [*(run.with_name(f"{run.name}-part{number}") for number in range(1, len(PARTS))), run]
 
 
 def make_data(options: argparse.Namespace) -> None:
@@ -136,14 +137,14 @@ def make_data(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, or continue the training; a finished training is kept."""
-    place = folder_of(options, TRAINED)
-    first = first_of(options)
-    epochs = () if options.epochs is None else ("--trainer.max_epochs", options.epochs)
-    for config, run, more in ((FIRST, first, ()), (SECOND, options.run, ("--init_from", first, *epochs))):
-        configs = [word for name in (*CONFIGS, config) for word in ("--config", name)]
+    place, start = folder_of(options, TRAINED), ()
+    for part, run in zip(PARTS, parts_of(options), strict=True):
+        configs = [word for name in (*CONFIGS, *part) for word in ("--config", name)]
         where = ("--runs", run.parent, "--name", run.name, "--data.root", place)
-        given = ("--seed_everything", options.seed, "--data.cache.folder", place / FRAME_CACHE, *more, *options.fit)
+        epochs = ("--trainer.max_epochs", options.epochs) if options.epochs and run == options.run else ()
+        given = ("--data.cache.folder", place / FRAME_CACHE, *start, *epochs, *options.fit)
         program("fit", *configs, *where, *given, "--auto_resume", "true")
+        start = ("--init_from", run)
 
 
 def test(options: argparse.Namespace) -> None:
@@ -246,11 +247,22 @@ def pinned_reading() -> Reading:
     return echo_e3net.load("shipped").read(render(plan), fps=plan.scan.fps)
 
 
+def part_rows(options: argparse.Namespace) -> list[str]:
+    """Return a row of a table (Markdown) for each part of the training."""
+    rows = []
+    for number, (part, run) in enumerate(zip(PARTS, parts_of(options), strict=True), 1):
+        settings = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        clip, epochs = settings["data"]["clip"], settings["trainer"]["max_epochs"]
+        shape = f"{clip['frames']} frames every {clip['period']} at {clip['size']} px"
+        how = f"batch {settings['data']['loader']['batch_size']}, seed {settings['seed_everything']}"
+        rows.append(f"| part {number} | {part[-1]}: {epochs} epochs of {shape}, {how} |")
+    return rows
+
+
 def card(options: argparse.Namespace, made: Path, size: int, difference: float, count: int) -> str:
     """Return the card of the weights."""
     description, network = load_network(made)
     settings = yaml.safe_load((options.run / CONFIG).read_text(encoding="utf-8"))
-    first = yaml.safe_load((first_of(options) / CONFIG).read_text(encoding="utf-8"))
     recipe = json.loads((folder_of(options, TRAINED) / PHANTOM).read_text(encoding="utf-8"))
     best = best_checkpoint(options.run / CHECKPOINTS)
     clip = description.clip
@@ -265,14 +277,8 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
         data_seed=recipe["seed"],
         policies=len(settings["data"]["clip"]["augment"] or {}),
         configs=", ".join(CONFIGS),
-        first=FIRST,
-        second=SECOND,
-        first_epochs=first["trainer"]["max_epochs"],
-        first_clip=first["data"]["clip"],
-        epochs=settings["trainer"]["max_epochs"],
-        batch=settings["data"]["loader"]["batch_size"],
+        parts="\n".join(part_rows(options)),
         precision=settings["trainer"]["precision"],
-        seed=settings["seed_everything"],
         best=best.name.partition("-")[0].removeprefix("epoch=") if best else "",
         fingerprint=description.fingerprint,
         table="\n".join(table(options)),

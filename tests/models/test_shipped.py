@@ -157,12 +157,14 @@ class TestScript:
         for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
             (tmp_path / "data" / name).symlink_to(phantom_root)
         run = str(trained.relative_to(tmp_path))
-        trained.with_name(f"{trained.name}-64px").symlink_to(trained)
+        for part in ("part1", "part2"):
+            trained.with_name(f"{trained.name}-{part}").symlink_to(trained)
         make_weights.main(["test", "export", "pin", "--run", run])
         assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
         assert guard_files.refusals(made) == []
         card = (made.parent / "README.md").read_text(encoding="utf-8")
         assert "12 videos of at most 40 frames, seed 1" in card
+        assert card.count("| part ") == len(make_weights.PARTS)
         assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
         assert json.loads(pinned.read_text())["ef_percent"] > 0
         assert "outside the required ranges" in capsys.readouterr().out
