@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from echo_e3net import geometry
-from echo_e3net.data.outline import clean, mask_outline, polygon_landmarks, touching_ends
+from echo_e3net.data.outline import STEPS, clean, mask_outline, polygon_landmarks, rate_plane, touching_ends
 from echo_e3net.phantom.look import ADULT_CART, HANDHELD
 from echo_e3net.phantom.render import plan_video
 from tests.outlines import atrium_mask, border_polygon, filled
@@ -127,6 +127,11 @@ def test_outlines_without_a_mitral_plane_are_refused():
         polygon_landmarks(np.stack([np.cos(angle), np.sin(angle)], 1) * 30)
     with pytest.raises(ValueError, match="mask is empty"):
         mask_outline(np.zeros((9, 9), bool))
+
+
+def test_a_place_where_the_outline_touches_itself_is_no_mitral_plane():
+    circle = 1 - np.exp(2j * math.pi * np.arange(STEPS // 2) / (STEPS // 2))
+    assert rate_plane(np.concatenate([circle, -circle]), np.zeros(STEPS), 0, STEPS // 2) == -np.inf
 
 
 def test_clean_polygons_are_clockwise_without_repeats():

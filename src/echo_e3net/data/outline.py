@@ -142,10 +142,16 @@ def rate_plane(even: Complex128[np.ndarray, " 256"], turn: Float64[np.ndarray, "
     """Return how much the outline from corner a to b looks like a mitral plane; minus infinity if it cannot be one."""
     plane, rest = np.split(np.roll(even, -a), [(b - a) % STEPS])
     first, width = even[a], even[b] - even[a]
+    if not width:
+        # the outline touches itself there
+        return -np.inf
     if np.abs(((plane - first) / width).imag).max() > MOST_BOW:
         return -np.inf
     ends = np.array([first + width / 2, first, even[b]])
     length, to_first, to_last = np.abs(rest[np.abs(rest - ends[0]).argmax()] - ends)
+    if not (to_first and to_last):
+        # the farthest point is an end of the plane itself
+        return -np.inf
     return float(turn[a] + turn[b] + np.log(length / abs(width)) - abs(np.log(to_first / to_last)))
 
 
