@@ -41,7 +41,7 @@ from echo_e3net.conventions import NETWORK_CUES
 from echo_e3net.data.formats.echonet_dynamic import EchoNetDynamic
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import write_text
-from echo_e3net.reading.quality import CUES, grade
+from echo_e3net.reading.quality import CUES, GRADES, grade
 from echo_e3net.reading.reader import Reader
 from echo_e3net.reading.reading import Reading
 
@@ -56,7 +56,6 @@ MARGIN = 0.1
 """Additional loosening of a limit, as a share of the necessary loosening."""
 Video = tuple[np.ndarray, float]
 """Frames and frame rate."""
-GRADES = ("good", "doubtful", "unusable")
 
 
 class Clip(NamedTuple):

@@ -1,5 +1,7 @@
 """The data module: stages in any order, settings and statistics."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,12 @@ class TestTrainVideos:
         data, _ = self.chosen(phantom_root, 2)
         assert data.training_statistics().ef_mean == pytest.approx(np.mean([r.ef for r in data.records["train"]]))
         assert data.state_dict()["videos"] == 2
+
+    def test_checkpoints_tell_a_phantom_from_other_data(self, phantom_root, tmp_path):
+        shutil.copytree(phantom_root, tmp_path / "data")
+        (tmp_path / "data/phantom.json").unlink()
+        found = [self.chosen(root, None)[0].state_dict()["synthetic"] for root in (phantom_root, tmp_path / "data")]
+        assert found == [True, False]
 
     def test_only_fit_chooses(self, phantom_root):
         data = data_module(phantom_root, frames=8, size=64, workers=0, train_videos=999)

@@ -1,6 +1,7 @@
 """``predict FILES`` and ``export``, through the command line."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from pydicom import examples
 
 import echo_e3net
-from echo_e3net.cli.predict_files import COLUMNS, detail_of, row_of, without_written
+from echo_e3net.cli.predict_files import COLUMNS, detail_of, row_of, worth_reading
 from echo_e3net.data.raster import write_mjpeg_avi
 from echo_e3net.errors import InputError
 from tests.reading.pulse import describe, pulse, reader
@@ -29,13 +30,17 @@ def videos(phantom_root, tmp_path):
 
 def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained, videos, tmp_path):
     write_mjpeg_avi(videos / "short.avi", np.zeros((5, 64, 64), np.uint8), 50)
-    (videos / "notes.txt").write_text("nothing")
+    (videos / "notes").write_text("nothing")
+    for name in ("FileList.csv", "notes.txt"):
+        (videos / name).write_text("nothing")
     (videos / "gone.avi").symlink_to("nowhere")
     code, error = command("predict", videos, "--model", trained)
     assert code == 0, error
     lines = command.output.splitlines()
     assert len([line for line in lines if line.startswith("[")]) == 6
-    assert "EF of 3 of 6 files: predictions.csv" in lines
+    assert re.fullmatch(r"EF of 3 of 6 files \((\d (good|doubtful|unusable)(, )?)+\): predictions\.csv", lines[-1])
+    assert f"skipped {videos / 'FileList.csv'} and 1 more, not videos by their suffix" in error
+    assert f"predict: model {trained}. It was trained on synthetic videos only" in error
     table = pd.read_csv(tmp_path / "predictions.csv").set_index("name")
     assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == COLUMNS
     assert "not a video" in table.loc["notes", "refused"]
@@ -47,6 +52,7 @@ def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained,
     assert table.loc["v1", "ef_percent"] == pytest.approx(reading.ef_percent, abs=0.01)
     assert table.loc["v1", "beats"] == len(reading.beats)
     assert table.loc["v1", "quality"] == reading.quality.grade
+    assert (table.loc["v1", "model"], table.loc["v1", "synthetic"]) == (str(trained), True)
     first = (tmp_path / "predictions.csv").read_bytes()
     assert command("predict", videos / "v0.avi", "--model", trained)[0] == 0
     assert "predictions-2.csv" in command.output
@@ -89,7 +95,8 @@ def test_results_in_a_folder_are_not_read_again(command, trained, videos):
     assert "EF of 2 of 2 files" in command.output
     assert f"skipped {videos / 'predictions-2.csv'} and 3 more, named like results" in error
     # whoever names such a file means it
-    assert without_written([videos / "v0-borders.gif"], [videos / "v0-borders.gif"])
+    assert worth_reading([videos / "v0-borders.gif"], [videos / "v0-borders.gif"])
+    assert worth_reading([videos / "clip.txt"], [videos / "clip.txt"])
 
 
 def test_dicom_names_keep_their_numbers(tmp_path):

@@ -57,6 +57,13 @@ def test_a_folder_gives_the_same_network_and_description(exported, network):
     assert found.timing[1, :, 6:].max() == 0
 
 
+def test_a_copy_says_that_it_was_trained_on_synthetic_videos(network, command, tmp_path):
+    folder.write_folder(tmp_path / "first", description(synthetic=True), network)
+    assert command("export", "first", "--to", "copy")[0] == 0
+    assert open_model(tmp_path / "copy").description.synthetic
+    assert "synthetic videos only" in (tmp_path / "copy/README.md").read_text()
+
+
 def test_a_folder_has_a_card_and_no_path_or_name(exported, tmp_path):
     assert {path.name for path in exported.iterdir()} == {
         "model.safetensors",
@@ -69,6 +76,7 @@ def test_a_folder_has_a_card_and_no_path_or_name(exported, tmp_path):
     assert front["library_name"] == "echo-e3net"
     assert "10 videos" in card
     assert "| val/mae | 5 |" in card
+    assert "synthetic" not in card
     for file in exported.iterdir():
         assert str(tmp_path).encode() not in file.read_bytes()
 

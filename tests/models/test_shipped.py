@@ -20,6 +20,7 @@ from echo_e3net.data.raster import fill_polygon
 from echo_e3net.errors import InputError
 from echo_e3net.models import folder, opening
 from echo_e3net.models.building import build_network
+from echo_e3net.models.description import SYNTHETIC
 from echo_e3net.models.opening import find_model, load_network, open_model
 from echo_e3net.reading.overlay import border_line
 from echo_e3net.training.starting import start_from
@@ -44,7 +45,7 @@ def network():
 def stand_in(network, tmp_path, monkeypatch):
     """Replace the shipped network by a tiny one, and return its folder."""
     place = tmp_path / "package/weights"
-    folder.write_folder(place, description(), network, half=True)
+    folder.write_folder(place, description(synthetic=True), network, half=True)
     monkeypatch.setattr(opening, "SHIPPED_FOLDER", place)
     work = tmp_path / "work"
     work.mkdir()
@@ -97,7 +98,9 @@ class TestName:
         code, error = command("stream", video)
         assert code == 0, error
         assert error.startswith("stream: no --model given, so the shipped network is used.")
-        assert command("predict", video, "--model", "shipped")[:2] == (0, "")
+        code, error = command("predict", video, "--model", "shipped")
+        assert (code, error) == (0, "predict: model shipped. " + SYNTHETIC + "\n")
+        assert json.loads((stand_in / "config.json").read_text())["synthetic"]
 
     def test_export_copies_it(self, stand_in, command, tmp_path):
         code, error = command("export", "shipped", "--to", "copy", "--half")
@@ -197,6 +200,7 @@ class TestFile:
         assert found.clip[:3] == (clip.frames, clip.period, clip.size)
         assert found.borders == ("endo", "epi")
         assert found.limits, "run make_weights.py calibrate"
+        assert found.synthetic
         assert all(value.isfinite().all() for value in network.state_dict().values())
 
     def test_its_card_states_data_limits_and_licence(self):

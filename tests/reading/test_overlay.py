@@ -55,3 +55,12 @@ def test_another_suffix_is_refused_and_a_full_disk_leaves_nothing(reading, tmp_p
     with pytest.raises(InputError, match="cannot be written"):
         reading.overlay("/proc/clip.mp4")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_kept(reading, tmp_path):
+    path = tmp_path / "clip.gif"
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"clip\.gif exists"):
+        reading.overlay(path)
+    assert path.read_bytes() == b"mine"
+    assert reading.overlay(path, overwrite=True).read_bytes()[:3] == b"GIF"

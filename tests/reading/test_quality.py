@@ -99,7 +99,7 @@ def test_a_low_frame_rate_and_a_network_without_agreement_are_doubtful(frames):
         return found._replace(simpson_ef=found.ef - np.float32(0.1))
 
     quality = reader(torn).read(frames, fps=50).quality
-    assert (quality.grade, quality.reasons) == ("doubtful", ("EF and Simpson's EF differ by 10.0 points",))
+    assert (quality.grade, quality.reasons) == ("doubtful", ("EF and Simpson's EF differ by 10.0 points (limit 3.0)",))
 
 
 def test_without_a_border_detector_no_reading_is_good(frames):
@@ -126,6 +126,12 @@ def test_one_window_has_no_spread(frames):
     reading = reader().read(frames[:50], fps=50)
     assert (reading.windows, len(reading.beats)) == (1, 1)
     assert "spread" not in reading.quality.values
+    assert reading.spread_percent is None
+    # two beats of one window have the same EF
+    reading = reader().read(frames[:62], fps=50)
+    assert (reading.windows, len(reading.beats)) == (1, 2)
+    assert "spread" not in reading.quality.values
+    assert (reading.spread_percent, "±" in str(reading)) == (None, False)
 
 
 @pytest.mark.parametrize("field", ["ef", "landmarks", "timing"])
@@ -195,7 +201,7 @@ def test_limits_of_a_network_come_from_its_description(frames):
             from_json({**stored, "limits": wrong}, "config.json")
     assert tuple(name for name, cue in CUES.items() if cue.typical is not None) == NETWORK_CUES
     strict = reader(limits={"filling": 9.0}).read(frames, fps=50).quality
-    assert strict.reasons[0].startswith("the walls do not move inwards")
+    assert strict.reasons[0].startswith("the walls hardly move inwards")
 
 
 def test_a_calibration_loosens_limits_for_all_but_the_most_extreme_clips(reading):

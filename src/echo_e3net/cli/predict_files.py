@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
+from echo_e3net import __version__
 from echo_e3net.errors import InputError
 
 TABLE = "predictions.csv"
@@ -27,6 +29,9 @@ COLUMNS = [
     "fps",
     "remark",
     "refused",
+    "model",
+    "synthetic",
+    "program",
     "overlay",
     "path",
 ]
@@ -34,6 +39,8 @@ OVERLAY = "-borders"
 """End of the name of a video with borders, before the suffix."""
 WRITTEN = re.compile(rf"(predictions|beats)(-\d+)?\.csv|.+{OVERLAY}(-\d+)?\.(mp4|gif)")
 """Names of files that `predict` and `stream` write."""
+OTHERS = re.compile(r"\.(csv|json|txt|md|log|ya?ml|toml|html|pdf|xlsx|docx|py|ipynb|png|jpe?g)", re.IGNORECASE)
+"""Suffixes of files that are skipped in folders. Others may be videos, whatever their suffix."""
 Row = dict[str, Any]
 
 
@@ -52,8 +59,10 @@ def predict(
 
     Each file is cropped to its sector. EF is predicted for every beat of the video and averaged over the beats. One
     line is printed per file, and one row per file is written to predictions.csv. Each reading is graded good, doubtful
-    or unusable, with the reasons. Do not use EF of an unusable reading. Existing files are kept: the next table is
-    predictions-2.csv. Tables and videos of earlier calls that lie in a folder are skipped. With --config, EF is
+    or unusable, with the reasons. Do not use EF of an unusable reading. A good reading looks like an apical
+    four-chamber view that was read without contradictions; its EF may still be wrong. Existing files are kept: the next
+    table is predictions-2.csv. In folders, tables and videos of earlier calls and files that are not videos by their
+    suffix (.csv, .txt, .png, ...) are skipped. The exit code is 0 if at least one file was read. With --config, EF is
     predicted for the test split of a data set or for --videos; see `echo-e3net predict --config FILE --help`.
 
     Args:
@@ -61,7 +70,8 @@ def predict(
         model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the shipped
             network, which was trained on synthetic videos only.
         out: folder of the table and of the videos.
-        overlay: also write each video with its borders and the volume curve, as mp4 or gif.
+        overlay: also write each video with its borders, as mp4 or gif. They are found at ED and ES and interpolated
+            between them, as is the volume in the graph below.
         json: also write JSON to this file, with the landmarks of all beats; - prints only JSON.
         device: device for PyTorch models, cpu or cuda; null: cpu. ONNX files run on the CPU.
         runtime: runtime for ONNX files; null: the first one installed.
@@ -73,23 +83,27 @@ def predict(
     from echo_e3net.clinic.user_videos import distinct_names
     from echo_e3net.files import require_place
 
-    files = without_written(find_files(sources), sources)
+    files = worth_reading(find_files(sources), sources)
     if not files:
         raise InputError(f"{', '.join(map(str, sources))}: no file found. Name videos, or folders that contain them.")
     require_place(out / TABLE)
     require_json_place(json)
-    from echo_e3net.reading.reader import load
+    from echo_e3net.models.opening import SHIPPED, open_model
+    from echo_e3net.reading.quality import GRADES
+    from echo_e3net.reading.reader import Reader
     from echo_e3net.reading.reading import Reading
     from echo_e3net.tables import write_csv
 
-    model = default_model("predict") if model is None else model
-    reader = load(model, runtime=runtime, device=device, trust=trust, batch_size=batch_size)
+    reader = Reader(open_model(model, runtime, device, trust=trust), batch_size)
+    announce("predict", model, reader.description.synthetic)
+    of_model = {"model": model or SHIPPED, "synthetic": reader.description.synthetic, "program": __version__}
     names, copies = distinct_names(files), same_content(files)
     rows: list[Row] = []
     details: list[Any] = []
     try:
         for number, (file, found) in enumerate(zip(files, reader.read_each(files), strict=True), 1):
             row = row_of(names[file], file, found, f"same content as {copies[file]}" if file in copies else "")
+            row |= of_model
             if overlay and isinstance(found, Reading):
                 video = free_path(out / f"{names[file].replace('/', '_')}{OVERLAY}.{overlay}")
                 row["overlay"] = str(found.overlay(video))
@@ -107,18 +121,26 @@ def predict(
             write_csv(table, rows, COLUMNS)
             read = sum(not row["refused"] for row in rows)
             place = json if json in (None, STDOUT) else str(free_path(Path(json)))
-            show(place, details, lambda: print(f"EF of {read} of {len(files)} files: {table}"))
+            counts = Counter(row["quality"] for row in rows if row["quality"])
+            grades = ", ".join(f"{counts[name]} {name}" for name in GRADES if counts[name])
+            summary = f"EF of {read} of {len(files)} files{f' ({grades})' if grades else ''}: {table}"
+            show(place, details, lambda: print(summary))
     if not read:
         raise InputError(f"none of the {len(files)} files could be read. The reasons are in {table}.")
 
 
-def without_written(files: Sequence[Path], named: Sequence[Path]) -> list[Path]:
-    """Return files without those that an earlier call wrote, and report these; a file that the user named is kept."""
+def worth_reading(files: Sequence[Path], named: Sequence[Path]) -> list[Path]:
+    """Return files without results of earlier calls and without files that are not videos by their suffix.
+
+    Those that are left out are reported. A file that the user named is kept.
+    """
     written = [file for file in files if WRITTEN.fullmatch(file.name) and file not in named]
-    if written:
-        more = f" and {len(written) - 1} more" if len(written) > 1 else ""
-        print(f"predict: skipped {written[0]}{more}, named like results of this command.", file=sys.stderr)
-    return [file for file in files if file not in written]
+    others = [file for file in files if OTHERS.fullmatch(file.suffix) and file not in (*named, *written)]
+    for left_out, why in ((written, "named like results of this command"), (others, "not videos by their suffix")):
+        if left_out:
+            more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
+            print(f"predict: skipped {left_out[0]}{more}, {why}.", file=sys.stderr)
+    return [file for file in files if file not in (*written, *others)]
 
 
 def row_of(name: str, file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401  (Reading or Refused, imported late)
@@ -130,7 +152,7 @@ def row_of(name: str, file: Path, found: Any, copy: str) -> Row:  # noqa: ANN401
     simpson = found.simpson_ef_percent
     return row | {
         "ef_percent": round(found.ef_percent, 2),
-        "spread_percent": round(found.spread_percent, 2),
+        "spread_percent": "" if found.spread_percent is None else round(found.spread_percent, 2),
         "simpson_ef_percent": "" if simpson is None else round(simpson, 2),
         "quality": found.quality.grade,
         "reasons": "; ".join(found.quality.reasons),
@@ -163,13 +185,13 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def default_model(command: str) -> str:
-    """Return the shipped network for a command without a model, and print a note on standard error."""
-    from echo_e3net.models.opening import SYNTHETIC, shipped_model
+def announce(command: str, model: str | None, synthetic: bool) -> None:
+    """Report on standard error that the shipped network is used by default, and that a network saw no real video."""
+    from echo_e3net.models.description import SYNTHETIC
 
-    folder = shipped_model()
-    print(f"{command}: no --model given, so the shipped network is used. {SYNTHETIC}", file=sys.stderr)
-    return str(folder)
+    used = "no --model given, so the shipped network is used." if model is None else f"model {model}."
+    if model is None or synthetic:
+        print(f"{command}: {used}{f' {SYNTHETIC}' if synthetic else ''}", file=sys.stderr)
 
 
 def free_path(path: Path) -> Path:

@@ -67,14 +67,14 @@ def stream(
         frame_size: width and height of raw frames, for example 640x480.
         every: interval between the windows that the network reads, seconds; null: 0.5, or half a window.
         out: folder of the table and of the video.
-        overlay: also write the video with its borders and the volume curve, 2.5 s late. mp4: a file that can be played
-            while it is written; -: Matroska on standard output, for a player.
+        overlay: also write the video with its borders and a graph of the volume, 2.5 s late. mp4: a file that can be
+            played while it is written; -: Matroska on standard output, for a player.
         device: device for PyTorch models, cpu or cuda; null: cpu. ONNX files run on the CPU.
         runtime: runtime for ONNX files; null: the first one installed.
         threads: number of CPU threads for ONNX files; null: the default of the runtime.
         trust: allow the model file to use classes from other packages. These can run any code.
     """
-    from echo_e3net.cli.predict_files import OVERLAY, default_model, free_path
+    from echo_e3net.cli.predict_files import OVERLAY, announce, free_path
     from echo_e3net.reading.live_source import open_source
 
     table = out / TABLE
@@ -88,9 +88,9 @@ def stream(
         raise InputError("--overlay - writes a video to standard output. Add `| ffplay -` or `> video.mkv`.")
     shown = sys.stderr if overlay == "-" else sys.stdout
     say = partial(print, file=shown, flush=True)
-    model = default_model("stream") if model is None else model
-    say(f"loading {model}")
+    say(f"loading {model or 'the shipped network'}")
     running = Stream(open_model(model, runtime, device, threads, trust), opened, every)
+    announce("stream", model, running.model.description.synthetic)
     remark = f" ({opened.remark})" if opened.remark else ""
     say(f"{opened.name}: {opened.fps:.4g} frames per second{remark}; Ctrl-C ends")
     say(f"{'ES at':>9}  EF of the beat")

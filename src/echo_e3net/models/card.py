@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from echo_e3net.models.description import Description
+from echo_e3net.models.description import SYNTHETIC, Description
 
 TEMPLATE = """\
 ---
@@ -16,7 +16,7 @@ tags:
 # Echo-E³Net
 
 Predicts left-ventricular ejection fraction (EF) from an apical four-chamber echocardiography video.
-**Research only. Not a medical device.**
+**Research only. Not a medical device.**{note}
 
 ## Use
 ```sh
@@ -61,6 +61,7 @@ def card(description: Description) -> str:
     rows = [f"| {name} | {value:.4g} |" for name, value in sorted(description.scores.items()) if "/loss/" not in name]
     scores = "\n".join(["| score | value |", "|---|---|", *rows]) if rows else "No scores were recorded."
     return TEMPLATE.format(
+        note=f" **{SYNTHETIC}**" if description.synthetic else "",
         frames=clip.frames,
         size=clip.size,
         step=frames,

@@ -18,6 +18,8 @@ MODEL_TYPE = "echo-e3net"
 NETWORK = "network."
 """Beginning of the names of the network's weights in a checkpoint."""
 AGAIN = "Copy or export the model again."
+SYNTHETIC = "It was trained on synthetic videos only; no accuracy on patients is claimed."
+"""Note about a network whose training videos were a phantom."""
 FORM = 1
 """Version of the description. Increased when older versions would misread new files."""
 
@@ -50,6 +52,8 @@ class Description(NamedTuple):
         borders: names of the borders that it learned.
         videos: number of training videos.
         fingerprint: hash of the names and labels of the training videos.
+        synthetic: whether the training videos were a phantom. Those of a model that the training started from do not
+            count.
         scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
         program: version of the program that wrote the file.
         limits: limits of the quality of readings by cue, calibrated for this network; None: the default limits.
@@ -63,6 +67,7 @@ class Description(NamedTuple):
     videos: int
     fingerprint: str
     scores: dict[str, float]
+    synthetic: bool = False
     program: str = __version__
     limits: dict[str, float] | None = None
 
@@ -103,7 +108,8 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
             fingerprint=str(content["fingerprint"]),
             scores={name: float(value) for name, value in content["scores"].items()},
             program=str(content["program"]),
-            # files of older versions have none
+            # files of older versions lack both
+            synthetic=bool(content.get("synthetic", False)),
             limits={name: float(value) for name, value in (content.get("limits") or {}).items()} or None,
         )
         sound = (
@@ -151,6 +157,7 @@ def describe(content: Mapping[str, Any]) -> Description:
             videos=data["videos"],
             fingerprint=data["training"],
             scores=finite(content["scores"]),
+            synthetic=data.get("synthetic", False),
             program=content["program"],
         )
     except (KeyError, TypeError) as error:

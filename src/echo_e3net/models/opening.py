@@ -20,8 +20,6 @@ SHIPPED = "shipped"
 """Name of the shipped network, which is part of this package."""
 SHIPPED_FOLDER = Path(__file__).parents[1] / "weights"
 """Its exported folder. scripts/make_weights.py makes it."""
-SYNTHETIC = "It was trained on synthetic videos only; no accuracy on patients is claimed."
-"""Note that is printed when it is used by default."""
 KINDS = (
     "the folder of a run, a checkpoint (.ckpt), an exported folder, an ONNX file, hf://owner/name, "
     f"or {SHIPPED} (part of this package)"

@@ -45,6 +45,11 @@ class Beat(NamedTuple):
     simpson_ef_percent: float
     landmarks: Float32[np.ndarray, "P S K 2"]
 
+    def __repr__(self) -> str:
+        """Return the frames and EF; not the landmarks, which would fill the screen."""
+        efs = f"ef_percent={self.ef_percent:.1f}, simpson_ef_percent={self.simpson_ef_percent:.1f}"
+        return f"Beat(ed_frame={self.ed_frame}, es_frame={self.es_frame}, {efs})"
+
 
 class Peaks(NamedTuple):
     """All frames that are ED, and all that are ES, ascending."""

@@ -38,7 +38,7 @@ STALE_S = 1.5
 
 
 class LiveVideo:
-    """Writes the frames of a stream with borders, EF, quality and the volume curve; used in a ``with`` block.
+    """Writes the frames of a stream with borders, EF, quality and a graph of the volume; used in a ``with`` block.
 
     Args:
         path: a new MP4 file; None for Matroska to standard output.

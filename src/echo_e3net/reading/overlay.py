@@ -1,4 +1,4 @@
-"""Show a reading: the video with its borders and the volume curve, and a still picture of ED and ES.
+"""Show a reading: the video with its borders and a graph of the volume, and a still picture of ED and ES.
 
 The network gives borders at ED and ES only. Between them, the borders and the volume in the picture are interpolated
 linearly in time. Volumes are relative to the EDV of the beat, because the pixel size, and so the volume in mL, is
@@ -56,7 +56,7 @@ class KeyFrame(NamedTuple):
 
 
 def write_overlay(reading: OverlayData, path: Path) -> Path:
-    """Write the video of a reading with its borders and volume curve as MP4 or GIF, and return the path.
+    """Write the video of a reading with its borders and a graph of the volume as MP4 or GIF, and return the path.
 
     Raises:
         InputError: the suffix is not .mp4 or .gif, or the file cannot be written.
@@ -71,7 +71,7 @@ def write_overlay(reading: OverlayData, path: Path) -> Path:
 
 
 def overlay_frames(reading: OverlayData) -> Iterator[Picture]:
-    """Yield every frame of a reading with its borders, above the volume curve."""
+    """Yield every frame of a reading with its borders, above the graph of the volume."""
     key_frames = key_frames_of(reading.beats)
     graph = volume_graph(key_frames, len(reading.frames), reading.fps)
     for number in range(len(reading.frames)):

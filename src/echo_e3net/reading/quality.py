@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import UInt8
@@ -28,6 +28,7 @@ from echo_e3net.reading.picture_cues import lit_region, picture_cues
 from echo_e3net.reading.windows import Windows
 
 Grade = Literal["good", "doubtful", "unusable"]
+GRADES: tuple[Grade, ...] = get_args(Grade)
 SHOWN = 3
 """Number of reasons in one line of text."""
 MANY = 4
@@ -75,25 +76,39 @@ CUES: dict[str, Cue] = {
     "top_width": Cue("above", 0.6, "no sector with the transducer at the top", outer=0.95),
     "change": Cue("below", 2.5, "nothing moves: grey values change by {value:.1f}", outer=1.0),
     "continuity": Cue(
-        "below", 0.65, "successive frames do not fit together (correlation {value:.2f})", 0.05, typical=0.85
+        "below",
+        0.65,
+        "successive frames do not fit together (correlation {value:.2f}, limit {limit:.2f})",
+        0.05,
+        typical=0.85,
     ),
     "fps": Cue("below", 20.0, "{value:.4g} frames per second are too few; at least {limit:.0f} are needed"),
     "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
     "beats": Cue("below", 1.0, "no beat found"),
-    "spread": Cue("above", 4.0, "EF varies by {value:.1f} points between beats or windows", typical=1.0),
-    "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f})", typical=0.8),
-    "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points", typical=0.5),
+    "spread": Cue(
+        "above", 4.0, "EF varies by {value:.1f} points between beats or windows (limit {limit:.1f})", typical=1.0
+    ),
+    "timing": Cue("below", 0.55, "the timing of ED and ES is unclear ({value:.2f}, limit {limit:.2f})", typical=0.8),
+    "gap": Cue("above", 3.0, "EF and Simpson's EF differ by {value:.1f} points (limit {limit:.1f})", typical=0.5),
     "detector": Cue("below", 1.0, "the network has no borders to check"),
     "borders": Cue("below", 1.0, "the borders were not checked"),
     "crossing": Cue("above", 0.0, "a border crosses itself"),
     "outside": Cue("above", 0.1, "{percent:.0f} % of the landmarks are outside the sector"),
     "size": Cue("below", 0.04, "the ventricle is too small: {percent:.0f} % of the sector"),
     "large": Cue("above", 0.5, "the ventricle is too large: {percent:.0f} % of the sector"),
-    "contrast": Cue("below", 0.15, "blood is not darker than the wall (contrast {value:.2f})", typical=0.6),
-    "bright_blood": Cue("above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall)", typical=0.4),
-    "atrium": Cue("above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall)", typical=0.2),
-    "filling": Cue("below", 0.2, "the walls do not move inwards from ED to ES ({value:.2f})", typical=0.5),
-    "together": Cue("above", 5.0, "several cues together are unusual ({value:.1f})", typical=1.0),
+    "contrast": Cue(
+        "below", 0.15, "blood is hardly darker than the wall (contrast {value:.2f}, limit {limit:.2f})", typical=0.6
+    ),
+    "bright_blood": Cue(
+        "above", 0.9, "bright regions inside the ventricle ({value:.2f} of the wall, limit {limit:.2f})", typical=0.4
+    ),
+    "atrium": Cue(
+        "above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall, limit {limit:.2f})", typical=0.2
+    ),
+    "filling": Cue(
+        "below", 0.2, "the walls hardly move inwards from ED to ES ({value:.2f}, limit {limit:.2f})", typical=0.5
+    ),
+    "together": Cue("above", 5.0, "several cues together are unusual ({value:.1f}, limit {limit:.1f})", typical=1.0),
 }
 """All cues, in the order in which reasons are listed. The modules that measure the cues explain their values."""
 
@@ -199,9 +214,9 @@ def quality_values(
 def network_values(
     found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat], peaks: Peaks | None
 ) -> dict[str, float]:
-    """Measure how well the outputs of the network agree with each other. One beat and one window have no spread."""
-    several = [efs for efs in ([beat.ef_percent for beat in beats], 100 * found.ef) if len(efs) > 1]
-    values = {"spread": float(max(np.std(efs) for efs in several))} if several else {}
+    """Measure how well the outputs of the network agree with each other. Readings of one window have no spread."""
+    efs = ([beat.ef_percent for beat in beats], 100 * found.ef) if len(found.ef) > 1 else ()
+    values = {"spread": float(max(np.std(several) for several in efs if len(several)))} if efs else {}
     if found.simpson_ef is None or found.timing is None or peaks is None:
         return values
     simpson = [beat.simpson_ef_percent for beat in beats] or (100 * found.simpson_ef).tolist()

@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.models.clip_reader import NOT_FINITE, ClipReading
-from echo_e3net.models.description import Description
-from echo_e3net.models.opening import SYNTHETIC, OpenedModel, open_model
+from echo_e3net.models.description import SYNTHETIC, Description
+from echo_e3net.models.opening import OpenedModel, open_model
 from echo_e3net.reading.beats import find_beats, find_peaks
 from echo_e3net.reading.quality import grade, quality_values
 from echo_e3net.reading.reading import Reading
@@ -136,6 +136,11 @@ class Reader:
             return Refused(source.name, str(error))
         if clip.fps is None:
             source = source.with_remark(f"the frame rate of the training is unknown; {USUAL_FPS:g} was assumed")
+        if not windows.mask.all():
+            length = (clip.frames - 1) * windows.step / source.fps
+            source = source.with_remark(
+                f"the video ({len(source.frames) / source.fps:.1f} s) is shorter than a window ({length:.1f} s)"
+            )
         if windows.step < 1:
             source = source.with_remark(f"{source.fps:.4g} frames per second are too few; frames were repeated")
         return Pending(source, windows, clips_of(resize_square(source.frames, clip.size), windows))

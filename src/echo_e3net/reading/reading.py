@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import UInt8
 
+from echo_e3net.errors import InputError
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.reading.beats import Beat
 from echo_e3net.reading.quality import Quality
@@ -26,7 +27,9 @@ class Reading:
     Attributes:
         name: the file, or "frames" for an array.
         ef_percent: mean EF of the beats, or of the windows if no beat was found.
-        spread_percent: standard deviation of EF over the beats, or over the windows if no beat was found.
+        spread_percent: standard deviation of EF over the beats, or over the windows if no beat was found; None if there
+            is only one of them. Windows that overlap share beats, so it understates the uncertainty of EF; it is None
+            also if all beats lie in one window.
         simpson_ef_percent: mean EF by Simpson's method from the endocardial landmarks, over the beats, or over the
             windows if no beat was found; None if the network has no border detector.
         beats: the beats, in their order in time. Empty if the network has no border detector, or none was found.
@@ -40,7 +43,7 @@ class Reading:
 
     name: str
     ef_percent: float
-    spread_percent: float
+    spread_percent: float | None
     simpson_ef_percent: float | None
     beats: tuple[Beat, ...]
     windows: int
@@ -67,7 +70,7 @@ class Reading:
         return cls(
             name=source.name,
             ef_percent=float(np.mean(efs)),
-            spread_percent=float(np.std(efs)),
+            spread_percent=float(np.std(efs)) if min(len(efs), len(found.ef)) > 1 else None,
             simpson_ef_percent=float(np.mean(simpson)) if simpson else None,
             beats=tuple(beats),
             windows=len(found.ef),
@@ -79,21 +82,27 @@ class Reading:
         )
 
     def __str__(self) -> str:
-        """Return one line: EF, its spread, the beats, and grade and reasons if the grade is not good."""
+        """Return one line: EF with its spread, the beats, Simpson's EF, and the grade with its reasons."""
         number = len(self.beats)
-        found = ["no beat found", "1 beat", f"± {self.spread_percent:.1f} over {number} beats"][min(number, 2)]
+        spread = "" if self.spread_percent is None else f" ± {self.spread_percent:.1f} %"
+        found = ("no beat found", "1 beat", f"{number} beats")[min(number, 2)]
         simpson = "" if self.simpson_ef_percent is None else f"; Simpson's EF {self.simpson_ef_percent:.1f} %"
-        quality = "" if self.quality.grade == "good" else f"; {self.quality}"
-        return f"{self.name}: EF {self.ef_percent:.1f} %{' ' if number > 1 else ', '}{found}{simpson}{quality}"
+        return f"{self.name}: EF {self.ef_percent:.1f}{spread or ' %'}, {found}{simpson}; {self.quality}"
 
-    def overlay(self, path: str | Path) -> Path:
-        """Write the video with borders and volume curve as MP4 or GIF, as the suffix says, and return its path.
+    def overlay(self, path: str | Path, overwrite: bool = False) -> Path:
+        """Write the video with its borders and a graph of the volume, and return its path.
+
+        Args:
+            path: the file; its suffix is .mp4 or .gif.
+            overwrite: whether an existing file is replaced.
 
         Raises:
-            InputError: the suffix is not .mp4 or .gif, or the file cannot be written.
+            InputError: the suffix is another one, the file exists, or it cannot be written.
         """
         from echo_e3net.reading.overlay import write_overlay
 
+        if Path(path).exists() and not overwrite:
+            raise InputError(f"{path} exists. Choose another path, or set overwrite=True.")
         return write_overlay(self.overlay_data(), Path(path))
 
     def overlay_data(self) -> OverlayData:

@@ -22,6 +22,7 @@ from echo_e3net.data.cache import FrameCache, require_room
 from echo_e3net.data.fingerprint import hash_records
 from echo_e3net.data.formats import EchoNetDynamic
 from echo_e3net.data.frames import ReadFrames, read_frames, usual_rate
+from echo_e3net.data.layout import PHANTOM
 from echo_e3net.data.records import SPLITS, DataFormat, VideoRecord
 from echo_e3net.data.sampling import ClipSpan
 from echo_e3net.data.settings import CacheSettings, ClipSettings, LoaderSettings, VideoSource
@@ -117,10 +118,11 @@ class EchoDataModule(LightningDataModule):
             self.check_split(split, stage)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what checkpoints store: the clip, and a hash of the training split."""
+        """Return what checkpoints store: the clip, a hash of the training split, and whether it is a phantom."""
         clip = {name: getattr(self.clip, name) for name in ("frames", "period", "size")}
         training = self.records.get("train", [])
-        return {"clip": clip, "training": hash_records(training), "videos": len(training)}
+        synthetic = self.root is not None and (Path(self.root) / PHANTOM).is_file()
+        return {"clip": clip, "training": hash_records(training), "videos": len(training), "synthetic": synthetic}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Compare the clip and the training split with those of a checkpoint.
