@@ -1,9 +1,10 @@
 """Calibrate the quality limits of a network, and measure the grades.
 
-    python scripts/calibrate_quality.py MODEL FOLDER [--negatives 10] [--write] [--force]
+    python scripts/calibrate_quality.py MODEL FOLDER [--validation FOLDER2] [--negatives 10] [--write] [--force]
 
-FOLDER is a data set in EchoNet-Dynamic's format. Negatives (:mod:`negatives`) are clips whose EF must not be trusted.
-They are made from the first videos of a split.
+FOLDER is a data set in EchoNet-Dynamic's format; its test videos are graded. The validation videos are those of
+FOLDER2, or of FOLDER. Negatives (:mod:`negatives`) are clips whose EF must not be trusted. They are made from the first
+videos of a split.
 
 The limits are chosen with the validation videos and the calibration negatives. First, the default limits of
 :mod:`echo_e3net.reading.quality` are loosened until they include 97.5 % of the validation videos, all but the most
@@ -196,6 +197,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("model", type=Path)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--validation", type=Path, help="data set of the validation videos; default: FOLDER")
     parser.add_argument("--negatives", type=int, default=10, help="number of negatives of each kind, at least 1")
     parser.add_argument("--write", action="store_true", help="store the limits in config.json of the model")
     parser.add_argument("--force", action="store_true", help="store them even if the shares are above their bounds")
@@ -239,7 +241,8 @@ def calibrate(options: argparse.Namespace) -> None:
     limits: dict[str, float] = {}
     shares = (0.0, 0.0)
     for split, title, kinds in (("val", "Validation", CALIBRATION), ("test", "Test", {**SCORED, **HELD_OUT})):
-        good, videos = good_clips(reader, options.folder, split, options.negatives)
+        root = options.validation if split == "val" and options.validation else options.folder
+        good, videos = good_clips(reader, root, split, options.negatives)
         negatives = {
             f"{kind} (held out)" if kind in HELD_OUT else kind: negative_clips(reader, videos, kind, make)
             for kind, make in kinds.items()

@@ -54,6 +54,9 @@ FAMILIES = ("handheld", "coarse_speckle", "dilated", "irregular", "adult_cart")
 """Looks that are only for testing."""
 FAMILY_SEED = 101
 """Seed of the first of these looks; the next looks have the next seeds."""
+CALIBRATION, CALIBRATION_SEED = "calibration", 100
+"""Data set of the look mixed whose videos calibrate the quality, and its seed. The validation videos of the training
+chose the checkpoint and are few."""
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
@@ -76,6 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(steps)}; default: all")
     parser.add_argument("--n", type=int, default=4700, help="number of videos of the look mixed")
     parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
+    parser.add_argument("--calibration_n", type=int, default=600, help="number of videos that calibrate the quality")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data")
     parser.add_argument("--epochs", type=int, default=None, help="epochs of the last part")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
@@ -122,16 +126,17 @@ def parts_of(options: argparse.Namespace) -> list[Path]:
 
 def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
-    sets: list[tuple[str, int, int, tuple[object, ...]]] = [
-        (TRAINED, options.n, options.seed, ("--val_fraction", 0.05, "--test_fraction", 0.1))
+    sets: list[tuple[Path, str, int, int, tuple[float, float]]] = [
+        (folder_of(options, TRAINED), TRAINED, options.n, 0, (0.05, 0.1)),
+        # nearly all videos are validation videos here, and test videos below
+        (options.data / CALIBRATION, TRAINED, options.calibration_n, CALIBRATION_SEED, (0.99, 0)),
     ]
-    # nearly all videos of these looks are test videos
-    split = ("--val_fraction", 0, "--test_fraction", 0.99)
-    sets += [(look, options.family_n, options.seed + FAMILY_SEED + i, split) for i, look in enumerate(FAMILIES)]
-    for look, n, seed, fractions in sets:
-        place, fixed = folder_of(options, look), ("--look", look, "--max_frames", LONGEST, *fractions)
+    for number, look in enumerate(FAMILIES, FAMILY_SEED):
+        sets.append((folder_of(options, look), look, options.family_n, number, (0, 0.99)))
+    for place, look, n, seed, (validation, testing) in sets:
+        fixed = ("--look", look, "--max_frames", LONGEST, "--val_fraction", validation, "--test_fraction", testing)
         # existing videos are kept if they are of the same recipe, and refused otherwise
-        program("data", "phantom", "--out", place, "--n", n, "--seed", seed, *fixed)
+        program("data", "phantom", "--out", place, "--n", n, "--seed", options.seed + seed, *fixed)
         program("data", "cache", place)
 
 
@@ -215,7 +220,8 @@ def export(options: argparse.Namespace) -> None:
 def calibrate(options: argparse.Namespace) -> None:
     """Store the limits of the quality in the shipped weights, and print the tables of grades."""
     script = ROOT / "scripts" / "calibrate_quality.py"
-    words = (WEIGHTS.parent, folder_of(options, TRAINED), "--negatives", 20, "--write")
+    place = options.data / CALIBRATION
+    words = (WEIGHTS.parent, folder_of(options, TRAINED), "--validation", place, "--negatives", 20, "--write")
     if code := subprocess.run([sys.executable, str(script), *map(str, words)], check=False).returncode:
         sys.exit(code)
 

@@ -83,6 +83,7 @@ def test_negatives_are_not_good_even_if_the_network_is_sure(frames, kind):
         (lambda frames: np.random.default_rng(0).permutation(frames), "continuity"),
         (lambda frames: (255 - frames) * SECTOR, "contrast"),
         (lambda frames: np.where(SECTOR & (np.arange(64)[:, None] > 42), 140, frames), "atrium"),
+        (lambda frames: frames * (np.arange(64)[:, None] < 42), "below"),
         (lambda frames: frames[:30], "seconds"),
     ],
 )
@@ -257,7 +258,7 @@ def test_cues_of_a_drawn_heart(frames, reading):
     borders = border_cues(frames, lit, reading.beats)
     assert borders.contrast > 0.6
     assert borders.filling > 0.4
-    assert borders.outside == 0
+    assert (borders.outside, borders.below) == (0, 1)
     # a gain that changes is not a contraction
     gain = 1 - 0.3 * np.cos(2 * np.pi * np.arange(len(frames)) / 40)[:, None, None]
     still = (frames[:1] * gain * 0.7).astype(np.uint8)

@@ -39,7 +39,8 @@ class BorderCues(NamedTuple):
     Attributes:
         contrast: (wall - blood) / (wall + blood).
         bright_blood: brightest tenth of the blood, relative to the wall.
-        atrium: grey value below the mitral plane at ES, relative to the wall.
+        atrium: grey value below the mitral plane at ES, relative to the wall, where the sector shows this place.
+        below: share of this place that is inside the sector.
         filling: how much brighter the picture between the two borders is at ES than at ED, relative to wall - blood.
         size: area inside the border at ED, relative to the sector.
         outside: share of the landmarks outside the sector.
@@ -49,6 +50,7 @@ class BorderCues(NamedTuple):
     contrast: float
     bright_blood: float
     atrium: float
+    below: float
     filling: float
     size: float
     outside: float
@@ -56,12 +58,11 @@ class BorderCues(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Grey values at one border: those of wall and blood of both sides, and of the other regions."""
+    """Grey values at one border: those of wall and blood of both sides, and of the brightest tenth of the blood."""
 
     wall: Float[np.ndarray, "2"]
     blood: Float[np.ndarray, "2"]
     brightest: float
-    atrium: float
 
 
 def border_cues(frames: UInt8[np.ndarray, "T H W"], lit: Mask, beats: Sequence[Beat]) -> BorderCues | None:
@@ -92,20 +93,24 @@ def beat_cues(
     ed, es = (raster.fill_polygon(lit.shape, outline(points)) for points in endo)
     between = ed & ~es
     change = float((pictures[1] - pictures[0])[between].mean()) if between.any() else 0.0
+    inside = np.pad(lit, 1)
+    # at ED the mitral plane is close to the bright tissue below the atrium
+    atrium = atrium_places(endo[1])
+    seen = look(inside, atrium + 1)
     return BorderCues(
         contrast=float(((wall - blood) / (wall + blood + 1e-6)).mean()),
         bright_blood=float(np.mean([level.brightest for level in levels])) / typical,
-        # at ED the mitral plane is close to the bright tissue below the atrium
-        atrium=levels[1].atrium / typical,
+        atrium=float(look(pictures[1], atrium)[seen].mean()) / typical if seen.any() else 0.0,
+        below=float(seen.mean()),
         filling=change / max(float((wall - blood).mean()), FAINT),
         size=area(outline(endo[0])) / max(float(lit.sum()), 1.0),
-        outside=float(np.mean(look(np.pad(~lit, 1, constant_values=True), endo + 1))),
+        outside=float(np.mean(~look(inside, endo + 1))),
         crossing=float(any(crosses_itself(outline(points)) for points in endo)),
     )
 
 
 def levels_at(picture: Float[np.ndarray, "H W"], points: Float32[np.ndarray, "K 2"]) -> Levels:
-    """Return the grey values of wall, blood and atrium at a border."""
+    """Return the grey values of wall and blood at a border."""
     down = points[BASE] - points[APEX]
     axis = float(np.linalg.norm(down)) + 1e-6
     left, right = points[LEFT][DISCS], points[RIGHT][DISCS]
@@ -116,15 +121,19 @@ def levels_at(picture: Float[np.ndarray, "H W"], points: Float32[np.ndarray, "K 
     for place, out in ((left, -outward), (right, outward)):
         wall.append(look(picture, place[:, None] + out[:, None] * (WALL * axis)[:, None]).mean())
         blood.append(look(picture, place[:, None] - out[:, None] * depth).mean())
-    plane = points[BASE] + (ACROSS - 0.5)[:, None] * (points[RIGHT][-1] - points[LEFT][-1])
     return Levels(
         wall=np.array(wall),
         blood=np.array(blood),
         brightest=float(
             np.percentile(look(picture, left[:, None] + ACROSS[:, None] * (right - left)[:, None]), BRIGHT_PERCENTILE)
         ),
-        atrium=float(look(picture, plane[:, None] + down * ATRIUM[:, None]).mean()),
     )
+
+
+def atrium_places(points: Float32[np.ndarray, "K 2"]) -> Float[np.ndarray, "N 2"]:
+    """Return places below the mitral plane of a border."""
+    plane = points[BASE] + (ACROSS - 0.5)[:, None] * (points[RIGHT][-1] - points[LEFT][-1])
+    return np.asarray(plane[:, None] + (points[BASE] - points[APEX]) * ATRIUM[:, None]).reshape(-1, 2)
 
 
 def look(picture: np.ndarray, places: Float[np.ndarray, "*N 2"]) -> np.ndarray:

@@ -105,6 +105,7 @@ CUES: dict[str, Cue] = {
     "atrium": Cue(
         "above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall, limit {limit:.2f})", typical=0.2
     ),
+    "below": Cue("below", 0.25, "the picture ends at the mitral plane ({percent:.0f} % of the place below it is seen)"),
     "filling": Cue(
         "below", 0.2, "the walls hardly move inwards from ED to ES ({value:.2f}, limit {limit:.2f})", typical=0.5
     ),
