@@ -263,6 +263,7 @@ def test_a_full_disk_leaves_no_part_of_a_video(small_disk, suffix):
 def test_a_full_disk_leaves_no_part_of_a_table(command, trained, videos, small_disk):
     fill(small_disk, 0)
     code, error = command("predict", videos / "v0.avi", "--model", trained, "--out", small_disk)
-    assert (code, len(error.splitlines())) == (2, 1)
-    assert "predictions.csv cannot be written: no space left on device" in error
+    *_, last = error.splitlines()
+    assert code == 2
+    assert "predictions.csv cannot be written: no space left on device" in last
     assert [path.name for path in small_disk.iterdir()] == ["filler"]
