@@ -32,7 +32,7 @@ from echo_e3net.training.run_folder import METRICS
 ROOT = Path(__file__).parents[1]
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml", "pretrain_64px.yaml")
 NUMBERS = (500, 1000, 2000, 3994)
-"""Training videos; the last is the whole split of the data of make_weights.py."""
+"""Numbers of training videos; the last one is the complete training split of make_weights.py."""
 SEEN = 16_000
 """Number of clips that each training of the curve ``pretraining`` sees."""
 TUNED = (25, 50, 150, 500)

@@ -8,8 +8,8 @@ work is not repeated, and the training continues. Steps after the training need 
 ==========  ==================================================================================================
 data        the training data (look mixed) and the looks that are only for testing, decoded once
 train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in three parts:
-            pretrain_64px.yaml, pretrain.yaml at full size, and pretrain_round2.yaml. Each begins with the weights of
-            the part before
+            pretrain_64px.yaml, pretrain.yaml at full size, and pretrain_round2.yaml. Each starts from the weights of
+            the previous one
 test        ``echo-e3net test`` on the test split of the training data and on every other look
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
 calibrate   the limits of the quality of readings, in config.json of the shipped weights
@@ -55,8 +55,8 @@ FAMILIES = ("handheld", "coarse_speckle", "dilated", "irregular", "adult_cart")
 FAMILY_SEED = 101
 """Seed of the first of these looks; the next looks have the next seeds."""
 CALIBRATION, CALIBRATION_SEED = "calibration", 100
-"""Data set of the look mixed whose videos calibrate the quality, and its seed. The validation videos of the training
-chose the checkpoint and are few."""
+"""Data set of the look mixed that calibrates the quality, and its seed. The validation videos of the training are not
+used for this: they are few, and the checkpoint was chosen with them."""
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
@@ -81,9 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
     parser.add_argument("--calibration_n", type=int, default=600, help="number of videos that calibrate the quality")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data")
-    parser.add_argument("--epochs", type=int, default=None, help="epochs of the last part")
+    parser.add_argument("--epochs", type=int, default=None, help="epochs of the last part; default: those of its file")
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
-    parser.add_argument("--run", type=Path, default=Path("runs/shipped"), help="folder of the last part")
+    parser.add_argument(
+        "--run",
+        type=Path,
+        default=Path("runs/shipped"),
+        help="folder of the last part",
+    )
     options, options.fit = parser.parse_known_args(arguments)
     if bare := [word for word in options.fit if not word.startswith("--") or "=" not in word]:
         parser.error(f"{bare[0]}: write arguments of fit as --NAME=VALUE")
@@ -103,7 +108,7 @@ def program(*words: object, log: Path | None = None) -> None:
         with log.open("a", encoding="utf-8") as output:
             code = subprocess.run(command, check=False, stdout=output, stderr=subprocess.STDOUT).returncode
     if code:
-        sys.exit(code if log is None else f"echo-e3net {words[0]} failed; {log} says why.")
+        sys.exit(code if log is None else f"echo-e3net {words[0]} failed; see {log}.")
 
 
 def folder_of(options: argparse.Namespace, look: str) -> Path:
@@ -128,7 +133,7 @@ def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
     sets: list[tuple[Path, str, int, int, tuple[float, float]]] = [
         (folder_of(options, TRAINED), TRAINED, options.n, 0, (0.05, 0.1)),
-        # nearly all videos are validation videos here, and test videos below
+        # nearly all videos of this set are validation videos, and in the sets below test videos
         (options.data / CALIBRATION, TRAINED, options.calibration_n, CALIBRATION_SEED, (0.99, 0)),
     ]
     for number, look in enumerate(FAMILIES, FAMILY_SEED):

@@ -99,7 +99,7 @@ class TestName:
         assert code == 0, error
         assert error.startswith("stream: no --model given, so the shipped network is used.")
         code, error = command("predict", video, "--model", "shipped")
-        assert (code, error) == (0, "predict: model shipped. " + SYNTHETIC + "\n")
+        assert (code, error) == (0, "predict: using model shipped. " + SYNTHETIC + "\n")
         assert json.loads((stand_in / "config.json").read_text())["synthetic"]
 
     def test_export_copies_it(self, stand_in, command, tmp_path):

@@ -58,20 +58,24 @@ def predict(
     """Predict EF for video files (DICOM, AVI, MP4, GIF), and for all videos in folders.
 
     Each file is cropped to its sector. EF is predicted for every beat of the video and averaged over the beats. One
-    line is printed per file, and one row per file is written to predictions.csv. Each reading is graded good, doubtful
-    or unusable, with the reasons. Do not use EF of an unusable reading. A good reading looks like an apical
-    four-chamber view that was read without contradictions; its EF may still be wrong. Existing files are kept: the next
-    table is predictions-2.csv. In folders, tables and videos of earlier calls and files that are not videos by their
-    suffix (.csv, .txt, .png, ...) are skipped. The exit code is 0 if at least one file was read. With --config, EF is
-    predicted for the test split of a data set or for --videos; see `echo-e3net predict --config FILE --help`.
+    line is printed per file, and one row per file is written to predictions.csv. Existing files are kept: the next
+    table is predictions-2.csv.
+
+    Each reading is graded good, doubtful or unusable, with the reasons. Do not use EF of an unusable reading. Good
+    means that the clip looks like an apical four-chamber view and that the outputs of the network agree with each
+    other. EF can still be wrong.
+
+    In folders, results of earlier calls are skipped, and so are files whose suffix is not that of a video (.csv, .txt,
+    .png, ...). The exit code is 0 if at least one file was read. With --config, EF is predicted for the test split of a
+    data set or for --videos; see `echo-e3net predict --config FILE --help`.
 
     Args:
         sources: video files, or folders of them.
         model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, or hf://owner/name; null: the shipped
             network, which was trained on synthetic videos only.
         out: folder of the table and of the videos.
-        overlay: also write each video with its borders, as mp4 or gif. They are found at ED and ES and interpolated
-            between them, as is the volume in the graph below.
+        overlay: also write each video with its borders and a graph of the volume, as mp4 or gif. The network gives
+            borders at ED and ES only; between them, borders and volume are interpolated.
         json: also write JSON to this file, with the landmarks of all beats; - prints only JSON.
         device: device for PyTorch models, cpu or cuda; null: cpu. ONNX files run on the CPU.
         runtime: runtime for ONNX files; null: the first one installed.
@@ -130,13 +134,16 @@ def predict(
 
 
 def worth_reading(files: Sequence[Path], named: Sequence[Path]) -> list[Path]:
-    """Return files without results of earlier calls and without files that are not videos by their suffix.
+    """Return files without results of earlier calls and without files whose suffix is not that of a video.
 
     Those that are left out are reported. A file that the user named is kept.
     """
     written = [file for file in files if WRITTEN.fullmatch(file.name) and file not in named]
     others = [file for file in files if OTHERS.fullmatch(file.suffix) and file not in (*named, *written)]
-    for left_out, why in ((written, "named like results of this command"), (others, "not videos by their suffix")):
+    for left_out, why in (
+        (written, "named like results of this command"),
+        (others, "whose suffix is not that of a video"),
+    ):
         if left_out:
             more = f" and {len(left_out) - 1} more" if len(left_out) > 1 else ""
             print(f"predict: skipped {left_out[0]}{more}, {why}.", file=sys.stderr)
@@ -186,10 +193,10 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
 
 
 def announce(command: str, model: str | None, synthetic: bool) -> None:
-    """Report on standard error that the shipped network is used by default, and that a network saw no real video."""
+    """Report on standard error that the shipped network is used by default, and that training was synthetic only."""
     from echo_e3net.models.description import SYNTHETIC
 
-    used = "no --model given, so the shipped network is used." if model is None else f"model {model}."
+    used = "no --model given, so the shipped network is used." if model is None else f"using model {model}."
     if model is None or synthetic:
         print(f"{command}: {used}{f' {SYNTHETIC}' if synthetic else ''}", file=sys.stderr)
 

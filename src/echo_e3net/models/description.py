@@ -52,8 +52,8 @@ class Description(NamedTuple):
         borders: names of the borders that it learned.
         videos: number of training videos.
         fingerprint: hash of the names and labels of the training videos.
-        synthetic: whether the training videos were a phantom. Those of a model that the training started from do not
-            count.
+        synthetic: whether the training videos were synthetic. Videos that trained the initial weights
+            (``--init_from``) are not considered.
         scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
         program: version of the program that wrote the file.
         limits: limits of the quality of readings by cue, calibrated for this network; None: the default limits.

@@ -46,7 +46,7 @@ class Beat(NamedTuple):
     landmarks: Float32[np.ndarray, "P S K 2"]
 
     def __repr__(self) -> str:
-        """Return the frames and EF; not the landmarks, which would fill the screen."""
+        """Return the frames and EF without the landmarks, which are long."""
         efs = f"ef_percent={self.ef_percent:.1f}, simpson_ef_percent={self.simpson_ef_percent:.1f}"
         return f"Beat(ed_frame={self.ed_frame}, es_frame={self.es_frame}, {efs})"
 

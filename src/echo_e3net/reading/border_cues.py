@@ -39,8 +39,8 @@ class BorderCues(NamedTuple):
     Attributes:
         contrast: (wall - blood) / (wall + blood).
         bright_blood: brightest tenth of the blood, relative to the wall.
-        atrium: grey value below the mitral plane at ES, relative to the wall, where the sector shows this place.
-        below: share of this place that is inside the sector.
+        atrium: grey value in the region of the atrium at ES, relative to the wall; only places in the sector count.
+        below: share of that region that is in the sector.
         filling: how much brighter the picture between the two borders is at ES than at ED, relative to wall - blood.
         size: area inside the border at ED, relative to the sector.
         outside: share of the landmarks outside the sector.
@@ -131,7 +131,7 @@ def levels_at(picture: Float[np.ndarray, "H W"], points: Float32[np.ndarray, "K 
 
 
 def atrium_places(points: Float32[np.ndarray, "K 2"]) -> Float[np.ndarray, "N 2"]:
-    """Return places below the mitral plane of a border."""
+    """Return places in the region of the atrium, below the mitral plane of a border."""
     plane = points[BASE] + (ACROSS - 0.5)[:, None] * (points[RIGHT][-1] - points[LEFT][-1])
     return np.asarray(plane[:, None] + (points[BASE] - points[APEX]) * ATRIUM[:, None]).reshape(-1, 2)
 

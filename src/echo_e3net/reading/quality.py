@@ -105,7 +105,7 @@ CUES: dict[str, Cue] = {
     "atrium": Cue(
         "above", 0.6, "no dark atrium below the mitral plane ({value:.2f} of the wall, limit {limit:.2f})", typical=0.2
     ),
-    "below": Cue("below", 0.25, "the picture ends at the mitral plane ({percent:.0f} % of the place below it is seen)"),
+    "below": Cue("below", 0.25, "the picture ends at the mitral plane ({percent:.0f} % of the atrium is visible)"),
     "filling": Cue(
         "below", 0.2, "the walls hardly move inwards from ED to ES ({value:.2f}, limit {limit:.2f})", typical=0.5
     ),
@@ -215,7 +215,7 @@ def quality_values(
 def network_values(
     found: ClipReading, windows: Windows, frames: int, fps: float, beats: Sequence[Beat], peaks: Peaks | None
 ) -> dict[str, float]:
-    """Measure how well the outputs of the network agree with each other. Readings of one window have no spread."""
+    """Measure how well the outputs of the network agree with each other. One window has no spread."""
     efs = ([beat.ef_percent for beat in beats], 100 * found.ef) if len(found.ef) > 1 else ()
     values = {"spread": float(max(np.std(several) for several in efs if len(several)))} if efs else {}
     if found.simpson_ef is None or found.timing is None or peaks is None:

@@ -137,9 +137,9 @@ class Reader:
         if clip.fps is None:
             source = source.with_remark(f"the frame rate of the training is unknown; {USUAL_FPS:g} was assumed")
         if not windows.mask.all():
-            length = (clip.frames - 1) * windows.step / source.fps
+            seconds, window = len(source.frames) / source.fps, (clip.frames - 1) * windows.step / source.fps
             source = source.with_remark(
-                f"the video ({len(source.frames) / source.fps:.1f} s) is shorter than a window ({length:.1f} s)"
+                f"the video ({seconds:.1f} s) is shorter than a window ({window:.1f} s), which was padded"
             )
         if windows.step < 1:
             source = source.with_remark(f"{source.fps:.4g} frames per second are too few; frames were repeated")

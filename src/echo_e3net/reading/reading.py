@@ -28,14 +28,14 @@ class Reading:
         name: the file, or "frames" for an array.
         ef_percent: mean EF of the beats, or of the windows if no beat was found.
         spread_percent: standard deviation of EF over the beats, or over the windows if no beat was found; None if there
-            is only one of them. Windows that overlap share beats, so it understates the uncertainty of EF; it is None
-            also if all beats lie in one window.
+            is only one beat or one window. It is lower than the real uncertainty of EF, because overlapping windows
+            share beats.
         simpson_ef_percent: mean EF by Simpson's method from the endocardial landmarks, over the beats, or over the
             windows if no beat was found; None if the network has no border detector.
         beats: the beats, in their order in time. Empty if the network has no border detector, or none was found.
         windows: number of windows that the network read.
         fps: frames per second of the video.
-        remark: warning about the frame rate; empty if there is none.
+        remark: warning about the frame rate or a short video; empty if there is none.
         frames: (T, H, W), grey frames; landmarks are in their pixels.
         border_names: the borders that the network learned: endo, epi.
         quality: grade (good, doubtful or unusable) with the reasons and the measured cues.
@@ -97,7 +97,7 @@ class Reading:
             overwrite: whether an existing file is replaced.
 
         Raises:
-            InputError: the suffix is another one, the file exists, or it cannot be written.
+            InputError: the suffix is another one, the file exists and is not to be replaced, or it cannot be written.
         """
         from echo_e3net.reading.overlay import write_overlay
 

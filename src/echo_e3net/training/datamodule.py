@@ -118,7 +118,7 @@ class EchoDataModule(LightningDataModule):
             self.check_split(split, stage)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what checkpoints store: the clip, a hash of the training split, and whether it is a phantom."""
+        """Return what checkpoints store: the clip, a hash of the training split, whether it is synthetic."""
         clip = {name: getattr(self.clip, name) for name in ("frames", "period", "size")}
         training = self.records.get("train", [])
         synthetic = self.root is not None and (Path(self.root) / PHANTOM).is_file()
