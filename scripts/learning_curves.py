@@ -4,8 +4,8 @@
 
 pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on every look. Each training
               sees the same number of clips. One seed.
-finetuning    25 to 500 videos of the look handheld, from the weights of runs/shipped-part1 (--start) and from scratch;
-              tested on handheld. Three seeds.
+finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrained-part1 (--start) and from
+              scratch; tested on handheld. Three seeds.
 
 The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept:
 run it again after a stop. Results: docs/study/NAME.csv and docs/figures/NAME.png.
@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("curve", choices=("pretraining", "finetuning"))
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the data sets")
     parser.add_argument("--runs", type=Path, default=Path("runs/curves"), help="folder of the runs")
-    parser.add_argument("--start", type=Path, default=Path("runs/shipped-part1"), help="model that is fine-tuned")
+    parser.add_argument("--start", type=Path, default=Path("runs/pretrained-part1"), help="model that is fine-tuned")
     parser.add_argument("--jobs", type=int, default=2, help="number of trainings at the same time, one thread each")
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -105,7 +105,7 @@ def finetuning(options: argparse.Namespace) -> Iterator[Run]:
                     more = ("--config", "overlays/finetune.yaml", "--init_from", options.start)
                 chosen = ("--data.train_videos", number, "--seed_everything", seed, "--data.clip.augment", "null")
                 about = {"videos": number, "start": start, "seed": seed}
-                name = f"tune{number}-{start}-{seed}"
+                name = f"tune{number}-{options.start.name if start == 'pretrained' else start}-{seed}"
                 yield Run(name, about, (*settings(place), *more, *chosen), {TUNED_LOOK: place})
 
 

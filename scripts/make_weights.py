@@ -1,6 +1,6 @@
 """Make the shipped network from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
-    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 9] [--run runs/shipped] [--ARGUMENT_OF_FIT=VALUE …]
+    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 9] [--run runs/pretrained] [--ARGUMENT_OF_FIT=VALUE …]
 
 Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--run",
         type=Path,
-        default=Path("runs/shipped"),
+        default=Path("runs/pretrained"),
         help="folder of the last part",
     )
     options, options.fit = parser.parse_known_args(arguments)
@@ -151,7 +151,7 @@ def train(options: argparse.Namespace) -> None:
     for part, run in zip(PARTS, parts_of(options), strict=True):
         configs = [word for name in (*CONFIGS, *part) for word in ("--config", name)]
         where = ("--runs", run.parent, "--name", run.name, "--data.root", place)
-        epochs = ("--trainer.max_epochs", options.epochs) if options.epochs and run == options.run else ()
+        epochs = ("--trainer.max_epochs", options.epochs) if options.epochs is not None and run == options.run else ()
         given = ("--data.cache.folder", place / FRAME_CACHE, *start, *epochs, *options.fit)
         program("fit", *configs, *where, *given, "--auto_resume", "true")
         start = ("--init_from", run)

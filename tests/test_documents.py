@@ -93,7 +93,7 @@ def test_the_python_of_the_readme(prepared, tmp_path):
     for text in (reading, module):
         text = text.split("```")[0].replace("runs/first", "runs/quickstart").replace("FILE.ckpt", checkpoint)
         # load() without a model warns
-        with pytest.warns(UserWarning, match="synthetic videos only") if "load()" in text else nullcontext():
+        with pytest.warns(UserWarning, match="videos are synthetic") if "load()" in text else nullcontext():
             exec(text, names)
     assert 0 < names["reading"].ef_percent < 100
     assert (tmp_path / "clip.mp4").stat().st_size > 10_000

@@ -40,7 +40,7 @@ def test_files_and_folders_are_read_and_nothing_is_overwritten(command, trained,
     assert len([line for line in lines if line.startswith("[")]) == 6
     assert re.fullmatch(r"EF of 3 of 6 files \((\d (good|doubtful|unusable)(, )?)+\): predictions\.csv", lines[-1])
     assert f"skipped {videos / 'FileList.csv'} and 1 more, whose suffix is not that of a video" in error
-    assert f"predict: using model {trained}. It was trained on synthetic videos only" in error
+    assert f"predict: using model {trained}. Its training videos are synthetic" in error
     table = pd.read_csv(tmp_path / "predictions.csv").set_index("name")
     assert list(pd.read_csv(tmp_path / "predictions.csv").columns) == COLUMNS
     assert "not a video" in table.loc["notes", "refused"]

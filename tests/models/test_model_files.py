@@ -61,7 +61,7 @@ def test_a_copy_says_that_it_was_trained_on_synthetic_videos(network, command, t
     folder.write_folder(tmp_path / "first", description(synthetic=True), network)
     assert command("export", "first", "--to", "copy")[0] == 0
     assert open_model(tmp_path / "copy").description.synthetic
-    assert "synthetic videos only" in (tmp_path / "copy/README.md").read_text()
+    assert "training videos are synthetic" in (tmp_path / "copy/README.md").read_text()
 
 
 def test_a_folder_has_a_card_and_no_path_or_name(exported, tmp_path):

@@ -55,7 +55,7 @@ def stand_in(network, tmp_path, monkeypatch):
 
 class TestName:
     def test_load_without_a_model_opens_it_with_a_warning(self, stand_in):
-        with pytest.warns(UserWarning, match="synthetic videos only; no accuracy on patients is claimed"):
+        with pytest.warns(UserWarning, match="training videos are synthetic; no accuracy on patients is claimed"):
             reader = echo_e3net.load()
         assert reader.model.where == stand_in
         with warnings.catch_warnings():
@@ -91,7 +91,7 @@ class TestName:
         video = min((phantom_root / "Videos").iterdir())
         code, error = command("predict", video, "--json", "-")
         assert code == 0, error
-        assert re.fullmatch(r"predict: no --model given, .* used\. .* synthetic videos only; .*\n", error)
+        assert re.fullmatch(r"predict: no --model given, .* used\. .* videos are synthetic; .*\n", error)
         (found,) = json.loads(command.output)
         reading = echo_e3net.load(stand_in).read(video)
         assert found["ef_percent"] == pytest.approx(reading.ef_percent, abs=0.01)

@@ -263,6 +263,13 @@ def test_cues_of_a_drawn_heart(frames, reading):
     gain = 1 - 0.3 * np.cos(2 * np.pi * np.arange(len(frames)) / 40)[:, None, None]
     still = (frames[:1] * gain * 0.7).astype(np.uint8)
     assert abs(border_cues(still, lit, reading.beats).filling) < 0.1
+    # a beat whose atrium is not in sight says nothing about it
+    low = reading.beats[0]._replace(landmarks=reading.beats[0].landmarks + np.float32([0, 22]))
+    bright = np.where(SECTOR & (np.arange(64)[:, None] > 42), 140, frames).astype(np.uint8)
+    assert border_cues(frames, lit, [low]).below == 0
+    assert (
+        border_cues(bright, lit, [reading.beats[0], low]).atrium == border_cues(bright, lit, reading.beats[:1]).atrium
+    )
     away = [beat._replace(landmarks=beat.landmarks + np.float32(200)) for beat in reading.beats]
     assert border_cues(frames, lit, away).outside == 1
 

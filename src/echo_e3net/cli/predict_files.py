@@ -99,8 +99,9 @@ def predict(
     from echo_e3net.tables import write_csv
 
     reader = Reader(open_model(model, runtime, device, trust=trust), batch_size)
-    announce("predict", model, reader.description.synthetic)
-    of_model = {"model": model or SHIPPED, "synthetic": reader.description.synthetic, "program": __version__}
+    synthetic = reader.description.synthetic
+    announce("predict", model, synthetic)
+    of_model = {"model": model or SHIPPED, "synthetic": synthetic, "program": __version__}
     names, copies = distinct_names(files), same_content(files)
     rows: list[Row] = []
     details: list[Any] = []
@@ -192,7 +193,7 @@ def detail_of(row: Row, found: Any) -> dict[str, Any]:  # noqa: ANN401
     }
 
 
-def announce(command: str, model: str | None, synthetic: bool) -> None:
+def announce(command: str, model: str | None, synthetic: bool | None) -> None:
     """Report on standard error that the shipped network is used by default, and that training was synthetic only."""
     from echo_e3net.models.description import SYNTHETIC
 

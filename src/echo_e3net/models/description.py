@@ -18,7 +18,7 @@ MODEL_TYPE = "echo-e3net"
 NETWORK = "network."
 """Beginning of the names of the network's weights in a checkpoint."""
 AGAIN = "Copy or export the model again."
-SYNTHETIC = "It was trained on synthetic videos only; no accuracy on patients is claimed."
+SYNTHETIC = "Its training videos are synthetic; no accuracy on patients is claimed."
 """Note about a network whose training videos were a phantom."""
 FORM = 1
 """Version of the description. Increased when older versions would misread new files."""
@@ -52,7 +52,7 @@ class Description(NamedTuple):
         borders: names of the borders that it learned.
         videos: number of training videos.
         fingerprint: hash of the names and labels of the training videos.
-        synthetic: whether the training videos were synthetic. Videos that trained the initial weights
+        synthetic: whether the training videos are synthetic; None: unknown. Videos that trained the initial weights
             (``--init_from``) are not considered.
         scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
         program: version of the program that wrote the file.
@@ -67,7 +67,7 @@ class Description(NamedTuple):
     videos: int
     fingerprint: str
     scores: dict[str, float]
-    synthetic: bool = False
+    synthetic: bool | None = None
     program: str = __version__
     limits: dict[str, float] | None = None
 
@@ -109,18 +109,21 @@ def from_json(content: Any, where: str) -> Description:  # noqa: ANN401
             scores={name: float(value) for name, value in content["scores"].items()},
             program=str(content["program"]),
             # files of older versions lack both
-            synthetic=bool(content.get("synthetic", False)),
+            synthetic=content.get("synthetic"),
             limits={name: float(value) for name, value in (content.get("limits") or {}).items()} or None,
         )
         sound = (
             set(found.borders) <= set(BORDERS)
             and min(clip.frames - MIN_FRAMES, clip.size - MIN_SIZE, clip.period - 1) >= 0
             and (clip.fps is None or clip.fps > 0)
+            and found.synthetic in (True, False, None)
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(f"{where}: the description is damaged ({type(error).__name__}: {error}). {AGAIN}") from error
     if not sound:
-        raise InputError(f"{where}: invalid clip {clip._asdict()} or borders {found.borders}. {AGAIN}")
+        raise InputError(
+            f"{where}: invalid clip {clip._asdict()}, borders {found.borders} or synthetic {found.synthetic!r}. {AGAIN}"
+        )
     wrong = {n: v for n, v in (found.limits or {}).items() if n not in NETWORK_CUES or not math.isfinite(v)}
     if wrong:
         raise InputError(
@@ -157,7 +160,7 @@ def describe(content: Mapping[str, Any]) -> Description:
             videos=data["videos"],
             fingerprint=data["training"],
             scores=finite(content["scores"]),
-            synthetic=data.get("synthetic", False),
+            synthetic=data.get("synthetic"),
             program=content["program"],
         )
     except (KeyError, TypeError) as error:

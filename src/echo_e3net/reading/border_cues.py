@@ -39,7 +39,8 @@ class BorderCues(NamedTuple):
     Attributes:
         contrast: (wall - blood) / (wall + blood).
         bright_blood: brightest tenth of the blood, relative to the wall.
-        atrium: grey value in the region of the atrium at ES, relative to the wall; only places in the sector count.
+        atrium: grey value in the region of the atrium at ES, relative to the wall; only places in the sector count. 0 if
+            none is there.
         below: share of that region that is in the sector.
         filling: how much brighter the picture between the two borders is at ES than at ED, relative to wall - blood.
         size: area inside the border at ED, relative to the sector.
@@ -76,7 +77,11 @@ def border_cues(frames: UInt8[np.ndarray, "T H W"], lit: Mask, beats: Sequence[B
     if not lit.any():
         return None
     cues = [beat_cues(frames, lit, (beat.ed_frame, beat.es_frame), beat.landmarks[:, 0]) for beat in beats]
-    return BorderCues(*np.mean(cues, axis=0).tolist()) if cues else None
+    if not cues:
+        return None
+    # beats whose atrium is outside the sector say nothing about it
+    atrium = [cue.atrium for cue in cues if cue.below] or [0.0]
+    return BorderCues(*np.mean(cues, axis=0).tolist())._replace(atrium=float(np.mean(atrium)))
 
 
 def beat_cues(

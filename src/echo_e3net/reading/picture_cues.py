@@ -54,7 +54,8 @@ class PictureCues(NamedTuple):
 def lit_region(frames: UInt8[np.ndarray, "T H W"]) -> Mask:
     """Return the convex hull of the large regions that are lit in any frame: the sector.
 
-    A dark wall or dark blood may divide the sector into several regions. Letters and marks outside are small.
+    A dark wall or dark blood may divide the sector into several regions. Letters and marks outside are usually smaller;
+    larger ones count as part of the sector.
     """
     black = background(frames)
     lit = frames.max(0) >= LIT + (black if black >= LIT else 0)

@@ -41,7 +41,7 @@ def load(
 ) -> Reader:
     """Open a trained network to read videos.
 
-    Without ``model``, the shipped network is used, with a warning that it was trained on synthetic videos only.
+    Without ``model``, the shipped network is used, with a warning that its training videos are synthetic.
     ``load("shipped")`` opens it without the warning.
 
     Args:
@@ -137,10 +137,8 @@ class Reader:
         if clip.fps is None:
             source = source.with_remark(f"the frame rate of the training is unknown; {USUAL_FPS:g} was assumed")
         if not windows.mask.all():
-            seconds, window = len(source.frames) / source.fps, (clip.frames - 1) * windows.step / source.fps
-            source = source.with_remark(
-                f"the video ({seconds:.1f} s) is shorter than a window ({window:.1f} s), which was padded"
-            )
+            window = round((clip.frames - 1) * windows.step) + 1
+            source = source.with_remark(f"{len(source.frames)} frames; a window has {window}, so its end was padded")
         if windows.step < 1:
             source = source.with_remark(f"{source.fps:.4g} frames per second are too few; frames were repeated")
         return Pending(source, windows, clips_of(resize_square(source.frames, clip.size), windows))
