@@ -39,7 +39,7 @@ class BorderCues(NamedTuple):
     Attributes:
         contrast: (wall - blood) / (wall + blood).
         bright_blood: brightest tenth of the blood, relative to the wall.
-        atrium: grey value in the region of the atrium at ES, relative to the wall; only places in the sector count, and 0
+        atrium: grey value in the region of the atrium at ES, relative to the wall; only places in the sector count, 0
             if there are none.
         below: share of that region that is in the sector.
         filling: how much brighter the picture between the two borders is at ES than at ED, relative to wall - blood.
