@@ -227,6 +227,8 @@ def calibrate(options: argparse.Namespace) -> None:
     script = ROOT / "scripts" / "calibrate_quality.py"
     place = options.data / CALIBRATION
     words = (WEIGHTS.parent, folder_of(options, TRAINED), "--validation", place, "--negatives", 20, "--write")
+    # the tables are printed and belong into docs/MODEL_CARD.md, whatever the shares are
+    words += ("--force",)
     if code := subprocess.run([sys.executable, str(script), *map(str, words)], check=False).returncode:
         sys.exit(code)
 
@@ -290,7 +292,7 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
         configs=", ".join(CONFIGS),
         parts="\n".join(part_rows(options)),
         precision=settings["trainer"]["precision"],
-        best=best.name.partition("-")[0].removeprefix("epoch=") if best else "",
+        best=int(best.name.partition("-")[0].removeprefix("epoch=")) if best else "",
         fingerprint=description.fingerprint,
         table="\n".join(table(options)),
         megabytes=size / 1e6,

@@ -23,6 +23,7 @@ from echo_e3net.models.building import build_network
 from echo_e3net.models.description import SYNTHETIC
 from echo_e3net.models.opening import find_model, load_network, open_model
 from echo_e3net.reading.overlay import border_line
+from echo_e3net.reading.quality import CUES
 from echo_e3net.training.starting import start_from
 from tests.models.test_model_files import MASK, TREE, VIDEO, description
 from tests.reading.pulse import pulse
@@ -209,6 +210,12 @@ class TestFile:
         for text in ("synthetic videos only", "Not a medical device", "No accuracy on patients is claimed", "reader"):
             assert text in card
         assert all(f"| `{look}` |" in card for look in ("mixed", *make_weights.FAMILIES))
+
+    def test_the_model_card_has_its_limits(self):
+        card = (make_weights.ROOT / "docs/MODEL_CARD.md").read_text(encoding="utf-8")
+        limits = load_network(SHIPPED)[0].limits
+        rows = [f"| {name} | {CUES[name].limit:g} | {limit:g} |" for name, limit in limits.items()]
+        assert "\n".join(rows) in card
 
     def test_its_ef_of_a_phantom_clip_is_the_pinned_one(self):
         pinned = json.loads(make_weights.PINNED.read_text(encoding="utf-8"))
