@@ -13,7 +13,7 @@ echo-e3net configs >configs.txt
 grep -q ablations/no_detector.yaml configs.txt
 echo-e3net data phantom --out data/phantom --n 12 --seed 0 --max_frames 50
 echo-e3net predict data/phantom/Videos --out shipped 2>note.txt | tee lines.txt
-grep -q 'EF of 12 of 12 files: shipped/predictions.csv' lines.txt
+grep -q 'EF of 12 of 12 files (.*): shipped/predictions.csv' lines.txt
 grep -q 'training videos are synthetic' note.txt
 echo-e3net fit -c e3net.yaml -c e3net_small.yaml -c quickstart.yaml "${short[@]}"
 echo-e3net test --model runs/quickstart
