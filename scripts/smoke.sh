@@ -19,7 +19,7 @@ echo-e3net fit -c e3net.yaml -c e3net_small.yaml -c quickstart.yaml "${short[@]}
 echo-e3net test --model runs/quickstart
 echo-e3net export runs/quickstart --to model
 echo-e3net predict data/phantom/Videos --model model | tee lines.txt
-grep -q 'EF of 12 of 12 files: predictions.csv' lines.txt
+grep -q 'EF of 12 of 12 files (.*): predictions.csv' lines.txt
 echo-e3net fit -c e3net.yaml -c model/network.yaml -c overlays/finetune.yaml "${short[@]}" \
   --init_from model --data.root data/phantom --name tuned
 video=$(find data/phantom/Videos -name '*.avi' | head -n 1)
