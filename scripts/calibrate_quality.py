@@ -18,8 +18,8 @@ on single videos.
 The tables are printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the
 grades of test videos and of the other negatives. These kinds were not used to choose the limits. The held-out ones were
 not used to choose the cues either. ``--write`` stores the limits in config.json of MODEL, an exported folder. It is
-refused if more than 10 % of the validation videos are not good, or if more than 10 % of the calibration negatives are
-good. ``--force`` stores them nevertheless.
+refused if more than 10 % of the validation videos are not good, or if more than a sixth of the calibration negatives
+are good, which is two of the twelve kinds. ``--force`` stores them nevertheless.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ from echo_e3net.reading.reading import Reading
 EXTREME, TARGET = 0.025, 0.05
 """Share of validation videos that may be doubtful by the limits of the network: the most extreme ones, and with those
 that are given up because negatives are near them."""
-MOST = 0.1
-"""``--write`` is refused above this share of validation videos that are not good, and of negatives that are good."""
+MOST_DOUBTFUL, MOST_TRUSTED = 0.1, 1 / 6
+"""``--write`` is refused above these shares of validation videos that are not good and of negatives that are good."""
 WRONG = 10.0
 """Error of EF above which a reading should be doubtful, points."""
 MARGIN = 0.1
@@ -212,10 +212,11 @@ def refuse(doubtful: float, trusted: float) -> None:
     Raises:
         InputError: too many good clips are doubtful, or too many negatives are good.
     """
-    if max(doubtful, trusted) > MOST:
+    if doubtful > MOST_DOUBTFUL or trusted > MOST_TRUSTED:
         raise InputError(
-            f"the limits are not stored: {doubtful:.1%} of the validation videos are not good and {trusted:.1%} of the "
-            f"calibration negatives are good; expected at most {MOST:.0%} each. Train longer, or add --force."
+            f"the limits are not stored: {doubtful:.1%} of the validation videos are not good (at most "
+            f"{MOST_DOUBTFUL:.0%}) and {trusted:.1%} of the calibration negatives are good (at most "
+            f"{MOST_TRUSTED:.1%}). Train longer, or add --force."
         )
 
 

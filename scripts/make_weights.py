@@ -223,12 +223,10 @@ def export(options: argparse.Namespace) -> None:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    """Store the limits of the quality in the shipped weights, and print the tables of grades."""
+    """Store the limits of the quality in the shipped weights, and print the tables of docs/MODEL_CARD.md."""
     script = ROOT / "scripts" / "calibrate_quality.py"
     place = options.data / CALIBRATION
     words = (WEIGHTS.parent, folder_of(options, TRAINED), "--validation", place, "--negatives", 20, "--write")
-    # the tables are printed and belong into docs/MODEL_CARD.md, whatever the shares are
-    words += ("--force",)
     if code := subprocess.run([sys.executable, str(script), *map(str, words)], check=False).returncode:
         sys.exit(code)
 

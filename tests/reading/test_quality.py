@@ -227,9 +227,9 @@ def test_a_calibration_loosens_limits_for_all_but_the_most_extreme_clips(reading
 
 
 def test_limits_of_a_bad_network_are_not_stored_and_errors_are_one_line(phantom_root, monkeypatch, tmp_path, capsys):
-    refuse(0.1, 0.1)
-    for shares in ((0.11, 0.0), (0.0, 0.11)):
-        with pytest.raises(InputError, match=r"not stored: .*at most 10% each\. Train longer, or add --force"):
+    refuse(0.1, 1 / 6)
+    for shares in ((0.11, 0.0), (0.0, 0.17)):
+        with pytest.raises(InputError, match=r"not stored: .*at most 10%.*16\.7%\)\. Train longer, or add --force"):
             refuse(*shares)
     with pytest.raises(InputError, match="none of the 1 validation videos can be used"):
         loosened([Clip(None)], [])

@@ -82,7 +82,7 @@ def predict(
         batch_size: number of windows that the network processes at a time.
         trust: allow the model file to use classes from other packages. These can run any code.
     """
-    from echo_e3net.cli.json_option import STDOUT, require_json_place, show
+    from echo_e3net.cli.json_option import STDOUT, require_json_place
     from echo_e3net.clinic.file_kind import find_files
     from echo_e3net.clinic.user_videos import distinct_names
     from echo_e3net.files import require_place
@@ -93,10 +93,8 @@ def predict(
     require_place(out / TABLE)
     require_json_place(json)
     from echo_e3net.models.opening import SHIPPED, open_model
-    from echo_e3net.reading.quality import GRADES
     from echo_e3net.reading.reader import Reader
     from echo_e3net.reading.reading import Reading
-    from echo_e3net.tables import write_csv
 
     reader = Reader(open_model(model, runtime, device, trust=trust), batch_size)
     synthetic = reader.description.synthetic
@@ -121,17 +119,31 @@ def predict(
     finally:
         # also if the user stops, so that what was read is kept
         if rows:
-            # chosen now, because another command may have written since the start
-            table = free_path(out / TABLE)
-            write_csv(table, rows, COLUMNS)
-            read = sum(not row["refused"] for row in rows)
-            place = json if json in (None, STDOUT) else str(free_path(Path(json)))
-            counts = Counter(row["quality"] for row in rows if row["quality"])
-            grades = ", ".join(f"{counts[name]} {name}" for name in GRADES if counts[name])
-            summary = f"EF of {read} of {len(files)} files{f' ({grades})' if grades else ''}: {table}"
-            show(place, details, lambda: print(summary))
-    if not read:
+            table = write_results(out, json, rows, details, len(files))
+    if all(row["refused"] for row in rows):
         raise InputError(f"none of the {len(files)} files could be read. The reasons are in {table}.")
+
+
+def write_results(
+    out: Path, json: str | None, rows: Sequence[Row], details: Sequence[dict[str, Any]], files: int
+) -> Path:
+    """Write the table and the JSON, print a summary, and return the path of the table.
+
+    The paths are chosen now, because another command may have written since the start.
+    """
+    from echo_e3net.cli.json_option import STDOUT, show
+    from echo_e3net.reading.quality import GRADES
+    from echo_e3net.tables import write_csv
+
+    table = free_path(out / TABLE)
+    write_csv(table, rows, COLUMNS)
+    read = sum(not row["refused"] for row in rows)
+    place = json if json in (None, STDOUT) else str(free_path(Path(json)))
+    counts = Counter(row["quality"] for row in rows if row["quality"])
+    grades = ", ".join(f"{counts[name]} {name}" for name in GRADES if counts[name])
+    summary = f"EF of {read} of {files} files{f' ({grades})' if grades else ''}: {table}"
+    show(place, details, lambda: print(summary))
+    return table
 
 
 def worth_reading(files: Sequence[Path], named: Sequence[Path]) -> list[Path]:
