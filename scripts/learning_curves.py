@@ -5,7 +5,7 @@
 pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on every look. Each training
               sees the same number of clips. One seed.
 finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrained-part1 (--start) and from
-              scratch; tested on handheld. Three seeds.
+              scratch; tested on handheld. Three seeds. Also the test of these weights as they are (0 videos).
 
 The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept:
 run it again after a stop. Results: docs/study/NAME.csv and docs/figures/NAME.png.
@@ -50,12 +50,14 @@ class Run(NamedTuple):
         about: columns of the results that describe the run.
         fit: further arguments of ``echo-e3net fit``.
         tests: folder of the data set by look.
+        model: model that is tested as it is, without a training.
     """
 
     name: str
     about: dict[str, Any]
     fit: tuple[object, ...]
     tests: dict[str, Path]
+    model: Path | None = None
 
 
 def main() -> None:
@@ -96,6 +98,8 @@ def finetuning(options: argparse.Namespace) -> Iterator[Run]:
     videos = ("--look", TUNED_LOOK, "--n", 780, "--seed", 201, "--max_frames", 100)
     program("data", "phantom", "--out", place, *videos, "--val_fraction", 0.08, "--test_fraction", 0.25)
     program("data", "cache", place)
+    about: dict[str, Any] = {"videos": 0, "start": "pretrained", "seed": ""}
+    yield Run(options.start.name, about, (), {TUNED_LOOK: place}, options.start)
     for number in TUNED:
         for seed in range(3):
             for start in ("scratch", "pretrained"):
@@ -126,11 +130,11 @@ def finish(run: Run, folder: Path) -> list[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     files = {look: folder / f"{run.name}-{look}" / METRICS for look in run.tests}
     missing = [look for look, file in files.items() if not file.is_file()]
-    if missing:
+    if missing and run.model is None:
         program("fit", *run.fit, "--runs", folder, "--name", run.name, "--auto_resume", "true", log=log)
     for look in missing:
         where = ("--runs", folder, "--name", f"{run.name}-{look}")
-        program("test", "--model", folder / run.name, *where, *data_of(run.tests[look]), log=log)
+        program("test", "--model", run.model or folder / run.name, *where, *data_of(run.tests[look]), log=log)
     rows = []
     for look, file in files.items():
         found = json.loads(file.read_text(encoding="utf-8"))
@@ -164,8 +168,10 @@ def draw_finetuning(table: pd.DataFrame) -> None:
     """Draw MAE over the number of labelled videos: one dot per seed, lines through the means."""
     figure = plt.figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
+    before, after = table[table["videos"] == 0], table[table["videos"] > 0]
+    axes.axhline(before["ef_mae"].iloc[0], color="#0b6fa4", ls=":", label="pretrained, before fine-tuning")
     for start, (colour, line) in zip(("scratch", "pretrained"), LINES.values(), strict=True):
-        rows = table[table["start"] == start]
+        rows = after[after["start"] == start]
         mean = rows.groupby("videos")["ef_mae"].mean()
         axes.plot(mean.index, mean, line, color=colour, ms=0, label=f"start: {start}")
         axes.plot(rows["videos"], rows["ef_mae"], "o", color=colour, alpha=0.7)
