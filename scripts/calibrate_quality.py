@@ -19,7 +19,7 @@ The tables are printed as Markdown: the limits, the grades of validation videos 
 grades of test videos and of the other negatives. These kinds were not used to choose the limits. The held-out ones were
 not used to choose the cues either. ``--write`` stores the limits in config.json of MODEL, an exported folder. It is
 refused if more than 10 % of the validation videos are not good, or if more than a sixth of the calibration negatives
-are good, which is two of the twelve kinds. ``--force`` stores them nevertheless.
+are good (as many clips as two of the twelve kinds). ``--force`` stores them nevertheless.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on every look. Each training
               sees the same number of clips. One seed.
 finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrained-part1 (--start) and from
-              scratch; tested on handheld. Three seeds. Also the test of these weights as they are (0 videos).
+              scratch; tested on handheld. Three seeds. The weights are also tested without fine-tuning (0 videos).
 
 The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept:
 run it again after a stop. Results: docs/study/NAME.csv and docs/figures/NAME.png.
@@ -50,7 +50,7 @@ class Run(NamedTuple):
         about: columns of the results that describe the run.
         fit: further arguments of ``echo-e3net fit``.
         tests: folder of the data set by look.
-        model: model that is tested as it is, without a training.
+        model: model to test without training; None: train first.
     """
 
     name: str

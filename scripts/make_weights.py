@@ -226,8 +226,10 @@ def calibrate(options: argparse.Namespace) -> None:
     """Store the limits of the quality in the shipped weights, and print the tables of docs/MODEL_CARD.md."""
     script = ROOT / "scripts" / "calibrate_quality.py"
     place = options.data / CALIBRATION
-    words = (WEIGHTS.parent, folder_of(options, TRAINED), "--validation", place, "--negatives", 20, "--write")
-    if code := subprocess.run([sys.executable, str(script), *map(str, words)], check=False).returncode:
+    words = (script, WEIGHTS.parent, folder_of(options, TRAINED), "--validation", place, "--negatives", 20, "--write")
+    # shown, because it can be repeated with --force
+    print("python", *words, flush=True)
+    if code := subprocess.run([sys.executable, *map(str, words)], check=False).returncode:
         sys.exit(code)
 
 

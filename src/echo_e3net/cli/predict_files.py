@@ -125,7 +125,7 @@ def predict(
 
 
 def write_results(
-    out: Path, json: str | None, rows: Sequence[Row], details: Sequence[dict[str, Any]], files: int
+    out: Path, json: str | None, rows: Sequence[Row], details: Sequence[dict[str, Any]], total: int
 ) -> Path:
     """Write the table and the JSON, print a summary, and return the path of the table.
 
@@ -141,7 +141,7 @@ def write_results(
     place = json if json in (None, STDOUT) else str(free_path(Path(json)))
     counts = Counter(row["quality"] for row in rows if row["quality"])
     grades = ", ".join(f"{counts[name]} {name}" for name in GRADES if counts[name])
-    summary = f"EF of {read} of {files} files{f' ({grades})' if grades else ''}: {table}"
+    summary = f"EF of {read} of {total} files{f' ({grades})' if grades else ''}: {table}"
     show(place, details, lambda: print(summary))
     return table
 
