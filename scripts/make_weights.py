@@ -7,9 +7,9 @@ work is not repeated, and the training continues. Steps after the training need 
 
 ==========  ==================================================================================================
 data        the training data (look mixed) and the looks that are only for testing, decoded once
-train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in three parts:
-            pretrain_64px.yaml, pretrain.yaml at full size, and pretrain_round2.yaml. Each starts from the weights of
-            the previous one
+train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in four parts:
+            pretrain_64px.yaml, pretrain.yaml at full size, pretrain_round2.yaml, and pretrain_round3.yaml with other
+            videos. Each starts from the weights of the previous one
 test        ``echo-e3net test`` on the test split of the training data and on every other look
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
 calibrate   the limits of the quality of readings, in config.json of the shipped weights
@@ -33,11 +33,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from guard_files import SUMS, WEIGHTS, WEIGHTS_BYTES
 
 import echo_e3net
-from echo_e3net.data.layout import FRAME_CACHE, PHANTOM
+from echo_e3net.data.layout import FILE_LIST, FRAME_CACHE, PHANTOM
 from echo_e3net.models.folder import CARD
 from echo_e3net.models.opening import load_network
 from echo_e3net.models.run_checkpoints import best_checkpoint
@@ -60,8 +61,15 @@ used for this: they are few, and the checkpoint was chosen with them."""
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
-PARTS = (("pretrain_64px.yaml",), ("pretrain.yaml",), ("pretrain.yaml", "pretrain_round2.yaml"))
-"""Further configurations of each part of the training."""
+SECOND, SECOND_SEED = "mixed-second", 1
+"""Data set of further videos of the look mixed, for the last part of the training, and its seed."""
+PARTS = (
+    (TRAINED, "pretrain_64px.yaml"),
+    (TRAINED, "pretrain.yaml"),
+    (TRAINED, "pretrain.yaml", "pretrain_round2.yaml"),
+    (SECOND, "pretrain.yaml", "pretrain_round2.yaml", "pretrain_round3.yaml"),
+)
+"""Data set and further configurations of each part of the training."""
 COMPARED = 40
 """Test videos whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
@@ -133,6 +141,7 @@ def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
     sets: list[tuple[Path, str, int, int, tuple[float, float]]] = [
         (folder_of(options, TRAINED), TRAINED, options.n, 0, (0.05, 0.1)),
+        (options.data / SECOND, TRAINED, options.n, SECOND_SEED, (0.05, 0)),
         # nearly all videos of this set are validation videos, and in the sets below test videos
         (options.data / CALIBRATION, TRAINED, options.calibration_n, CALIBRATION_SEED, (0.99, 0)),
     ]
@@ -147,8 +156,9 @@ def make_data(options: argparse.Namespace) -> None:
 
 def train(options: argparse.Namespace) -> None:
     """Train, or continue the training; a finished training is kept."""
-    place, start = folder_of(options, TRAINED), ()
-    for part, run in zip(PARTS, parts_of(options), strict=True):
+    start: tuple[object, ...] = ()
+    for (data, *part), run in zip(PARTS, parts_of(options), strict=True):
+        place = options.data / data
         configs = [word for name in (*CONFIGS, *part) for word in ("--config", name)]
         where = ("--runs", run.parent, "--name", run.name, "--data.root", place)
         epochs = ("--trainer.max_epochs", options.epochs) if options.epochs is not None and run == options.run else ()
@@ -263,12 +273,14 @@ def pinned_reading() -> Reading:
 def part_rows(options: argparse.Namespace) -> list[str]:
     """Return a row of a table (Markdown) for each part of the training."""
     rows = []
-    for number, (part, run) in enumerate(zip(PARTS, parts_of(options), strict=True), 1):
+    for number, ((data, *part), run) in enumerate(zip(PARTS, parts_of(options), strict=True), 1):
         settings = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
+        seed = json.loads((options.data / data / PHANTOM).read_text(encoding="utf-8"))["seed"]
+        videos = (pd.read_csv(options.data / data / FILE_LIST)["Split"] == "TRAIN").sum()
         clip, epochs = settings["data"]["clip"], settings["trainer"]["max_epochs"]
         shape = f"{clip['frames']} frames every {clip['period']} at {clip['size']} px"
-        how = f"batch {settings['data']['loader']['batch_size']}, seed {settings['seed_everything']}"
-        rows.append(f"| part {number} | {part[-1]}: {epochs} epochs of {shape}, {how} |")
+        how = f"{shape}, batch {settings['data']['loader']['batch_size']}, seed {settings['seed_everything']}"
+        rows.append(f"| part {number} | {part[-1]}: {epochs} epochs of {how}; {videos:,} videos of seed {seed} |")
     return rows
 
 
@@ -285,9 +297,7 @@ def card(options: argparse.Namespace, made: Path, size: int, difference: float, 
         size=clip.size,
         step=1000 * clip.period / (clip.fps or math.nan),
         n=recipe["n"],
-        videos=description.videos,
         longest=recipe["max_frames"],
-        data_seed=recipe["seed"],
         policies=len(settings["data"]["clip"]["augment"] or {}),
         configs=", ".join(CONFIGS),
         parts="\n".join(part_rows(options)),

@@ -158,16 +158,17 @@ class TestScript:
         monkeypatch.setattr(make_weights, "program", lambda *words: ran.append(words) or main(list(map(str, words))))
         monkeypatch.chdir(tmp_path)
         (tmp_path / "data").mkdir()
-        for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
+        for name in ("mixed", make_weights.SECOND, *(f"family-{look}" for look in make_weights.FAMILIES)):
             (tmp_path / "data" / name).symlink_to(phantom_root)
         run = str(trained.relative_to(tmp_path))
-        for part in ("part1", "part2"):
+        for part in ("part1", "part2", "part3"):
             trained.with_name(f"{trained.name}-{part}").symlink_to(trained)
         make_weights.main(["test", "export", "pin", "--run", run])
         assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
         assert guard_files.refusals(made) == []
         card = (made.parent / "README.md").read_text(encoding="utf-8")
-        assert "12 videos of at most 40 frames, seed 1" in card
+        assert "12 videos of at most 40 frames" in card
+        assert card.count("videos of seed 1 |") == len(make_weights.PARTS)
         assert card.count("| part ") == len(make_weights.PARTS)
         assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
         assert json.loads(pinned.read_text())["ef_percent"] > 0
