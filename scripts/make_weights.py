@@ -1,12 +1,13 @@
 """Make the shipped network from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
-    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 9] [--run runs/pretrained] [--ARGUMENT_OF_FIT=VALUE …]
+    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 5] [--run runs/pretrained] [--ARGUMENT_OF_FIT=VALUE …]
 
 Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
 
 ==========  ==================================================================================================
-data        the training data (look mixed) and the looks that are only for testing, decoded once
+data        two data sets for training and one that calibrates the quality (look mixed), and the looks that are only
+            for testing; all are decoded once
 train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in four parts:
             pretrain_64px.yaml, pretrain.yaml at full size, pretrain_round2.yaml, and pretrain_round3.yaml with other
             videos. Each starts from the weights of the previous one
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     steps = {"data": make_data, "train": train, "test": test, "export": export, "calibrate": calibrate, "pin": pin}
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(steps)}; default: all")
-    parser.add_argument("--n", type=int, default=4700, help="number of videos of the look mixed")
+    parser.add_argument("--n", type=int, default=4700, help="number of videos of each data set for training")
     parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
     parser.add_argument("--calibration_n", type=int, default=600, help="number of videos that calibrate the quality")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data")
@@ -279,8 +280,8 @@ def part_rows(options: argparse.Namespace) -> list[str]:
         videos = (pd.read_csv(options.data / data / FILE_LIST)["Split"] == "TRAIN").sum()
         clip, epochs = settings["data"]["clip"], settings["trainer"]["max_epochs"]
         shape = f"{clip['frames']} frames every {clip['period']} at {clip['size']} px"
-        how = f"{shape}, batch {settings['data']['loader']['batch_size']}, seed {settings['seed_everything']}"
-        rows.append(f"| part {number} | {part[-1]}: {epochs} epochs of {how}; {videos:,} videos of seed {seed} |")
+        how = f"{shape}, batch {settings['data']['loader']['batch_size']}, training seed {settings['seed_everything']}"
+        rows.append(f"| part {number} | {part[-1]}: {epochs} epochs of {how}; {videos:,} videos of data seed {seed} |")
     return rows
 
 

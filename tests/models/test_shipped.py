@@ -3,6 +3,7 @@
 import json
 import re
 import warnings
+from pathlib import Path
 
 import cv2
 import guard_files
@@ -158,8 +159,12 @@ class TestScript:
         monkeypatch.setattr(make_weights, "program", lambda *words: ran.append(words) or main(list(map(str, words))))
         monkeypatch.chdir(tmp_path)
         (tmp_path / "data").mkdir()
-        for name in ("mixed", make_weights.SECOND, *(f"family-{look}" for look in make_weights.FAMILIES)):
+        for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
             (tmp_path / "data" / name).symlink_to(phantom_root)
+        second = tmp_path / "data" / make_weights.SECOND
+        second.mkdir()
+        (second / "FileList.csv").symlink_to(phantom_root / "FileList.csv")
+        (second / "phantom.json").write_text('{"seed": 9}')
         run = str(trained.relative_to(tmp_path))
         for part in ("part1", "part2", "part3"):
             trained.with_name(f"{trained.name}-{part}").symlink_to(trained)
@@ -167,8 +172,9 @@ class TestScript:
         assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
         assert guard_files.refusals(made) == []
         card = (made.parent / "README.md").read_text(encoding="utf-8")
-        assert "12 videos of at most 40 frames" in card
-        assert card.count("videos of seed 1 |") == len(make_weights.PARTS)
+        assert "12 videos for each data seed, at most 40 frames per video" in card
+        assert card.count("videos of data seed 1 |") == len(make_weights.PARTS) - 1
+        assert card.count("videos of data seed 9 |") == 1
         assert card.count("| part ") == len(make_weights.PARTS)
         assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
         assert json.loads(pinned.read_text())["ef_percent"] > 0
@@ -178,6 +184,22 @@ class TestScript:
         make_weights.main(["test", "export", "--run", run])
         assert [words[0] for words in ran[7:]] == ["export"]
         assert guard_files.refusals(made) == []
+
+
+def test_each_part_of_the_training_has_its_data_and_starts_from_the_part_before(tmp_path, monkeypatch):
+    ran = []
+    monkeypatch.setattr(make_weights, "program", lambda *words: ran.append(list(map(str, words))))
+    make_weights.main(["data", "train", "--data", str(tmp_path), "--run", str(tmp_path / "run")])
+
+    def given(words, name):
+        return Path(words[words.index(name) + 1]).name if name in words else None
+
+    made = {given(words, "--out"): given(words, "--seed") for words in ran if words[:2] == ["data", "phantom"]}
+    assert (made["mixed"], made["mixed-second"], made["calibration"]) == ("0", "1", "100")
+    fits = [words for words in ran if words[0] == "fit"]
+    assert [given(words, "--data.root") for words in fits] == ["mixed", "mixed", "mixed", "mixed-second"]
+    assert [given(words, "--name") for words in fits] == ["run-part1", "run-part2", "run-part3", "run"]
+    assert [given(words, "--init_from") for words in fits] == [None, "run-part1", "run-part2", "run-part3"]
 
 
 class TestFile:
