@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -36,6 +37,8 @@ from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 NORM_VIDEOS, NORM_BATCH, NORM_SHARE = 32, 16, 32
 """Least number of training clips from which the statistics of the norms are estimated, and their batch size. Of many
 videos, one in ``NORM_SHARE`` is used."""
+RATE_VIDEOS = 500
+"""Most videos whose frame rate is read for the median; of few videos with many rates, it would depend on chance."""
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 
@@ -226,8 +229,7 @@ class EchoDataModule(LightningDataModule):
     def norm_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Return video and frame mask, not augmented, of a clip of each chosen video, the same on all devices."""
         records = self.records["train"]
-        number = min(len(records), max(NORM_VIDEOS, len(records) // NORM_SHARE))
-        chosen = [records[int(i * len(records) / number)] for i in range(number)]
+        chosen = evenly(records, max(NORM_VIDEOS, len(records) // NORM_SHARE))
         clips = dataset.TrainingClips(chosen, replace(self.clip, augment=None), self.read)
         read = [clips[number] for number in range(len(clips))]
         batches = [default_collate(read[i : i + NORM_BATCH]) for i in range(0, len(read), NORM_BATCH)]
@@ -239,13 +241,19 @@ class EchoDataModule(LightningDataModule):
         In a distributed run every process measures the same.
         """
         records, grey, counts = self.records["train"], np.arange(256), np.zeros(256)
-        step = max(1, len(records) / self.statistics_videos)
-        chosen = [records[int(i * step)] for i in range(min(len(records), self.statistics_videos))]
+        chosen = evenly(records, self.statistics_videos)
         for record in track(chosen, "measuring grey values", transient=True, disable=self._place()[0] > 0):
             index = np.unique(np.linspace(0, dataset.video_length(record) - 1, 8).astype(int))
             counts += np.bincount(self.read(record.path, index, record.frames).ravel(), minlength=256)
         mean = np.average(grey, weights=counts)
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
         endo, epi = (any(record.landmark_mask[:, border].any() for record in records) for border in (0, 1))
-        ef, fps = np.mean([record.ef for record in records]), usual_rate(record.path for record in chosen[:NORM_VIDEOS])
+        ef = np.mean([record.ef for record in records])
+        fps = usual_rate(record.path for record in evenly(records, RATE_VIDEOS))
         return TrainingStatistics(float(mean), float(sd), float(ef), (endo, epi), fps)
+
+
+def evenly(records: Sequence[VideoRecord], number: int) -> list[VideoRecord]:
+    """Return at most ``number`` records, evenly chosen."""
+    number = min(len(records), number)
+    return [records[int(i * len(records) / number)] for i in range(number)]
