@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -34,11 +33,9 @@ from echo_e3net.training.predict_videos import usable_videos
 from echo_e3net.training.run_folder import ignore_signals
 from echo_e3net.types import MIN_FRAMES, MIN_SIZE, EchoClip, TrainingStatistics
 
-NORM_VIDEOS, NORM_BATCH, NORM_SHARE = 32, 16, 32
+NORM_VIDEOS, NORM_BATCH, NORM_SHARE, RATE_VIDEOS = 32, 16, 32, 500
 """Least number of training clips from which the statistics of the norms are estimated, and their batch size. Of many
-videos, one in ``NORM_SHARE`` is used."""
-RATE_VIDEOS = 500
-"""Most videos whose frame rate is read for the median; of few videos with many rates, it would depend on chance."""
+videos, one in ``NORM_SHARE`` is used. The frame rate is the median of ``RATE_VIDEOS``; of few, it depends on chance."""
 NEEDED = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 
@@ -228,8 +225,7 @@ class EchoDataModule(LightningDataModule):
 
     def norm_batches(self) -> list[tuple[Tensor, Tensor]]:
         """Return video and frame mask, not augmented, of a clip of each chosen video, the same on all devices."""
-        records = self.records["train"]
-        chosen = evenly(records, max(NORM_VIDEOS, len(records) // NORM_SHARE))
+        chosen = evenly(self.records["train"], max(NORM_VIDEOS, len(self.records["train"]) // NORM_SHARE))
         clips = dataset.TrainingClips(chosen, replace(self.clip, augment=None), self.read)
         read = [clips[number] for number in range(len(clips))]
         batches = [default_collate(read[i : i + NORM_BATCH]) for i in range(0, len(read), NORM_BATCH)]
@@ -248,12 +244,10 @@ class EchoDataModule(LightningDataModule):
         mean = np.average(grey, weights=counts)
         sd = max(np.average((grey - mean) ** 2, weights=counts), 1.0) ** 0.5
         endo, epi = (any(record.landmark_mask[:, border].any() for record in records) for border in (0, 1))
-        ef = np.mean([record.ef for record in records])
-        fps = usual_rate(record.path for record in evenly(records, RATE_VIDEOS))
-        return TrainingStatistics(float(mean), float(sd), float(ef), (endo, epi), fps)
+        ef, rated = np.mean([record.ef for record in records]), [record.path for record in evenly(records, RATE_VIDEOS)]
+        return TrainingStatistics(float(mean), float(sd), float(ef), (endo, epi), usual_rate(rated))
 
 
-def evenly(records: Sequence[VideoRecord], number: int) -> list[VideoRecord]:
+def evenly(records: list[VideoRecord], number: int) -> list[VideoRecord]:
     """Return at most ``number`` records, evenly chosen."""
-    number = min(len(records), number)
-    return [records[int(i * len(records) / number)] for i in range(number)]
+    return [records[i * len(records) // number] for i in range(number)] if number < len(records) else records
