@@ -6,11 +6,11 @@ Run it in the top folder of the repository. Without a step, all are run in order
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
 
 ==========  ==================================================================================================
-data        two data sets for training and one that calibrates the quality (look mixed), and the looks that are only
+data        three data sets for training and one that calibrates the quality (look mixed), and the looks that are only
             for testing; all are decoded once
-train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in four parts:
-            pretrain_64px.yaml, pretrain.yaml at full size, pretrain_round2.yaml, and pretrain_round3.yaml with other
-            videos. Each starts from the weights of the previous one
+train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in five parts:
+            pretrain_64px.yaml, pretrain.yaml at full size, pretrain_round2.yaml, and pretrain_round3.yaml and
+            pretrain_round4.yaml with other videos. Each starts from the weights of the previous one
 test        ``echo-e3net test`` on the test split of the training data and on every other look
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
 calibrate   the limits of the quality of readings, in config.json of the shipped weights
@@ -32,7 +32,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
@@ -62,15 +62,25 @@ used for this: they are few, and the checkpoint was chosen with them."""
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
-SECOND, SECOND_SEED = "mixed-second", 1
-"""Data set of further videos of the look mixed, for the last part of the training, and its seed."""
+FURTHER = {"mixed-second": 1, "mixed-third": 2}
+"""Data sets of further videos of the look mixed, for the last parts of the training, and their seeds."""
+
+
+class Part(NamedTuple):
+    """A part of the training: its data set, and its configurations after :data:`CONFIGS`."""
+
+    data: str
+    configs: tuple[str, ...]
+
+
+ROUNDS = ("pretrain.yaml", "pretrain_round2.yaml", "pretrain_round3.yaml", "pretrain_round4.yaml")
 PARTS = (
-    (TRAINED, "pretrain_64px.yaml"),
-    (TRAINED, "pretrain.yaml"),
-    (TRAINED, "pretrain.yaml", "pretrain_round2.yaml"),
-    (SECOND, "pretrain.yaml", "pretrain_round2.yaml", "pretrain_round3.yaml"),
+    Part(TRAINED, ("pretrain_64px.yaml",)),
+    Part(TRAINED, ROUNDS[:1]),
+    Part(TRAINED, ROUNDS[:2]),
+    Part("mixed-second", ROUNDS[:3]),
+    Part("mixed-third", ROUNDS),
 )
-"""Data set and further configurations of each part of the training."""
 COMPARED = 40
 """Test videos whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
@@ -142,7 +152,7 @@ def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
     sets: list[tuple[Path, str, int, int, tuple[float, float]]] = [
         (folder_of(options, TRAINED), TRAINED, options.n, 0, (0.05, 0.1)),
-        (options.data / SECOND, TRAINED, options.n, SECOND_SEED, (0.05, 0)),
+        *((options.data / name, TRAINED, options.n, seed, (0.05, 0)) for name, seed in FURTHER.items()),
         # nearly all videos of this set are validation videos, and in the sets below test videos
         (options.data / CALIBRATION, TRAINED, options.calibration_n, CALIBRATION_SEED, (0.99, 0)),
     ]
@@ -158,9 +168,9 @@ def make_data(options: argparse.Namespace) -> None:
 def train(options: argparse.Namespace) -> None:
     """Train, or continue the training; a finished training is kept."""
     start: tuple[object, ...] = ()
-    for (data, *part), run in zip(PARTS, parts_of(options), strict=True):
-        place = options.data / data
-        configs = [word for name in (*CONFIGS, *part) for word in ("--config", name)]
+    for part, run in zip(PARTS, parts_of(options), strict=True):
+        place = options.data / part.data
+        configs = [word for name in (*CONFIGS, *part.configs) for word in ("--config", name)]
         where = ("--runs", run.parent, "--name", run.name, "--data.root", place)
         epochs = ("--trainer.max_epochs", options.epochs) if options.epochs is not None and run == options.run else ()
         given = ("--data.cache.folder", place / FRAME_CACHE, *start, *epochs, *options.fit)
@@ -274,14 +284,14 @@ def pinned_reading() -> Reading:
 def part_rows(options: argparse.Namespace) -> list[str]:
     """Return a row of a table (Markdown) for each part of the training."""
     rows = []
-    for number, ((data, *part), run) in enumerate(zip(PARTS, parts_of(options), strict=True), 1):
+    for number, (part, run) in enumerate(zip(PARTS, parts_of(options), strict=True), 1):
         settings = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-        seed = json.loads((options.data / data / PHANTOM).read_text(encoding="utf-8"))["seed"]
-        videos = (pd.read_csv(options.data / data / FILE_LIST)["Split"] == "TRAIN").sum()
+        seed = json.loads((options.data / part.data / PHANTOM).read_text(encoding="utf-8"))["seed"]
+        videos = (pd.read_csv(options.data / part.data / FILE_LIST)["Split"] == "TRAIN").sum()
         clip, epochs = settings["data"]["clip"], settings["trainer"]["max_epochs"]
         shape = f"{clip['frames']} frames every {clip['period']} at {clip['size']} px"
         how = f"{shape}, batch {settings['data']['loader']['batch_size']}, training seed {settings['seed_everything']}"
-        rows.append(f"| part {number} | {part[-1]}: {epochs} epochs of {how}; {videos:,} videos of data seed {seed} |")
+        rows.append(f"| part {number} | {part.configs[-1]}: {epochs} epochs of {how}; {videos:,} videos of data seed {seed} |")
     return rows
 
 

@@ -161,20 +161,21 @@ class TestScript:
         (tmp_path / "data").mkdir()
         for name in ("mixed", *(f"family-{look}" for look in make_weights.FAMILIES)):
             (tmp_path / "data" / name).symlink_to(phantom_root)
-        second = tmp_path / "data" / make_weights.SECOND
-        second.mkdir()
-        (second / "FileList.csv").symlink_to(phantom_root / "FileList.csv")
-        (second / "phantom.json").write_text('{"seed": 9}')
+        for name in make_weights.FURTHER:
+            further = tmp_path / "data" / name
+            further.mkdir()
+            (further / "FileList.csv").symlink_to(phantom_root / "FileList.csv")
+            (further / "phantom.json").write_text('{"seed": 9}')
         run = str(trained.relative_to(tmp_path))
-        for part in ("part1", "part2", "part3"):
-            trained.with_name(f"{trained.name}-{part}").symlink_to(trained)
+        for part in range(1, len(make_weights.PARTS)):
+            trained.with_name(f"{trained.name}-part{part}").symlink_to(trained)
         make_weights.main(["test", "export", "pin", "--run", run])
         assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
         assert guard_files.refusals(made) == []
         card = (made.parent / "README.md").read_text(encoding="utf-8")
         assert "12 videos for each data seed, at most 40 frames per video" in card
-        assert card.count("videos of data seed 1 |") == len(make_weights.PARTS) - 1
-        assert card.count("videos of data seed 9 |") == 1
+        assert card.count("videos of data seed 1 |") == len(make_weights.PARTS) - len(make_weights.FURTHER)
+        assert card.count("videos of data seed 9 |") == len(make_weights.FURTHER)
         assert card.count("| part ") == len(make_weights.PARTS)
         assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
         assert json.loads(pinned.read_text())["ef_percent"] > 0
@@ -195,11 +196,11 @@ def test_each_part_of_the_training_has_its_data_and_starts_from_the_part_before(
         return Path(words[words.index(name) + 1]).name if name in words else None
 
     made = {given(words, "--out"): given(words, "--seed") for words in ran if words[:2] == ["data", "phantom"]}
-    assert (made["mixed"], made["mixed-second"], made["calibration"]) == ("0", "1", "100")
+    assert (made["mixed"], made["mixed-second"], made["mixed-third"], made["calibration"]) == ("0", "1", "2", "100")
     fits = [words for words in ran if words[0] == "fit"]
-    assert [given(words, "--data.root") for words in fits] == ["mixed", "mixed", "mixed", "mixed-second"]
-    assert [given(words, "--name") for words in fits] == ["run-part1", "run-part2", "run-part3", "run"]
-    assert [given(words, "--init_from") for words in fits] == [None, "run-part1", "run-part2", "run-part3"]
+    assert [given(words, "--data.root") for words in fits] == [*3 * ["mixed"], "mixed-second", "mixed-third"]
+    assert [given(words, "--name") for words in fits] == [*(f"run-part{part}" for part in (1, 2, 3, 4)), "run"]
+    assert [given(words, "--init_from") for words in fits] == [None, *(f"run-part{part}" for part in (1, 2, 3, 4))]
 
 
 class TestFile:
