@@ -6,8 +6,8 @@ Run it in the top folder of the repository. Without a step, all are run in order
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
 
 ==========  ==================================================================================================
-data        three data sets for training and one that calibrates the quality (look mixed), and the looks that are only
-            for testing; all are decoded once
+data        three data sets for training (looks mixed and filling), one that calibrates the quality (mixed), and the
+            looks that are only for testing; all are decoded once
 train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in five parts:
             pretrain_64px.yaml, pretrain.yaml at full size, pretrain_round2.yaml, and pretrain_round3.yaml and
             pretrain_round4.yaml with other videos. Each starts from the weights of the previous one
@@ -62,8 +62,8 @@ used for this: they are few, and the checkpoint was chosen with them."""
 LONGEST = 100
 """Frames of the longest video."""
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml")
-FURTHER = {"mixed-second": 1, "mixed-third": 2}
-"""Data sets of further videos of the look mixed, for the last parts of the training, and their seeds."""
+FURTHER = {"mixed-second": (TRAINED, 1), "filling": ("filling", 2)}
+"""Data sets for the last parts of the training: look and seed."""
 
 
 class Part(NamedTuple):
@@ -79,7 +79,7 @@ PARTS = (
     Part(TRAINED, ROUNDS[:1]),
     Part(TRAINED, ROUNDS[:2]),
     Part("mixed-second", ROUNDS[:3]),
-    Part("mixed-third", ROUNDS),
+    Part("filling", ROUNDS),
 )
 COMPARED = 40
 """Test videos whose EF is compared between the run and the weights in half precision."""
@@ -152,7 +152,7 @@ def make_data(options: argparse.Namespace) -> None:
     """Make the data sets and decode their videos."""
     sets: list[tuple[Path, str, int, int, tuple[float, float]]] = [
         (folder_of(options, TRAINED), TRAINED, options.n, 0, (0.05, 0.1)),
-        *((options.data / name, TRAINED, options.n, seed, (0.05, 0)) for name, seed in FURTHER.items()),
+        *((options.data / name, look, options.n, seed, (0.05, 0)) for name, (look, seed) in FURTHER.items()),
         # nearly all videos of this set are validation videos, and in the sets below test videos
         (options.data / CALIBRATION, TRAINED, options.calibration_n, CALIBRATION_SEED, (0.99, 0)),
     ]
@@ -291,7 +291,9 @@ def part_rows(options: argparse.Namespace) -> list[str]:
         clip, epochs = settings["data"]["clip"], settings["trainer"]["max_epochs"]
         shape = f"{clip['frames']} frames every {clip['period']} at {clip['size']} px"
         how = f"{shape}, batch {settings['data']['loader']['batch_size']}, training seed {settings['seed_everything']}"
-        rows.append(f"| part {number} | {part.configs[-1]}: {epochs} epochs of {how}; {videos:,} videos of data seed {seed} |")
+        rows.append(
+            f"| part {number} | {part.configs[-1]}: {epochs} epochs of {how}; {videos:,} videos of data seed {seed} |"
+        )
     return rows
 
 

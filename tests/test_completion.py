@@ -33,7 +33,7 @@ def test_commands_are_completed(tmp_path):
     [
         (
             "echo-e3net data phantom --look ",
-            ["adult_cart", "coarse_speckle", "dilated", "handheld", "irregular", "mixed"],
+            ["adult_cart", "coarse_speckle", "dilated", "filling", "handheld", "irregular", "mixed"],
         ),
         (
             "echo-e3net fit --config ablations/no_la",

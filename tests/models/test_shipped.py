@@ -196,9 +196,9 @@ def test_each_part_of_the_training_has_its_data_and_starts_from_the_part_before(
         return Path(words[words.index(name) + 1]).name if name in words else None
 
     made = {given(words, "--out"): given(words, "--seed") for words in ran if words[:2] == ["data", "phantom"]}
-    assert (made["mixed"], made["mixed-second"], made["mixed-third"], made["calibration"]) == ("0", "1", "2", "100")
+    assert (made["mixed"], made["mixed-second"], made["filling"], made["calibration"]) == ("0", "1", "2", "100")
     fits = [words for words in ran if words[0] == "fit"]
-    assert [given(words, "--data.root") for words in fits] == [*3 * ["mixed"], "mixed-second", "mixed-third"]
+    assert [given(words, "--data.root") for words in fits] == [*3 * ["mixed"], "mixed-second", "filling"]
     assert [given(words, "--name") for words in fits] == [*(f"run-part{part}" for part in (1, 2, 3, 4)), "run"]
     assert [given(words, "--init_from") for words in fits] == [None, *(f"run-part{part}" for part in (1, 2, 3, 4))]
 

@@ -5,8 +5,8 @@ In each beat, the volume falls from EDV to ESV and then rises to the EDV of the 
 .. math:: V(t) = ESV + (EDV - ESV) \, a(t)
 
 where a is 1 at ED and 0 at ES. It then rises in three parts: early filling (70…75 %), a plateau, and the atrial
-contraction (20…25 %). Beats differ a little in length and volume. Beats of irregular rhythms differ a lot and have no
-atrial contraction. The labels are the extrema of V *at the
+contraction (20…25 %). In the look ``filling``, the atrial contraction has 6…40 %. Beats differ a little in length and
+volume. Beats of irregular rhythms differ a lot and have no atrial contraction. The labels are the extrema of V *at the
 frames* of one beat, ES after ED.
 """
 
@@ -26,6 +26,8 @@ _SLOW_RATE = 65.0
 """Heart rate up to which the duration of systole is constant, beats per minute."""
 _FUSION_S = (0.25, 0.55)
 """Diastole below which both phases of filling fuse completely, and above which they are separate, seconds."""
+_PLATEAU = 0.05
+"""Share of filling between early filling and atrial contraction, of looks that vary the latter."""
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 
@@ -94,10 +96,14 @@ def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
     early, kick, duty = rng.uniform(0.70, 0.75), rng.uniform(0.20, 0.25), rng.normal(0, 0.012)
     interval = 60 / rate
     beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
-    other = rng.spawn(1)[0]
-    irregular_sd = other.uniform(*look.irregular_sd)
+    # streams of their own, so that looks without these variations keep their other draws
+    other, filling = rng.spawn(2)
+    irregular_sd, stroke_sd = other.uniform(*look.irregular_sd), filling.uniform(*look.stroke_sd)
+    if look.kick is not None:
+        kick = filling.uniform(*look.kick)
+        early = 1 - _PLATEAU - kick
     stretch = np.clip(1 + (irregular_sd if irregular else beat_sd) * rng.standard_normal(beats), 0.62, 1.5)
-    excess = (0.08 if irregular else 0.02) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
+    excess = (0.08 if irregular else stroke_sd) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
     share = float(np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty)
     if look.systole_s is not None:
         share = other.uniform(*look.systole_s) * min(_SLOW_RATE / rate, 1.0) ** 0.5 / interval

@@ -51,7 +51,9 @@ def phantom(
     max_frames: int = FRAME_RANGE[1],
     val_fraction: float = 0.15,
     test_fraction: float = 0.20,
-    look: Literal["adult_cart", "handheld", "mixed", "coarse_speckle", "dilated", "irregular"] = "adult_cart",
+    look: Literal[
+        "adult_cart", "handheld", "mixed", "filling", "coarse_speckle", "dilated", "irregular"
+    ] = "adult_cart",
 ) -> None:
     """Make synthetic apical-four-chamber videos with exact borders, volumes and EF.
 
@@ -69,8 +71,9 @@ def phantom(
         test_fraction: Share of the videos in the test split.
         look: Scanners and hearts. adult_cart: a scanner like those of the released data set, simple hearts. handheld:
             coarser speckle, less dynamic range, another tilt, more artefacts. mixed: every video has its own scanner
-            and heart, from wide ranges around real ones. coarse_speckle, dilated, irregular: like mixed, but with
-            speckle, ventricles or rhythms that do not occur in mixed; use them only for testing.
+            and heart, from wide ranges around real ones. filling: like mixed, but filling and stroke volumes vary more
+            between hearts and beats. coarse_speckle, dilated, irregular: like mixed, but with speckle, ventricles or
+            rhythms that do not occur in mixed; use them only for testing.
     """
     recipe = Recipe(seed, max_frames, val_fraction, test_fraction, look)
     require_at_least(1, n=n, jobs=jobs)
