@@ -286,14 +286,13 @@ def part_rows(options: argparse.Namespace) -> list[str]:
     rows = []
     for number, (part, run) in enumerate(zip(PARTS, parts_of(options), strict=True), 1):
         settings = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
-        seed = json.loads((options.data / part.data / PHANTOM).read_text(encoding="utf-8"))["seed"]
+        recipe = json.loads((options.data / part.data / PHANTOM).read_text(encoding="utf-8"))
+        source = f"look `{recipe['look']}`, data seed {recipe['seed']}"
         videos = (pd.read_csv(options.data / part.data / FILE_LIST)["Split"] == "TRAIN").sum()
         clip, epochs = settings["data"]["clip"], settings["trainer"]["max_epochs"]
         shape = f"{clip['frames']} frames every {clip['period']} at {clip['size']} px"
         how = f"{shape}, batch {settings['data']['loader']['batch_size']}, training seed {settings['seed_everything']}"
-        rows.append(
-            f"| part {number} | {part.configs[-1]}: {epochs} epochs of {how}; {videos:,} videos of data seed {seed} |"
-        )
+        rows.append(f"| part {number} | {part.configs[-1]}: {epochs} epochs of {how}; {videos:,} videos of {source} |")
     return rows
 
 

@@ -165,7 +165,7 @@ class TestScript:
             further = tmp_path / "data" / name
             further.mkdir()
             (further / "FileList.csv").symlink_to(phantom_root / "FileList.csv")
-            (further / "phantom.json").write_text('{"seed": 9}')
+            (further / "phantom.json").write_text('{"look": "filling", "seed": 9}')
         run = str(trained.relative_to(tmp_path))
         for part in range(1, len(make_weights.PARTS)):
             trained.with_name(f"{trained.name}-part{part}").symlink_to(trained)
@@ -173,9 +173,9 @@ class TestScript:
         assert [words[0] for words in ran] == ["test"] * 6 + ["export"]
         assert guard_files.refusals(made) == []
         card = (made.parent / "README.md").read_text(encoding="utf-8")
-        assert "12 videos for each data seed, at most 40 frames per video" in card
-        assert card.count("videos of data seed 1 |") == len(make_weights.PARTS) - len(make_weights.FURTHER)
-        assert card.count("videos of data seed 9 |") == len(make_weights.FURTHER)
+        assert "phantom: 12 videos for each data seed, at most 40 frames per video" in card
+        assert card.count("data seed 1 |") == len(make_weights.PARTS) - len(make_weights.FURTHER)
+        assert card.count("videos of look `filling`, data seed 9 |") == len(make_weights.FURTHER)
         assert card.count("| part ") == len(make_weights.PARTS)
         assert all(f"| `{look}` | 4 |" in card for look in ("mixed", *make_weights.FAMILIES))
         assert json.loads(pinned.read_text())["ef_percent"] > 0

@@ -15,7 +15,7 @@ from echo_e3net.phantom.artefacts import draw_artefacts
 from echo_e3net.phantom.contour import KNOTS, contour, draw_form
 from echo_e3net.phantom.ejection import draw_rhythm
 from echo_e3net.phantom.hearts import Anatomy
-from echo_e3net.phantom.look import COARSE_SPECKLE, DILATED, IRREGULAR, LOOKS, MIXED
+from echo_e3net.phantom.look import COARSE_SPECKLE, DILATED, FILLING, IRREGULAR, LOOKS, MIXED
 from echo_e3net.phantom.marks import compress_video, draw_marks, inside
 from echo_e3net.phantom.motion import at_rest
 from echo_e3net.phantom.painting import Canvas
@@ -255,6 +255,28 @@ class TestFamilies:
             assert usual.kick > 0 == irregular.kick
             spread = [np.diff(rhythm.start_s).std() / np.diff(rhythm.start_s).mean() for rhythm in (usual, irregular)]
             assert spread[0] < spread[1]
+
+    def test_filling_changes_only_how_the_ventricle_fills(self):
+        kicks, spreads = [], []
+        for index in range(200):
+            usual, other = draw_rhythm(4, index, MIXED, 2.0), draw_rhythm(4, index, FILLING, 2.0)
+            np.testing.assert_array_equal(usual.start_s, other.start_s)
+            np.testing.assert_array_equal(usual.systole_s, other.systole_s)
+            assert 0.2 <= usual.kick <= 0.25
+            assert other.early + other.kick == pytest.approx(0.95)
+            kicks.append(other.kick)
+            spreads.append(float(np.median(other.edv_excess / usual.edv_excess)) * 0.02)
+        low, high = FILLING.kick
+        assert low <= min(kicks) < low + 0.02
+        assert high - 0.02 < max(kicks) <= high
+        low, high = FILLING.stroke_sd
+        assert low <= min(spreads) < low + 0.002
+        assert high - 0.002 < max(spreads) <= high
+
+    def test_filling_has_no_irregular_rhythm(self):
+        rhythm = draw_rhythm(4, 0, IRREGULAR, 2.0)
+        assert rhythm.kick < FILLING.kick[0]
+        assert rhythm.early > 0.95 - FILLING.kick[0]
 
     @pytest.mark.parametrize("name", ["irregular_sd", "axial_mm", "lateral_deg"])
     def test_ranges(self, name):
