@@ -17,7 +17,8 @@ on single videos.
 
 The tables are printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the
 grades of test videos and of the other negatives. These kinds were not used to choose the limits. The held-out ones were
-not used to choose the cues either. ``--write`` stores the limits in config.json of MODEL, an exported folder. It is
+not used to choose the cues either. A last table has negatives of the same kinds that were made from the real cine of
+pydicom, which is repeated three times. ``--write`` stores the limits in config.json of MODEL, an exported folder. It is
 refused if more than 10 % of the validation videos are not good, or if more than a sixth of the calibration negatives
 are good (as many clips as two of the twelve kinds). ``--force`` stores them nevertheless.
 """
@@ -36,6 +37,7 @@ from typing import NamedTuple
 
 import numpy as np
 from negatives import CALIBRATION, HELD_OUT, SCORED, Maker
+from pydicom import examples
 
 import echo_e3net
 from echo_e3net.conventions import NETWORK_CUES
@@ -53,6 +55,8 @@ MOST_DOUBTFUL, MOST_TRUSTED = 0.1, 1 / 6
 """``--write`` is refused above these shares of validation videos that are not good and of negatives that are good."""
 WRONG = 10.0
 """Error of EF above which a reading should be doubtful, points."""
+FROM_CINE = 10
+"""Number of negatives of each kind that are made from the real cine."""
 MARGIN = 0.1
 """Additional loosening of a limit, as a share of the necessary loosening."""
 Video = tuple[np.ndarray, float]
@@ -263,6 +267,11 @@ def calibrate(options: argparse.Namespace) -> None:
             "negatives are good.",
             flush=True,
         )
+    cine = reader.read(examples.get_path("ybr_color"))
+    clip = (np.tile(cine.frames, (3, 1, 1)), cine.fps)
+    kinds = {**SCORED, **HELD_OUT}.items()
+    negatives = {kind: negative_clips(reader, [clip] * FROM_CINE, kind, make) for kind, make in kinds}
+    print(f"\n## Negatives made from the real cine of pydicom\n{table(negatives, limits)}")
     if options.write:
         if not options.force:
             refuse(*shares)

@@ -7,13 +7,15 @@ pretraining   500 to 3,994 videos of the look mixed, with and without augmentati
 finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrained-part1 (--start) and from
               scratch; tested on handheld. Three seeds. The weights are also tested without fine-tuning (0 videos).
 
-The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs are kept:
-run it again after a stop. Results: docs/study/NAME.csv and docs/figures/NAME.png.
+The data are those of scripts/make_weights.py, and data/finetune-handheld, which is made here. Finished runs with the
+same arguments, configurations and start are kept: run it again after a stop. Results: docs/study/NAME.csv and
+docs/figures/NAME.png.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -26,8 +28,9 @@ import pandas as pd
 from make_weights import FAMILIES, TRAINED, program
 
 from echo_e3net.data.layout import FRAME_CACHE
+from echo_e3net.models.run_checkpoints import best_checkpoint
 from echo_e3net.reporting.canvas import save
-from echo_e3net.training.run_folder import METRICS
+from echo_e3net.training.run_folder import CHECKPOINTS, METRICS
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ("e3net.yaml", "e3net_small.yaml", "overlays/augment.yaml", "pretrain_64px.yaml")
@@ -124,8 +127,19 @@ def data_of(place: Path) -> tuple[object, ...]:
     return ("--data.root", place, "--data.cache.folder", place / FRAME_CACHE, "--data.loader.workers", 0)
 
 
+def with_digest(run: Run) -> Run:
+    """Return a run whose name changes with its arguments, configurations and start, so that no old result is used."""
+    words = list(map(str, (*run.fit, run.model or "")))
+    start = run.model or (Path(words[words.index("--init_from") + 1]) if "--init_from" in words else None)
+    best = start and best_checkpoint(start / CHECKPOINTS)
+    parts = [*words, *((ROOT / "experiments" / word).read_text() for word in words if word.endswith(".yaml"))]
+    digest = hashlib.sha256("\n".join(parts).encode() + (best.read_bytes() if best else b"")).hexdigest()
+    return run._replace(name=f"{run.name}-{digest[:8]}")
+
+
 def finish(run: Run, folder: Path) -> list[dict[str, Any]]:
     """Train and test where results are missing, and return one row per look."""
+    run = with_digest(run)
     log = folder / f"{run.name}.log"
     folder.mkdir(parents=True, exist_ok=True)
     files = {look: folder / f"{run.name}-{look}" / METRICS for look in run.tests}

@@ -1,6 +1,6 @@
 """Make the shipped network from its seeds: data, training, tests, half-precision weights, card, pinned EF.
 
-    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 5] [--run runs/pretrained] [--ARGUMENT_OF_FIT=VALUE …]
+    python scripts/make_weights.py [STEP …] [--n 4700] [--epochs 8] [--run runs/pretrained] [--ARGUMENT_OF_FIT=VALUE …]
 
 Run it in the top folder of the repository. Without a step, all are run in order. Run it again after a stop: finished
 work is not repeated, and the training continues. Steps after the training need only the folder of the run and the data.
@@ -82,7 +82,7 @@ PARTS = (
     Part("filling", ROUNDS),
 )
 COMPARED = 40
-"""Test videos whose EF is compared between the run and the weights in half precision."""
+"""Number of videos of the training data whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
 """Required range of each score on every look."""
 PINNED_CLIP = {"look": "adult_cart", "seed": 7, "index": 0, "max_frames": 60}

@@ -20,6 +20,8 @@ from tests.models.test_model_files import description
 
 TREE = yaml.safe_load(TINY)["model"]["network"]
 OWN = "tests.models.test_model_files.Own"
+LIMITS = {"gap": 4.5, "together": 7.0}
+"""Limits of the quality of the model."""
 
 
 def changed(part, arguments):
@@ -58,7 +60,7 @@ def trained_network(fresh):
 def model(tmp_path_factory, trained_network):
     """The trained network, exported."""
     place = tmp_path_factory.mktemp("model") / "model"
-    folder.write_folder(place, description(grey=(20.0, 50.0), borders=("endo",)), trained_network)
+    folder.write_folder(place, description(grey=(20.0, 50.0), borders=("endo",), limits=LIMITS), trained_network)
     return place
 
 
@@ -67,6 +69,7 @@ def test_all_weights_and_the_grey_values_are_those_of_the_model(model, fresh, tr
     start = start_from(network, str(model))
     assert "not loaded" not in str(start)
     assert "only in the model" not in str(start)
+    assert start.limits == LIMITS
     network.adopt(start.adapt(TrainingStatistics(99.0, 9.0, 0.4, (False, True), 30.0)))
     measured = {"ef_mean": 0.4, "fps": 30.0}
     for name, value in network.state_dict().items():
@@ -100,6 +103,7 @@ def test_what_does_not_fit_is_listed_and_starts_anew(model, trained_network, par
     assert all(message in str(start) for message in messages)
     assert "\n" not in str(start)
     assert start.borders == borders
+    assert start.limits is None
     assert start.taken + len(start.new) == len(before) - 3
     assert all(torch.equal(network.state_dict()[name], before[name]) for name in start.new)
     kept = network.state_dict().keys() - start.new.keys() - {"ef_mean", "fps", "borders_labelled"}
@@ -159,7 +163,9 @@ def test_what_is_no_model_is_refused_in_one_line(model, fresh, tmp_path, monkeyp
 def test_a_run_starts_from_another_and_resumes_without_it(command, tiny, trained):
     """Without a learning rate, the weights after an epoch are those of the model."""
     source = str(trained.rename(trained.parent / "first"))
-    best = read_checkpoint(next((trained.parent / "first/checkpoints").glob("epoch=*.ckpt")))["state_dict"]
+    best_file = next((trained.parent / "first/checkpoints").glob("epoch=*.ckpt"))
+    torch.save({**torch.load(best_file, weights_only=False), "limits": LIMITS}, best_file)
+    best = read_checkpoint(best_file)["state_dict"]
     rate = ("--model.optimizer.lr", 0.0, "--trainer.max_epochs")
     for name, message in ((f"{source}-not", "first-not: no such model"), ("", "contains no model")):
         code, error = command("fit", *tiny, *rate, 1, "--init_from", name)
@@ -172,6 +178,7 @@ def test_a_run_starts_from_another_and_resumes_without_it(command, tiny, trained
     moving = ("running_mean", "running_var", "num_batches_tracked")
     assert all(torch.equal(v, best[k]) for k, v in content["state_dict"].items() if not k.endswith(moving))
     assert content["settings"]["init_from"] == source
+    assert content["limits"] == LIMITS
     assert content["settings"]["trust"] is False
     assert content["global_step"] == 2
     assert json.loads((trained / "environment.json").read_text())[0]["init_from"]["model"].startswith(source)
@@ -181,7 +188,8 @@ def test_a_run_starts_from_another_and_resumes_without_it(command, tiny, trained
     assert code == 2
     assert f"init_from is another, but was {source}" in error
     assert command("fit", *tiny, *rate, 2, "--auto_resume", "--init_from", source)[0] == 0
-    assert read_checkpoint(trained / "checkpoints/last.ckpt")["global_step"] == 4
+    content = read_checkpoint(trained / "checkpoints/last.ckpt")
+    assert (content["global_step"], content["limits"]) == (4, LIMITS)
     starts = json.loads((trained / "environment.json").read_text())
     assert [(start["init_from"] is None, start["resumed"] is None) for start in starts] == [
         (False, True),

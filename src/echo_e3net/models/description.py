@@ -56,7 +56,8 @@ class Description(NamedTuple):
             (``--init_from``) are not considered.
         scores: scores by name: those of the validation when the checkpoint was written, and those of the test.
         program: version of the program that wrote the file.
-        limits: limits of the quality of readings by cue, calibrated for this network; None: the default limits.
+        limits: limits of the quality of readings by cue, calibrated for this network or for the one that its training
+            started from; None: the default limits.
     """
 
     network: dict[str, Any]
@@ -162,6 +163,7 @@ def describe(content: Mapping[str, Any]) -> Description:
             scores=finite(content["scores"]),
             synthetic=data.get("synthetic"),
             program=content["program"],
+            limits=content.get("limits"),
         )
     except (KeyError, TypeError) as error:
         raise InputError(

@@ -98,12 +98,13 @@ def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
     beats = int(np.ceil(duration_s / (0.5 * interval))) + 4
     # streams of their own, so that looks without these variations keep their other draws
     other, filling = rng.spawn(2)
-    irregular_sd, stroke_sd = other.uniform(*look.irregular_sd), filling.uniform(*look.stroke_sd)
+    irregular_sd = other.uniform(*look.irregular_sd)
+    stroke_sd = filling.uniform(*(look.irregular_stroke_sd if irregular else look.stroke_sd))
     if look.kick is not None:
         kick = filling.uniform(*look.kick)
         early = 1 - _PLATEAU - kick
     stretch = np.clip(1 + (irregular_sd if irregular else beat_sd) * rng.standard_normal(beats), 0.62, 1.5)
-    excess = (0.08 if irregular else stroke_sd) * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
+    excess = stroke_sd * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
     share = float(np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty)
     if look.systole_s is not None:
         share = other.uniform(*look.systole_s) * min(_SLOW_RATE / rate, 1.0) ** 0.5 / interval

@@ -64,6 +64,7 @@ class Look(NamedTuple):
         irregular: probability of an irregular rhythm, which has no atrial contraction.
         irregular_sd: like beat_sd, of an irregular rhythm.
         stroke_sd: standard deviation of EDV and ESV between the beats of a regular rhythm, of the mean stroke volume.
+        irregular_stroke_sd: the same of an irregular rhythm.
         kick: share of filling by atrial contraction, of a regular rhythm. None: 0.20 to 0.25.
         shift_px: (x, y) of the probe in the frame, besides its usual scatter; the frame may cut the sector.
         bottom_px: distance of the deepest echo from the lower edge of the frame; negative: the frame cuts the sector.
@@ -121,6 +122,7 @@ class Look(NamedTuple):
     irregular: float = 0.08
     irregular_sd: Range = (0.2, 0.2)
     stroke_sd: Range = (0.02, 0.02)
+    irregular_stroke_sd: Range = (0.08, 0.08)
     kick: Range | None = None
     shift_px: tuple[float, float] = (0.0, 0.0)
     bottom_px: Range = (1.5, 1.5)
@@ -215,7 +217,7 @@ ventricles and irregular rhythms. No value of their ranges occurs here.
 """
 
 FILLING = MIXED._replace(stroke_sd=(0.01, 0.05), kick=(0.06, 0.40))
-"""Like mixed, with more variation of filling: between hearts, from early to mostly late, and between beats."""
+"""Like mixed, with more variation of filling: little to much atrial contraction, and differences between beats."""
 
 COARSE_SPECKLE = MIXED._replace(axial_mm=(1.4, 2.2), lateral_deg=(3.4, 5.6), focus_narrowing=(0.0, 0.0))
 """Like mixed, with speckle of about twice the length in both directions."""

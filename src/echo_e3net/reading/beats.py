@@ -22,6 +22,8 @@ CYCLE_S = 0.30
 """Shortest time from one ED to the next, seconds: 200 beats per minute."""
 PEAK = 0.25
 """Smallest height of a peak, as a fraction of the highest peak."""
+EDGE_S = 0.06
+"""ED and ES within this time of the ends of a video may be cut off, seconds."""
 NEAR_S = 0.12
 """Probabilities count towards an ED or ES frame within this time of it, seconds."""
 SHARE = 0.05
@@ -138,6 +140,12 @@ def peaks(curve: Float[np.ndarray, " N"], fps: float) -> list[int]:
 def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fps: float) -> Float[np.ndarray, " W"]:
     """Return the probability of each window within :data:`NEAR_S` of a frame."""
     return np.asarray((probability * (np.abs(windows.frames - frame) <= NEAR_S * fps) * windows.mask).sum(1))
+
+
+def inside(found: Peaks, frames: int, fps: float) -> bool:
+    """Return whether the video shows an ED and an ES that its first and last frames do not cut off."""
+    reach = EDGE_S * fps
+    return all(any(reach <= place <= frames - 1 - reach for place in places) for places in found)
 
 
 def sharpness(timing: Float[np.ndarray, "W P T"], windows: Windows, found: Peaks, frames: int, fps: float) -> float:

@@ -147,7 +147,7 @@ def look(picture: np.ndarray, places: Float[np.ndarray, "*N 2"]) -> np.ndarray:
     return np.asarray(picture[y, x])
 
 
-def outline(points: Float32[np.ndarray, "K 2"]) -> Float32[np.ndarray, "M 2"]:
+def outline(points: Float[np.ndarray, "K 2"]) -> Float32[np.ndarray, "M 2"]:
     """Return a border as a line: up the left side, apex, down the right side."""
     return np.concatenate([points[LEFT][::-1], points[APEX : APEX + 1], points[RIGHT]]).astype(np.float32)
 

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from echo_e3net.conventions import MIN_FRAMES
 from echo_e3net.models.clip_reader import ClipReading
 from echo_e3net.models.description import Description
-from echo_e3net.reading.beats import Beat, find_beats, find_peaks
+from echo_e3net.reading.beats import EDGE_S, Beat, find_beats, find_peaks
 from echo_e3net.reading.border_cues import NEAR
 from echo_e3net.reading.quality import Quality, grade, picture_values, together
 from echo_e3net.reading.windows import Windows, clips_of, frame_step, in_pixels_of, resize_square
@@ -104,7 +104,7 @@ class LiveBeats:
         frames, mask, _ = zip(*held, strict=True)
         joined = Windows(np.concatenate(frames), np.concatenate(mask), self.step)
         readings = ClipReading(*(np.concatenate(v) for v in zip(*(found for _, found in self.read), strict=True)))
-        settled = end if last else end - SETTLED_S * self.fps
+        settled = end - (EDGE_S if last else SETTLED_S) * self.fps
         new = []
         peaks = find_peaks(readings, joined, end - first + 1, self.fps)
         for beat in find_beats(readings, joined, peaks, end - first + 1, self.fps):

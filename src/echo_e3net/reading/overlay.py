@@ -15,10 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from echo_e3net.conventions import APEX, BORDERS, LEFT, RIGHT
+from echo_e3net.conventions import BORDERS
 from echo_e3net.data import raster
 from echo_e3net.data.film import GIF_FPS, write_video
 from echo_e3net.reading.beats import Beat
+from echo_e3net.reading.border_cues import outline
 from echo_e3net.reading.quality import Quality
 
 SIDE, GRAPH = 448, 112
@@ -127,14 +128,8 @@ def with_borders(
         for name, landmarks in zip(BORDERS, points, strict=False):
             if name in border_names:
                 place = (landmarks + 0.5 - np.array([x, y])) * (SIDE / side) - 0.5
-                raster.draw_curve(picture, border_line(place), COLOURS[name])
+                raster.draw_curve(picture, outline(place), COLOURS[name])
     return picture
-
-
-def border_line(landmarks: Float[np.ndarray, "K 2"]) -> Float32[np.ndarray, "M 2"]:
-    """Return a border as a line: up the left side, apex, down the right side."""
-    line = np.concatenate([landmarks[LEFT][::-1], landmarks[APEX : APEX + 1], landmarks[RIGHT]])
-    return line.astype(np.float32)
 
 
 def key_frames_of(beats: Iterable[Beat]) -> list[KeyFrame]:

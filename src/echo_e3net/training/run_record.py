@@ -25,6 +25,7 @@ from echo_e3net.models.description import FORM
 from echo_e3net.tables import write_csv
 from echo_e3net.training import run_folder
 from echo_e3net.training.resuming import Resumed
+from echo_e3net.training.starting import Start
 
 PACKAGES = ("torch", "lightning", "jsonargparse", "torchmetrics", "numpy", "pandas")
 
@@ -39,14 +40,21 @@ class RunRecord(SaveConfigCallback):
     def __init__(self, *args: Any, resumed: Resumed | None = None, **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
         self.resumed = resumed
+        self.limits: dict[str, float] | None = None
         # Later commands that read the record use the best checkpoint, not the one that was resumed.
         record = self.config.clone()
         # Trust in one model file is not trust in the next one.
         record["ckpt_path"], record["auto_resume"], record["trust"] = None, False, False
         self.record = str(self.parser.dump(record, skip_none=False))
 
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Keep the limits of the quality that the first start of the run took from a model."""
+        self.limits = checkpoint.get("limits")
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Add the settings and the last scores to a checkpoint."""
+        """Add the settings, the last scores and the limits of the quality to a checkpoint."""
+        start: Start | None = getattr(pl_module, "start", None)
+        checkpoint["limits"] = self.limits if start is None else start.limits
         checkpoint["settings"] = yaml.safe_load(self.record)
         checkpoint |= {"form": FORM, "program": __version__}
         scores = trainer.callback_metrics.items()
@@ -64,11 +72,11 @@ class RunRecord(SaveConfigCallback):
                 logger.log_hyperparams({"config": self.config.as_dict()})
         path = folder / run_folder.ENVIRONMENT
         starts = json.loads(path.read_text()) if path.exists() else []
-        start = environment(stage, str(trainer.precision))
-        start["resumed"] = None if self.resumed is None else self.resumed._asdict()
-        weights = getattr(pl_module, "start", None)
-        start["init_from"] = None if weights is None else weights.record()
-        write_text(path, json.dumps([*starts, start], indent=2) + "\n")
+        entry = environment(stage, str(trainer.precision))
+        entry["resumed"] = None if self.resumed is None else self.resumed._asdict()
+        weights: Start | None = getattr(pl_module, "start", None)
+        entry["init_from"] = None if weights is None else weights.record()
+        write_text(path, json.dumps([*starts, entry], indent=2) + "\n")
         if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
             rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
             write_csv(folder / run_folder.EXCLUDED, rows)

@@ -10,6 +10,8 @@ mean EF                    of the new training split: it is the baseline of the 
 frame rate                 of the new training split: it is the time between the frames of a clip.
 borders that are labelled  traced in the new training split, or learned by the model if its whole detector is taken.
 =========================  ===========================================================================================
+
+The limits of the quality of readings are those of the model if all of its tensors are taken.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Start(NamedTuple):
         unused: tensors that only the model has, and their shape.
         grey: mean and SD by which the model normalises grey values, 0…255.
         borders: whether the endocardium, and the epicardium, are known from the model.
+        limits: limits of the quality of readings of the model; None if it has none, or if not all tensors were taken.
     """
 
     model: str
@@ -57,6 +60,7 @@ class Start(NamedTuple):
     unused: dict[str, Shape]
     grey: tuple[float, float]
     borders: tuple[bool, bool]
+    limits: dict[str, float] | None
 
     def adapt(self, found: TrainingStatistics) -> TrainingStatistics:
         """Return the statistics for the network: those of the new training split, except for what the model decides."""
@@ -143,4 +147,5 @@ def start_from(network: E3Net, source: str, trust: bool = False) -> Start:
     unused = {name: shape for name, shape in found.items() if name not in shapes}
     detects = network.detector is not None and not any(name.startswith(DETECTOR) for name in new)
     endo, epi = (detects and border in description.borders for border in BORDERS)
-    return Start(str(path), description.clip, len(taken), new, unused, description.grey, (endo, epi))
+    limits = None if new or unused else description.limits
+    return Start(str(path), description.clip, len(taken), new, unused, description.grey, (endo, epi), limits)
