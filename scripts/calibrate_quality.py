@@ -17,10 +17,11 @@ on single videos.
 
 The tables are printed as Markdown: the limits, the grades of validation videos and of calibration negatives, and the
 grades of test videos and of the other negatives. These kinds were not used to choose the limits. The held-out ones were
-not used to choose the cues either. A last table has negatives of the same kinds that were made from the real cine of
-pydicom, which is repeated three times. ``--write`` stores the limits in config.json of MODEL, an exported folder. It is
-refused if more than 10 % of the validation videos are not good, or if more than a sixth of the calibration negatives
-are good (as many clips as two of the twelve kinds). ``--force`` stores them nevertheless.
+not used to choose the cues either. The last table grades negatives of the scored and held-out kinds that are made from
+the real video of pydicom, repeated three times. The ten clips of a kind differ only in their random numbers.
+``--write`` stores the limits in config.json of MODEL, an exported folder. It is refused if more than 10 % of the
+validation videos with EF within 10 points are not good, or if more than one sixth of the calibration negatives are good
+(two of the twelve kinds). ``--force`` stores them nevertheless.
 """
 
 from __future__ import annotations
@@ -218,8 +219,8 @@ def refuse(doubtful: float, trusted: float) -> None:
     """
     if doubtful > MOST_DOUBTFUL or trusted > MOST_TRUSTED:
         raise InputError(
-            f"the limits are not stored: {doubtful:.1%} of the validation videos are not good (at most "
-            f"{MOST_DOUBTFUL:.0%}) and {trusted:.1%} of the calibration negatives are good (at most "
+            f"the limits are not stored: {doubtful:.1%} of the validation videos with EF within {WRONG:g} points are "
+            f"not good (at most {MOST_DOUBTFUL:.0%}) and {trusted:.1%} of the calibration negatives are good (at most "
             f"{MOST_TRUSTED:.1%}). Train longer, or add --force."
         )
 
@@ -271,7 +272,7 @@ def calibrate(options: argparse.Namespace) -> None:
     clip = (np.tile(cine.frames, (3, 1, 1)), cine.fps)
     kinds = {**SCORED, **HELD_OUT}.items()
     negatives = {kind: negative_clips(reader, [clip] * FROM_CINE, kind, make) for kind, make in kinds}
-    print(f"\n## Negatives made from the real cine of pydicom\n{table(negatives, limits)}")
+    print(f"\n## Negatives made from the real video of pydicom\n{table(negatives, limits)}")
     if options.write:
         if not options.force:
             refuse(*shares)

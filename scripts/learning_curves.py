@@ -2,7 +2,8 @@
 
     python scripts/learning_curves.py {pretraining,finetuning} [--data data] [--runs runs/curves] [--jobs 2]
 
-pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on every look. Each training
+pretraining   500 to 3,994 videos of the look mixed, with and without augmentation; tested on mixed and on
+              five other looks. Each training
               sees the same number of clips. One seed.
 finetuning    25 to 500 videos of the look handheld, from the weights of runs/pretrained-part1 (--start) and from
               scratch; tested on handheld. Three seeds. The weights are also tested without fine-tuning (0 videos).
@@ -41,7 +42,8 @@ SEEN = 16_000
 TUNED = (25, 50, 150, 500)
 TUNED_LOOK = "handheld"
 SCRATCH_CLIPS = 6_000
-"""Number of clips that each training from scratch sees, at most 60 epochs; fine-tuning has those of finetune.yaml."""
+"""Largest number of clips that a training from scratch sees; it also has at most 60 epochs. Fine-tuning has the epochs
+of finetune.yaml."""
 LINES = {"no": ("0.5", "o--"), "yes": ("#0b6fa4", "o-")}
 
 

@@ -11,7 +11,7 @@ data        three data sets for training (looks mixed and filling), one that cal
 train       ``echo-e3net fit`` with e3net.yaml, e3net_small.yaml and overlays/augment.yaml, in five parts:
             pretrain_64px.yaml, pretrain.yaml at full size, pretrain_round2.yaml, and pretrain_round3.yaml and
             pretrain_round4.yaml with other videos. Each starts from the weights of the previous one
-test        ``echo-e3net test`` on the test split of the training data and on every other look
+test        ``echo-e3net test`` on the test split of ``mixed`` and on the five looks that are only for testing
 export      src/echo_e3net/weights: weights in half precision, card, and the checksum that the guard allows
 calibrate   the limits of the quality of readings, in config.json of the shipped weights
 pin         tests/models/shipped_ef.json: EF of one phantom clip, which a test compares
@@ -84,7 +84,7 @@ PARTS = (
 COMPARED = 40
 """Number of videos of the training data whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}
-"""Required range of each score on every look."""
+"""Required range of each score on every tested look."""
 PINNED_CLIP = {"look": "adult_cart", "seed": 7, "index": 0, "max_frames": 60}
 """A phantom without compression, so that its pixels do not depend on a codec."""
 
@@ -97,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     steps = {"data": make_data, "train": train, "test": test, "export": export, "calibrate": calibrate, "pin": pin}
     parser.add_argument("steps", nargs="*", metavar="STEP", help=f"{', '.join(steps)}; default: all")
     parser.add_argument("--n", type=int, default=4700, help="number of videos of each data set for training")
-    parser.add_argument("--family_n", type=int, default=150, help="number of videos of each other look")
+    parser.add_argument(
+        "--family_n", type=int, default=150, help="number of videos of each look that is only for testing"
+    )
     parser.add_argument("--calibration_n", type=int, default=600, help="number of videos that calibrate the quality")
     parser.add_argument("--seed", type=int, default=0, help="seed of the data")
     parser.add_argument("--epochs", type=int, default=None, help="epochs of the last part; default: those of its file")
@@ -248,7 +250,7 @@ def calibrate(options: argparse.Namespace) -> None:
     script = ROOT / "scripts" / "calibrate_quality.py"
     place = options.data / CALIBRATION
     words = (script, WEIGHTS.parent, folder_of(options, TRAINED), "--validation", place, "--negatives", 20, "--write")
-    # shown, because it can be repeated with --force
+    # print the command, so that the user can repeat it with --force
     print("python", *words, flush=True)
     if code := subprocess.run([sys.executable, *map(str, words)], check=False).returncode:
         sys.exit(code)

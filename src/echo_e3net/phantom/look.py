@@ -63,7 +63,8 @@ class Look(NamedTuple):
             beat that rises with the rate.
         irregular: probability of an irregular rhythm, which has no atrial contraction.
         irregular_sd: like beat_sd, of an irregular rhythm.
-        stroke_sd: standard deviation of EDV and ESV between the beats of a regular rhythm, of the mean stroke volume.
+        stroke_sd: standard deviation of EDV and ESV between the beats of a regular rhythm, relative to the mean stroke
+            volume.
         irregular_stroke_sd: the same of an irregular rhythm.
         kick: share of filling by atrial contraction, of a regular rhythm. None: 0.20 to 0.25.
         shift_px: (x, y) of the probe in the frame, besides its usual scatter; the frame may cut the sector.

@@ -143,7 +143,7 @@ def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fp
 
 
 def inside(found: Peaks, frames: int, fps: float) -> bool:
-    """Return whether the video shows an ED and an ES that its first and last frames do not cut off."""
+    """Return whether at least one ED and one ES are :data:`EDGE_S` or more from the first and last frame."""
     reach = EDGE_S * fps
     return all(any(reach <= place <= frames - 1 - reach for place in places) for places in found)
 

@@ -85,7 +85,7 @@ CUES: dict[str, Cue] = {
     "fps": Cue("below", 20.0, "{value:.4g} frames per second are too few; at least {limit:.0f} are needed"),
     "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
     "beats": Cue("below", 1.0, "no beat found"),
-    "inside": Cue("below", 1.0, "the video shows no complete systole: it begins or ends within it"),
+    "inside": Cue("below", 1.0, "ED or ES may be cut off by the first or last frame"),
     "spread": Cue(
         "above", 4.0, "EF varies by {value:.1f} points between beats or windows (limit {limit:.1f})", typical=1.0
     ),
