@@ -207,7 +207,7 @@ def test_each_part_of_the_training_has_its_data_and_starts_from_the_part_before(
 def test_a_learning_curve_uses_no_result_of_other_arguments_configurations_or_starts(tmp_path, monkeypatch):
     monkeypatch.setattr(learning_curves, "ROOT", tmp_path)
     (tmp_path / "experiments").mkdir()
-    config, checkpoint = tmp_path / "experiments/a.yaml", tmp_path / "start/checkpoints/epoch=0-step=1.ckpt"
+    config, checkpoint = tmp_path / "experiments/a.yaml", tmp_path / "start/checkpoints/epoch=000-rmse=1.0.ckpt"
     checkpoint.parent.mkdir(parents=True)
 
     def name(*words):
