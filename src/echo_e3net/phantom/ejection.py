@@ -29,6 +29,9 @@ _FUSION_S = (0.25, 0.55)
 """Diastole below which both phases of filling fuse completely, and above which they are separate, seconds."""
 _PLATEAU = 0.05
 """Share of filling between early filling and atrial contraction, of looks that vary the latter."""
+_LATE_OPENING, _USUAL_KICK = 0.75, 0.225
+"""Opening of the mitral valve at atrial contraction, relative to that of early filling, and the share of filling above
+which it is that large; below it, the opening is proportional to the share."""
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 
@@ -43,6 +46,7 @@ class Rhythm(NamedTuple):
         esv_excess: the same of the end-systolic volume.
         early: share of the volume that fills early.
         kick: share of the volume that the atrium adds.
+        late_opening: opening of the mitral valve at atrial contraction, 0…1; early filling opens it to 1.
         fuses: whether early filling and atrial contraction fuse in a short diastole, so that the valve stays open.
     """
 
@@ -52,6 +56,7 @@ class Rhythm(NamedTuple):
     esv_excess: Float[np.ndarray, " N"]
     early: float
     kick: float
+    late_opening: float
     fuses: bool
 
 
@@ -101,9 +106,11 @@ def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
     other, filling = rng.spawn(2)
     irregular_sd = other.uniform(*look.irregular_sd)
     stroke_sd = filling.uniform(*(look.irregular_stroke_sd if irregular else look.stroke_sd))
+    late_opening = _LATE_OPENING
     if look.kick is not None:
         kick = filling.uniform(*look.kick)
         early = 1 - _PLATEAU - kick
+        late_opening *= min(1.0, kick / _USUAL_KICK)
     stretch = np.clip(1 + (irregular_sd if irregular else beat_sd) * rng.standard_normal(beats), 0.62, 1.5)
     excess = stroke_sd * np.clip(rng.standard_normal((2, beats + 1)), -2, 2)
     share = float(np.interp(rate, [50, 60, 110], [0.35, 0.37, 0.49]) + duty)
@@ -117,6 +124,7 @@ def draw_rhythm(seed: int, index: int, look: Look, duration_s: float) -> Rhythm:
         esv_excess=excess[1, :-1],
         early=0.97 if irregular else early,
         kick=0.0 if irregular else kick,
+        late_opening=0.0 if irregular else late_opening,
         fuses=look.systole_s is not None,
     )
 
@@ -131,7 +139,7 @@ def cycle(heart: Heart, rhythm: Rhythm, time_s: Series) -> tuple[Series, Series]
     early_end, kick_start = np.minimum(0.55, 0.24 / diastole), 1 - np.minimum(0.45, 0.16 / diastole)
     early, kick = y / early_end, (y - kick_start) / (1 - kick_start)
     refilled = rhythm.early * ramp(early) + rhythm.kick * ramp(kick) + (1 - rhythm.early - rhythm.kick) * y
-    opening = np.maximum(np.maximum(_bump(early), (0.75 if rhythm.kick > 0 else 0.0) * _bump(kick)), 0.35 * _bump(y))
+    opening = np.maximum(np.maximum(_bump(early), rhythm.late_opening * _bump(kick)), 0.35 * _bump(y))
     if rhythm.fuses:
         opening = np.maximum(opening, (1 - ramp(diastole, *_FUSION_S)) * _bump(y))
     stroke = heart.edv_ml * heart.ef_percent / 100
