@@ -13,7 +13,7 @@ from echo_e3net.data.tracings import canonical_contours
 from echo_e3net.geometry import contour_volume, ejection_fraction
 from echo_e3net.phantom.artefacts import draw_artefacts
 from echo_e3net.phantom.contour import KNOTS, contour, draw_form
-from echo_e3net.phantom.ejection import draw_rhythm
+from echo_e3net.phantom.ejection import cycle, draw_rhythm
 from echo_e3net.phantom.hearts import Anatomy
 from echo_e3net.phantom.look import COARSE_SPECKLE, DILATED, FILLING, IRREGULAR, LOOKS, MIXED
 from echo_e3net.phantom.marks import compress_video, draw_marks, inside
@@ -291,6 +291,19 @@ class TestFilling:
         low, high = FILLING.stroke_sd
         assert low <= min(spreads) < low + 0.002
         assert high - 0.002 < max(spreads) <= high
+
+    def test_the_valve_opens_less_at_a_small_atrial_contraction(self):
+        openings = []
+        for index in range(60):
+            heart, rhythm = draw_heart(4, index, FILLING), draw_rhythm(4, index, FILLING, 2.0)
+            # the middle of the atrial contraction of the first beat
+            diastole = rhythm.start_s[1] - rhythm.start_s[0] - rhythm.systole_s[0]
+            time_s = np.array([rhythm.start_s[1] - min(0.45 * diastole, 0.16) / 2])
+            single, quiet = rhythm._replace(fuses=False), rhythm._replace(fuses=False, late_opening=0.0)
+            opening, rest = (float(cycle(heart, each, time_s)[1][0]) for each in (single, quiet))
+            assert opening == pytest.approx(max(rest, 0.75 * min(1, rhythm.kick / 0.225)))
+            openings.append(opening)
+        assert min(openings) < 0.4 < 0.74 < max(openings)
 
     def test_ef_of_the_average_beat_is_that_of_mixed(self):
         for index in range(40):

@@ -5,10 +5,10 @@ In each beat, the volume falls from EDV to ESV and then rises to the EDV of the 
 .. math:: V(t) = ESV + (EDV - ESV) \, a(t)
 
 where a is 1 at ED and 0 at ES. It then rises in three parts: early filling (70…75 %), a plateau, and the atrial
-contraction (20…25 %). In the look ``filling``, atrial contraction is 6…40 %, the plateau 5 %, and early filling
-the rest. Beats differ a little in length and
-volume. Beats of irregular rhythms differ a lot and have no atrial contraction. The labels are the extrema of V *at the
-frames* of one beat, ES after ED.
+contraction (20…25 %). In the look ``filling``, atrial contraction is 6…40 %, the plateau 5 %, and early filling the
+rest. There, the mitral valve opens less before ED if the atrial contraction is below 22.5 %. Beats differ a little in
+length and volume. Beats of irregular rhythms differ a lot and have no atrial contraction. The labels are the extrema of
+V *at the frames* of one beat, ES after ED.
 """
 
 from __future__ import annotations
