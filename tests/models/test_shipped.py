@@ -1,6 +1,7 @@
 """The shipped network: how it is found and named, half precision, and the shipped file itself."""
 
 import json
+import math
 import re
 import warnings
 from pathlib import Path
@@ -24,7 +25,8 @@ from echo_e3net.models import folder, opening
 from echo_e3net.models.building import build_network
 from echo_e3net.models.description import SYNTHETIC
 from echo_e3net.models.opening import find_model, load_network, open_model
-from echo_e3net.phantom.render import render
+from echo_e3net.phantom.look import LOOKS
+from echo_e3net.phantom.render import plan_video, render
 from echo_e3net.reading.border_cues import outline
 from echo_e3net.reading.quality import CUES
 from echo_e3net.training.starting import start_from
@@ -278,6 +280,16 @@ class TestFile:
         found = echo_e3net.load("shipped").read(frames, fps=plan.scan.fps / 2)
         pinned = json.loads(make_weights.PINNED.read_text())["ef_percent"]
         assert found.ef_percent == pytest.approx(pinned, abs=4)
+
+    @pytest.mark.parametrize("index", [22, 27, 28, 30, 56])
+    def test_a_video_that_ends_within_its_only_systole_is_not_good(self, reader, index):
+        """Its EF is far too low, because the ventricle is not yet at its smallest."""
+        plan = plan_video(78, index, 100, LOOKS["mixed"])
+        end = (plan.ejection.ed + plan.ejection.es) // 2 + 1
+        start = end - max(38, math.ceil(0.72 * plan.scan.fps))
+        found = reader.read(render(plan)[start:end], fps=plan.scan.fps)
+        assert found.ef_percent < plan.ejection.ef_percent - 10
+        assert found.quality.grade != "good"
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,15 @@ def test_each_beat_has_its_own_ef_and_their_mean_is_that_of_the_video():
     assert found.spread_percent == pytest.approx(np.std(efs))
 
 
+def test_a_beat_whose_systole_may_be_cut_off_counts_only_if_it_is_the_only_one():
+    video = pulse(3.0, 50)
+    # ES at frames 13, 53 and 93
+    assert [beat.es_frame for beat in reader().read(video[:95], fps=50).beats] == pytest.approx([13, 53], abs=1)
+    assert [beat.es_frame for beat in reader().read(video[:98], fps=50).beats] == pytest.approx([13, 53, 93], abs=1)
+    (only,) = reader().read(video[20:54], fps=50).beats
+    assert (only.ed_frame, only.es_frame) == pytest.approx((20, 33), abs=1)
+
+
 def test_windows_sample_in_time():
     at_50, at_30 = cut_windows(200, 50.0, CLIP), cut_windows(120, 30.0, CLIP)
     assert np.diff(at_50.frames[0]).tolist() == [2] * 31

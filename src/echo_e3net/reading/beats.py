@@ -8,6 +8,7 @@ those of the beat.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +24,7 @@ CYCLE_S = 0.30
 PEAK = 0.25
 """Smallest height of a peak, as a fraction of the highest peak."""
 EDGE_S = 0.06
-"""ED and ES within this time of the ends of a video may be cut off, seconds."""
+"""If the ES of a beat is within this time of the end of a video, its systole may be cut off, seconds."""
 NEAR_S = 0.12
 """Probabilities count towards an ED or ES frame within this time of it, seconds."""
 SHARE = 0.05
@@ -75,7 +76,7 @@ def find_peaks(reading: ClipReading, windows: Windows, frames: int, fps: float) 
 
 
 def find_beats(reading: ClipReading, windows: Windows, found: Peaks | None, frames: int, fps: float) -> list[Beat]:
-    """Return the beats of a video in their order in time.
+    """Return the beats of a video in their order in time; without those that :func:`uncut` drops, if others are left.
 
     Args:
         reading: output of the network for all windows; landmarks in the pixels that the beats shall have.
@@ -100,7 +101,7 @@ def find_beats(reading: ClipReading, windows: Windows, found: Peaks | None, fram
             np.average(values, axis=0, weights=weight) for values in (reading.ef, reading.simpson_ef, reading.landmarks)
         )
         beats.append(Beat(first, ends[0], 100 * float(ef), 100 * float(simpson), landmarks.astype(np.float32)))
-    return beats
+    return uncut(beats, frames, fps) or beats
 
 
 def beats_of_windows(reading: ClipReading, windows: Windows) -> list[Beat]:
@@ -142,10 +143,9 @@ def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fp
     return np.asarray((probability * (np.abs(windows.frames - frame) <= NEAR_S * fps) * windows.mask).sum(1))
 
 
-def inside(found: Peaks, frames: int, fps: float) -> bool:
-    """Return whether at least one ED and one ES are :data:`EDGE_S` or more from the first and last frame."""
-    reach = EDGE_S * fps
-    return all(any(reach <= place <= frames - 1 - reach for place in places) for places in found)
+def uncut(beats: Sequence[Beat], frames: int, fps: float) -> list[Beat]:
+    """Return the beats whose ES is at least :data:`EDGE_S` before the last frame, so that their systole is complete."""
+    return [beat for beat in beats if beat.es_frame <= frames - 1 - EDGE_S * fps]
 
 
 def sharpness(timing: Float[np.ndarray, "W P T"], windows: Windows, found: Peaks, frames: int, fps: float) -> float:

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from echo_e3net.models.clip_reader import ClipReading
-from echo_e3net.reading.beats import Beat, Peaks, beats_of_windows, inside, sharpness
+from echo_e3net.reading.beats import Beat, Peaks, beats_of_windows, sharpness, uncut
 from echo_e3net.reading.border_cues import border_cues
 from echo_e3net.reading.picture_cues import lit_region, picture_cues
 from echo_e3net.reading.windows import Windows
@@ -85,7 +85,7 @@ CUES: dict[str, Cue] = {
     "fps": Cue("below", 20.0, "{value:.4g} frames per second are too few; at least {limit:.0f} are needed"),
     "seconds": Cue("below", 0.7, "{value:.2f} s may be shorter than a beat"),
     "beats": Cue("below", 1.0, "no beat found"),
-    "inside": Cue("below", 1.0, "ED or ES may be cut off by the first or last frame"),
+    "uncut": Cue("below", 1.0, "the video may end before ES"),
     "spread": Cue(
         "above", 4.0, "EF varies by {value:.1f} points between beats or windows (limit {limit:.1f})", typical=1.0
     ),
@@ -223,9 +223,10 @@ def network_values(
         return values
     simpson = [beat.simpson_ef_percent for beat in beats] or (100 * found.simpson_ef).tolist()
     network = [beat.ef_percent for beat in beats] or (100 * found.ef).tolist()
+    if beats:
+        values["uncut"] = float(bool(uncut(beats, frames, fps)))
     return values | {
         "beats": float(len(beats)),
-        "inside": float(inside(peaks, frames, fps)),
         "timing": sharpness(found.timing, windows, peaks, frames, fps),
         "gap": float(abs(np.mean(network) - np.mean(simpson))),
     }
