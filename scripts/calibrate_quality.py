@@ -57,7 +57,7 @@ MOST_DOUBTFUL, MOST_TRUSTED = 0.1, 1 / 6
 WRONG = 10.0
 """Error of EF above which a reading should be doubtful, points."""
 FROM_CINE = 10
-"""Number of negatives of each kind that are made from the real cine."""
+"""Number of negatives of each kind that are made from the real video."""
 MARGIN = 0.1
 """Additional loosening of a limit, as a share of the necessary loosening."""
 Video = tuple[np.ndarray, float]

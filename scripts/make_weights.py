@@ -81,6 +81,7 @@ PARTS = (
     Part("mixed-second", ROUNDS[:3]),
     Part("filling", ROUNDS),
 )
+"""The parts of the training. Each starts from the weights of the previous one."""
 COMPARED = 40
 """Number of videos of the training data whose EF is compared between the run and the weights in half precision."""
 ASKED = {"ef_r2": (0.85, math.inf), "ef_mae": (0, 4.5), "endo_px": (0, 2.5)}

@@ -53,15 +53,17 @@ class RunRecord(SaveConfigCallback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the settings, the last scores and the limits of the quality to a checkpoint."""
-        start: Start | None = getattr(pl_module, "start", None)
-        checkpoint["limits"] = self.limits if start is None else start.limits
+        checkpoint["limits"] = self.limits
         checkpoint["settings"] = yaml.safe_load(self.record)
         checkpoint |= {"form": FORM, "program": __version__}
         scores = trainer.callback_metrics.items()
         checkpoint["scores"] = {name: float(value) for name, value in scores if name.startswith("val/")}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Write the record on rank 0."""
+        """Write the record on rank 0, and take the limits of the quality from the model that the run starts from."""
+        start: Start | None = getattr(pl_module, "start", None)
+        if start is not None:
+            self.limits = start.limits
         if self.already_saved or trainer.fast_dev_run or not trainer.is_global_zero:  # type: ignore[attr-defined]
             return
         self.already_saved = True
@@ -74,8 +76,7 @@ class RunRecord(SaveConfigCallback):
         starts = json.loads(path.read_text()) if path.exists() else []
         entry = environment(stage, str(trainer.precision))
         entry["resumed"] = None if self.resumed is None else self.resumed._asdict()
-        weights: Start | None = getattr(pl_module, "start", None)
-        entry["init_from"] = None if weights is None else weights.record()
+        entry["init_from"] = None if start is None else start.record()
         write_text(path, json.dumps([*starts, entry], indent=2) + "\n")
         if excluded := trainer.datamodule.excluded:  # type: ignore[attr-defined]
             rows = [{"name": f.name, "defect": f.defect.title, "where": f.where, "detail": f.detail} for f in excluded]
