@@ -70,12 +70,24 @@ def test_all_weights_and_the_grey_values_are_those_of_the_model(model, fresh, tr
     assert "not loaded" not in str(start)
     assert "only in the model" not in str(start)
     assert start.limits == LIMITS
-    network.adopt(start.adapt(TrainingStatistics(99.0, 9.0, 0.4, (False, True), 30.0)))
-    measured = {"ef_mean": 0.4, "fps": 30.0}
+    network.adopt(start.adapt(TrainingStatistics(99.0, 9.0, 0.25, (False, True), 30.0)))
     for name, value in network.state_dict().items():
-        expected = torch.tensor(measured[name]) if name in measured else theirs[name]
-        assert torch.equal(value, expected), name
+        assert torch.equal(value, torch.tensor(30.0) if name == "fps" else theirs[name]), name
     assert network.normalise.mean == 20
+
+
+def test_a_start_does_not_change_ef_although_the_mean_ef_of_the_new_videos_is_low(model, fresh, trained_network):
+    network = copy.deepcopy(fresh)
+    network.adopt(start_from(network, str(model)).adapt(TrainingStatistics(99.0, 9.0, 0.25)))
+    video = torch.randint(0, 256, (2, 1, 8, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    own, theirs = (each.eval()(video).ef for each in (network, trained_network))
+    assert torch.equal(own, theirs)
+
+
+def test_a_new_aggregator_starts_from_the_mean_ef_of_the_new_videos(model):
+    network = build(changed("aggregator", {"dim": 12}))
+    network.adopt(start_from(network, str(model)).adapt(TrainingStatistics(99.0, 9.0, 0.25)))
+    assert network.ef_mean == 0.25
 
 
 @pytest.mark.parametrize(

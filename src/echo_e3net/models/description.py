@@ -156,7 +156,7 @@ def describe(content: Mapping[str, Any]) -> Description:
             network=content["settings"]["model"]["network"],
             clip=ModelClip(**data["clip"], fps=float(weights[f"{NETWORK}fps"]) or None),
             grey=(float(weights[f"{NETWORK}normalise.mean"]), float(weights[f"{NETWORK}normalise.sd"])),
-            ef_mean=float(weights[f"{NETWORK}ef_mean"]),
+            ef_mean=float(weights["training_ef"]),
             borders=tuple(border for border, learned in borders if learned),
             videos=data["videos"],
             fingerprint=data["training"],

@@ -6,7 +6,9 @@ Tensors are taken by name where their shape fits. Buffers of the network:
 grey mean and SD           of the model, so that its first convolution sees the values that it was trained with. The
                            norm after it removes a different scale of the new videos.
 running statistics         of the model. As in every run, training clips replace them before each validation.
-mean EF                    of the new training split: it is the baseline of the results.
+mean EF                    of the model if its whole aggregator is taken, because the aggregator adds its correction to
+                           it; else of the new training split. The baseline of the results is always the mean EF of
+                           the new training split.
 frame rate                 of the new training split: it is the time between the frames of a clip.
 borders that are labelled  traced in the new training split, or learned by the model if its whole detector is taken.
 =========================  ===========================================================================================
@@ -29,8 +31,8 @@ from echo_e3net.nn.network import E3Net
 from echo_e3net.types import TrainingStatistics
 
 MEASURED = ("ef_mean", "fps", "borders_labelled")
-"""Buffers of the network that describe the training split."""
-BACKBONE, DETECTOR = "backbone.", "detector."
+"""Buffers of the network that are measured on the training split."""
+BACKBONE, DETECTOR, AGGREGATOR = "backbone.", "detector.", "aggregator."
 LEAST = 0.5
 """Least share of the backbone that a model must fill. Presets of other widths have about 0.05 in common by chance."""
 SHOWN = 2
@@ -49,6 +51,7 @@ class Start(NamedTuple):
         new: tensors of the network that were not taken: their shape, and that in the model (None: it has none).
         unused: tensors that only the model has, and their shape.
         grey: mean and SD by which the model normalises grey values, 0…255.
+        ef_mean: EF, a fraction, to which the model adds its correction; None if not its whole aggregator was taken.
         borders: whether the endocardium, and the epicardium, are known from the model.
         limits: limits of the quality of readings of the model; None if it has none, or if not all tensors were taken.
     """
@@ -59,6 +62,7 @@ class Start(NamedTuple):
     new: dict[str, tuple[Shape, Shape | None]]
     unused: dict[str, Shape]
     grey: tuple[float, float]
+    ef_mean: float | None
     borders: tuple[bool, bool]
     limits: dict[str, float] | None
 
@@ -75,7 +79,8 @@ class Start(NamedTuple):
                 f"not traced in the training split: {', '.join(kept)}. The borders of the model are kept, but become "
                 "less exact."
             )
-        return found._replace(grey_mean=self.grey[0], grey_sd=self.grey[1], borders=(endo, epi))
+        ef_mean = found.ef_mean if self.ef_mean is None else self.ef_mean
+        return found._replace(grey_mean=self.grey[0], grey_sd=self.grey[1], ef_mean=ef_mean, borders=(endo, epi))
 
     def record(self) -> dict[str, Any]:
         """Return the content as values of JSON."""
@@ -145,7 +150,9 @@ def start_from(network: E3Net, source: str, trust: bool = False) -> Start:
     network.load_state_dict(taken, strict=False)
     new = {name: (shape, found.get(name)) for name, shape in shapes.items() if name not in taken}
     unused = {name: shape for name, shape in found.items() if name not in shapes}
-    detects = network.detector is not None and not any(name.startswith(DETECTOR) for name in new)
+    detects, fuses = (not any(name.startswith(part) for name in new) for part in (DETECTOR, AGGREGATOR))
+    detects = detects and network.detector is not None
     endo, epi = (detects and border in description.borders for border in BORDERS)
+    ef_mean = model.ef_mean.item() if fuses else None
     limits = None if new or unused else description.limits
-    return Start(str(path), description.clip, len(taken), new, unused, description.grey, (endo, epi), limits)
+    return Start(str(path), description.clip, len(taken), new, unused, description.grey, ef_mean, (endo, epi), limits)

@@ -70,7 +70,8 @@ class E3System(Restorable):
             graph. Compiling takes about a minute.
     """
 
-    measured: Tensor
+    measured: Tensor  # whether the training split was measured
+    training_ef: Tensor  # mean EF of the training split, a fraction: the baseline of the results
     read: Callable[..., E3Output]
     start: Start | None = None  # the model that gave the first weights
 
@@ -93,6 +94,7 @@ class E3System(Restorable):
         self.norm_batches: list[tuple[Tensor, Tensor]] | None = None
         self.norms_lag = False
         self.register_buffer("measured", torch.tensor(False))
+        self.register_buffer("training_ef", torch.tensor(0.0))
 
     def setup(self, stage: str) -> None:
         """Compile the network for training if that is asked for.
@@ -132,10 +134,10 @@ class E3System(Restorable):
         found = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
         grey = f"grey values {found.grey_mean:.1f} ± {found.grey_sd:.1f}, mean EF {100 * found.ef_mean:.1f} %"
         rank_zero_info(f"training split: {grey}; {sum(p.numel() for p in self.network.parameters()):,} parameters")
-        found = found if self.start is None else self.start.adapt(found)
-        self.network.adopt(found)
+        self.training_ef.fill_(found.ef_mean)
+        self.network.adopt(found if self.start is None else self.start.adapt(found))
         self.measured.fill_(True)
-        if not all(found.borders) and self.network.detector is not None and self.network.detector.borders > 1:
+        if not self.network.borders_labelled.all() and self.network.detector is not None and self.network.detector.borders > 1:
             rank_zero_info("The training split has no traced epicardium: it is neither learned nor written to results.")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
