@@ -58,7 +58,7 @@ def test_checkpoints_hold_the_statistics_of_their_weights(command, tmp_path, tin
     cli = NetworkCLI("profile", "", ["--config", str(tmp_path / "runs/tiny/resolved_config.yaml")])
     saved = weights(tmp_path)
     network = cli.network
-    network.load_state_dict({name.removeprefix("network."): v for name, v in saved.items() if name != "measured"})
+    network.load_state_dict({name.removeprefix("network."): v for name, v in saved.items() if name != "training_ef"})
     name = "backbone.stages.1.block.body.1.running_mean"
     found = network.get_buffer(name).clone()
     cli.data.setup("fit")

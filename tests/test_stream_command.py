@@ -89,6 +89,14 @@ def test_raw_frames_come_from_standard_input(command, beating, monkeypatch, tmp_
     assert len(pd.read_csv(tmp_path / "beats.csv")) == beats
 
 
+def test_a_stream_without_a_beat_says_what_to_do(command, beating, monkeypatch):
+    content = np.repeat(pulse(1, 50)[:1], 80, 0).tobytes()
+    monkeypatch.setattr(live_source, "standard_input", lambda: io.BytesIO(content))
+    assert command("stream", "-", "--model", "x", "--fps", "50", "--frame_size", "64x64")[0] == 0
+    assert "standard input: no beat found" in command.output
+    assert "Read short videos with `predict`." in command.output
+
+
 def test_ctrl_c_ends_the_stream_with_its_results(command, beating, monkeypatch, tmp_path):
     def pictures(path):
         for number, frame in enumerate(pulse(60, 50, cycle_s=CYCLE_S)):

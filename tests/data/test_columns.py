@@ -73,7 +73,7 @@ def test_one_ef_for_all_videos_stops_only_training(root):
             data.setup(stage)
         [line] = [str(warning.message) for warning in caught]
         assert line.startswith(f"{root / LIST}, row 2 (")
-        assert line.endswith(f"{stage} continues without R².")
+        assert line.endswith("The run continues without R².")
         assert "\n" not in line
     data.setup("predict")
     assert not data.excluded

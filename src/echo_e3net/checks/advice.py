@@ -26,6 +26,7 @@ USUAL = {
     "FrameRate": (15, 150, "frames per second"),
 }
 """Usual values and unit of each column."""
+VOLUMES = ("EDV", "ESV")
 MAY_BE_EMPTY = ("Age", "Weight", "Height", "FrameRate")
 VOLUME_TOLERANCE = 1.0
 """Largest usual difference between the labelled EF and 100 (EDV - ESV) / EDV, EF points."""
@@ -46,10 +47,12 @@ def advise(dataset: DataSet) -> list[Finding]:
 
 
 def unusual_values(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
-    """Find unusual values."""
+    """Find unusual values. EDV and ESV may be empty together: `data import` does not require them."""
+    known = any(video.values.get(name, "").strip() for name in VOLUMES)
+    optional = MAY_BE_EMPTY if known else (*MAY_BE_EMPTY, *VOLUMES)
     for column, (low, high, unit) in USUAL.items():
         text = video.values.get(column, "")
-        expected = column in video.values and not (column in MAY_BE_EMPTY or video.unlabelled)
+        expected = column in video.values and not (column in optional or video.unlabelled)
         refused = column in POSSIBLE and number(text, *POSSIBLE[column]) != number(text)
         if (text.strip() or expected) and not refused and not low <= number(text) <= high:
             yield Defect.RANGE, f"{column} is {text!r}; usual is {low:g} to {high:g} {unit}. Check the row."
@@ -64,7 +67,7 @@ def spelling(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
 
 def volumes(video: ListedVideo) -> Iterator[tuple[Defect, str]]:
     """Find an EF that disagrees with EDV and ESV in the same row."""
-    edv, esv = (number(video.values.get(column, "")) for column in ("EDV", "ESV"))
+    edv, esv = (number(video.values.get(column, "")) for column in VOLUMES)
     ef_percent = 100 * video.record.ef
     if edv > 0 and abs(100 * (edv - esv) / edv - ef_percent) > VOLUME_TOLERANCE:
         computed = f"EDV {edv:g} and ESV {esv:g} give {100 * (edv - esv) / edv:.1f}"

@@ -30,8 +30,11 @@ def inspect(dataset: DataSet) -> Reading:
     findings += [*copies(dataset), *shared_patients(dataset)]
     # The first row of a repeated video is used.
     unusable = {finding.name for finding in refused(findings) if finding.defect is not Defect.TWICE}
-    if dataset.traced:
+    if any(video.traced for video in dataset.videos):
         findings += [finding for finding in apply([untraced], dataset) if finding.name not in unusable]
+    elif dataset.traced:
+        lack = "no video has tracings, so only EF is learned and tested"
+        dataset = dataset._replace(note="; ".join(filter(None, (dataset.note, lack))))
     return Reading([v.record for v in dataset.videos if v.record.name not in unusable], findings, dataset.note)
 
 

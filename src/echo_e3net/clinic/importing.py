@@ -10,6 +10,7 @@ So an interrupted import can be resumed, and a repeated import adds only new fil
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from echo_e3net.data import raster
 from echo_e3net.data.formats.echonet_dynamic import TRACING_COLUMNS
 from echo_e3net.data.layout import FILE_LIST, SUFFIX, TRACINGS, VIDEOS
 from echo_e3net.data.parallel import each
+from echo_e3net.data.records import SPLITS
 from echo_e3net.errors import InputError, require_at_least
 from echo_e3net.files import file_hash, require_place, writing
 from echo_e3net.tables import read_rows, write_csv
@@ -235,6 +237,12 @@ class Target:
                 console.print(f"check {file}: frame rate {entry.fps_from}")
         count = f"{len(self.rows)} videos, {len(self.rows) - before} of them new"
         console.print(f"{self.out}: {count}; {len(refused)} of {len(files)} files refused.")
+        splits = Counter(row["Split"] for row in self.rows.values())
+        if splits.total() > splits[""]:
+            empty = [split for split in SPLITS if not splits[split.upper()]]
+            counts = ", ".join(f"{splits[split.upper()]} {split.upper()}" for split in SPLITS)
+            advice = "; a split is empty: give Split in the labels, or import more patients" if empty else ""
+            console.print(f"Labelled videos: {counts}{advice}.")
         console.print(f"{self.private} links files to videos. Do not share it.")
         if refused:
             raise SystemExit(1)

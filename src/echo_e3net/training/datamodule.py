@@ -111,7 +111,7 @@ class EchoDataModule(LightningDataModule):
         if self.constant and stage == "fit":
             raise InputError(f"{self.constant} `echo-e3net data check {self.root}` lists all findings.")
         if self.constant and stage != "predict":
-            rank_zero_warn(f"{self.constant} {stage} continues without R².")
+            rank_zero_warn(f"{self.constant} The run continues without R².")
         if stage == "predict":
             self.records["predict"] = self.records["test"] or self.records[""]
         for split in NEEDED[stage]:
@@ -169,9 +169,7 @@ class EchoDataModule(LightningDataModule):
         lengths = [dataset.video_length(record) for record in records]
         short = sum(length < span.length for length in lengths)
         if not records:
-            raise InputError(
-                f"{self.root}: {self.format.listed_in} lists no video of split {name}, which {stage} needs."
-            )
+            raise InputError(f"{self.root}: {self.format.listed_in} has no video of split {name}. Assign some to it.")
         clip = f"a clip of {span.frames} frames every {span.period} spans {span.length} frames"
         if stage == "fit" and short == len(records):
             advice = "Lower --data.clip.frames or --data.clip.period."

@@ -70,8 +70,7 @@ class E3System(Restorable):
             graph. Compiling takes about a minute.
     """
 
-    measured: Tensor  # whether the training split was measured
-    training_ef: Tensor  # mean EF of the training split, a fraction: the baseline of the results
+    training_ef: Tensor  # mean EF of the training split, a fraction: the baseline of the results; NaN: not measured
     read: Callable[..., E3Output]
     start: Start | None = None  # the model that gave the first weights
 
@@ -93,8 +92,7 @@ class E3System(Restorable):
         self.scores = SplitScores()
         self.norm_batches: list[tuple[Tensor, Tensor]] | None = None
         self.norms_lag = False
-        self.register_buffer("measured", torch.tensor(False))
-        self.register_buffer("training_ef", torch.tensor(0.0))
+        self.register_buffer("training_ef", torch.tensor(torch.nan))
 
     def setup(self, stage: str) -> None:
         """Compile the network for training if that is asked for.
@@ -129,15 +127,15 @@ class E3System(Restorable):
 
     def on_fit_start(self) -> None:
         """Measure the training split, unless the run is resumed and the checkpoint holds the result."""
-        if self.measured:
+        if self.training_ef.isfinite():
             return
         found = self.trainer.datamodule.training_statistics()  # type: ignore[attr-defined]
         grey = f"grey values {found.grey_mean:.1f} ± {found.grey_sd:.1f}, mean EF {100 * found.ef_mean:.1f} %"
         rank_zero_info(f"training split: {grey}; {sum(p.numel() for p in self.network.parameters()):,} parameters")
         self.training_ef.fill_(found.ef_mean)
-        self.network.adopt(found if self.start is None else self.start.adapt(found))
-        self.measured.fill_(True)
-        if not self.network.borders_labelled.all() and self.network.detector is not None and self.network.detector.borders > 1:
+        found = found if self.start is None else self.start.adapt(found)
+        self.network.adopt(found)
+        if not all(found.borders) and self.network.detector is not None and self.network.detector.borders > 1:
             rank_zero_info("The training split has no traced epicardium: it is neither learned nor written to results.")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
