@@ -6,7 +6,7 @@ from pathlib import Path
 import one_video
 import pytest
 
-LIMITS = {"command line": (640, 3), "checks and records": (870, 11), "all other files": (2230, 19)}
+LIMITS = {"command line": (650, 3), "checks and records": (870, 11), "all other files": (2230, 19)}
 """Largest number of lines, and of files, of each part."""
 MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 

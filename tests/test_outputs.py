@@ -17,7 +17,7 @@ def test_the_environment_does_not_need_installed_metadata(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(importlib.metadata, "version", absent)
-    monkeypatch.delitem(sys.modules, "pandas")
+    monkeypatch.delitem(sys.modules, "pandas", raising=False)
     found = run_record.environment("fit", "32-true")
     assert found["packages"]["echo-e3net"] == __version__
     assert found["packages"]["pandas"] is None

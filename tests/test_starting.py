@@ -225,3 +225,21 @@ def test_an_exported_folder_holds_the_configuration_to_train_it_further(command,
     assert not start["unused"]
     settings = yaml.safe_load((trained.parent / "further/resolved_config.yaml").read_text())["data"]["clip"]
     assert {name: start["clip"][name] for name in ("frames", "period", "size")}.items() <= settings.items()
+
+
+@pytest.mark.slow
+def test_an_exported_folder_is_tested_like_its_run(command, trained, phantom_root):
+    assert command("export", trained, "--to", "model")[0] == 0
+    data = ("--data.root", phantom_root, "--trainer.precision", "32-true")
+    assert command("test", "--model", trained, *data)[0] == 0
+    assert command("test", "--model", "model", *data)[0] == 0
+    run, exported = (
+        json.loads((trained.parent / name / "metrics.json").read_text()) for name in (trained.name, "model")
+    )
+    assert exported.pop("checkpoint").endswith("model")
+    del run["checkpoint"]
+    assert exported == run
+    code, error = command("test", "--model", "model", *data, "--data.clip.frames", 16, "--name", "other")
+    assert (code, "but the network was trained with" in error) == (2, True), error
+    assert command("draw", "attention", "--model", "model", *data[:2])[0] == 0
+    assert (trained.parent / "model/attention.png").is_file()

@@ -224,7 +224,7 @@ def test_through_the_command_line(clips, tmp_path, command):
     assert "2 videos, 2 of them new; 0 of 2 files refused" in command.output
     assert "Labelled videos: 1 TRAIN, 0 VAL, 1 TEST; a split is empty: give Split in the labels" in command.output
     assert command("data", "check", "set", "--decode")[0] == 0
-    assert "set: no video has tracings, so only EF is learned and tested" in command.output
+    assert "set: no video has tracings." in command.output
     assert "2 usable videos, no findings" in command.output
     code, _ = command("data", "import", clips / "notes.txt", clips / "one.gif", "--out", "set2", "--jobs", 1)
     assert code == 1

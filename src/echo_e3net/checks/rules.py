@@ -33,8 +33,7 @@ def inspect(dataset: DataSet) -> Reading:
     if any(video.traced for video in dataset.videos):
         findings += [finding for finding in apply([untraced], dataset) if finding.name not in unusable]
     elif dataset.traced:
-        lack = "no video has tracings, so only EF is learned and tested"
-        dataset = dataset._replace(note="; ".join(filter(None, (dataset.note, lack))))
+        dataset = dataset._replace(note="; ".join(filter(None, (dataset.note, "no video has tracings"))))
     return Reading([v.record for v in dataset.videos if v.record.name not in unusable], findings, dataset.note)
 
 

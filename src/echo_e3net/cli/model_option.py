@@ -1,4 +1,4 @@
-"""``--model`` of test, validate, profile and draw: a run or a checkpoint, with its own settings."""
+"""``--model`` of test, validate, profile and draw: a run, a checkpoint or an exported folder, with its own settings."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import yaml
 from echo_e3net.errors import InputError
 from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG
 
+KINDS = "Pass the folder of a run, a checkpoint (.ckpt), an exported folder, or shipped."
 KEPT = (
     "model",
     "name",
@@ -35,7 +36,7 @@ def with_model(args: Sequence[str]) -> list[str]:
     Arguments that follow still win, because the settings come first. ``--trust`` allows classes of other packages.
 
     Raises:
-        InputError: the path is neither a run nor a checkpoint of one.
+        InputError: the path is neither a run, nor a checkpoint of one, nor an exported folder.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--model", type=Path)
@@ -50,23 +51,29 @@ def with_model(args: Sequence[str]) -> list[str]:
 
 
 def settings_of(path: Path, trust: bool) -> list[str]:
-    """Return the arguments for a run or a checkpoint: its settings, its folder, and the checkpoint."""
+    """Return the arguments for a run, a checkpoint or an exported folder: its settings, its folder, and the weights."""
     from echo_e3net.models.building import require_own_classes
     from echo_e3net.models.description import describe
+    from echo_e3net.models.folder import NETWORK, is_exported
+    from echo_e3net.models.opening import SHIPPED, find_model
     from echo_e3net.models.run_checkpoints import best_checkpoint, damage_of
     from echo_e3net.models.weights import read_checkpoint
 
     whole = path.resolve()
+    if str(path) == SHIPPED or is_exported(path):
+        exported = find_model(str(path))
+        files = ["--config", "e3net.yaml", "--config", str(exported / NETWORK)]
+        return [*files, "--name", path.name or whole.name, "--ckpt_path", str(exported)]
     run = whole if whole.is_dir() else whole.parent.parent
     known = (run / CONFIG).is_file() and (whole.is_dir() or whole.parent.name == CHECKPOINTS)
     folder = ["--runs", str(run.parent), "--name", run.name] if known else []
     if whole.is_dir():
         if not known:
-            raise InputError(f"{path}: not the folder of a run. Pass a run or a checkpoint (.ckpt).")
+            raise InputError(f"{path}: not a folder of a run or a model. {KINDS}")
         best = best_checkpoint(run / CHECKPOINTS)
         return ["--config", str(run / CONFIG), *folder, *(["--ckpt_path", str(best)] if best else [])]
     if not whole.is_file():
-        raise InputError(f"{path}: no such file or folder. Pass a run or a checkpoint (.ckpt).")
+        raise InputError(f"{path}: no such file or folder. {KINDS}")
     if damage := damage_of(path):
         raise InputError(f"{path}: the checkpoint is damaged ({damage}). Copy it again, or use another.")
     content = read_checkpoint(path)

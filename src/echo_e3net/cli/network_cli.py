@@ -15,6 +15,7 @@ from echo_e3net.data.records import VideoRecord
 from echo_e3net.models.weights import read_checkpoint
 from echo_e3net.nn.network import E3Net
 from echo_e3net.training.datamodule import EchoDataModule
+from echo_e3net.training.exported import load_exported
 from echo_e3net.types import EchoClip
 
 UNUSED = (
@@ -72,6 +73,8 @@ class NetworkCLI(E3CLI):
         found = self.find_checkpoint()
         # Only fit runs without a checkpoint.
         assert found is not None
+        if load_exported(self.config_init.model, self.data, found, self.config.trust):
+            return found
         checkpoint = read_checkpoint(found)
         self.config_init.model.on_load_checkpoint(checkpoint)
         self.data.load_state_dict(checkpoint[EchoDataModule.__qualname__])

@@ -35,9 +35,11 @@ from echo_e3net.cli.videos_option import add_videos, own_videos
 from echo_e3net.errors import InputError
 from echo_e3net.files import require_place
 from echo_e3net.hardware import usual_precision
+from echo_e3net.models.folder import is_exported
 from echo_e3net.models.run_checkpoints import best_checkpoint, damage_of
 from echo_e3net.training.checkpoints import Checkpoints, LastCheckpoint, WholeCheckpoints, last_checkpoint
 from echo_e3net.training.datamodule import EchoDataModule
+from echo_e3net.training.exported import load_exported
 from echo_e3net.training.guards import MonitoredScores
 from echo_e3net.training.outputs import ResultWriter, require_same_test
 from echo_e3net.training.predictions import PredictionWriter
@@ -237,7 +239,9 @@ class E3CLI(LightningCLI):
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
-        kwargs["ckpt_path"] = self.find_checkpoint()
+        found, trust = self.find_checkpoint(), self._get(self.config, "trust")
+        exported = found and Path(found).is_dir() and load_exported(self.model, self.datamodule, found, trust)
+        kwargs["ckpt_path"] = None if exported else found
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs
@@ -265,7 +269,7 @@ class E3CLI(LightningCLI):
             ) from error
 
     def find_checkpoint(self) -> str | None:
-        """Return the checkpoint that ``--ckpt_path`` selects; None for a new fit.
+        """Return the checkpoint or exported folder that ``--ckpt_path`` selects; None for a new fit.
 
         Raises:
             InputError: it does not exist, or is damaged.
@@ -277,6 +281,8 @@ class E3CLI(LightningCLI):
             return None if found is None else str(found)
         wanted = wanted or "best"
         named = {"best": best_checkpoint, "last": last_checkpoint}
+        if self.subcommand != "fit" and wanted not in named and is_exported(wanted):
+            return str(wanted)
         found = named[wanted](folder) if wanted in named else Path(wanted)
         if found is None or not found.is_file():
             place = found or (folder if wanted == "best" else folder / LAST)

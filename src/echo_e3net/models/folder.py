@@ -52,6 +52,11 @@ def write_folder(folder: Path, description: Description, network: E3Net, half: b
         (aside / CONFIG).write_text(config, encoding="utf-8")
 
 
+def is_exported(path: str | Path) -> bool:
+    """Return whether a path is an exported folder."""
+    return (Path(path) / CONFIG).is_file()
+
+
 def halved(value: torch.Tensor) -> torch.Tensor:
     """Return a tensor in half precision if it is a kernel or a matrix that float16 can hold.
 

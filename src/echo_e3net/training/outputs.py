@@ -81,7 +81,7 @@ class ResultWriter(Callback):
         labels = [row for r in records for row in labelled_rows(r)]
         write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
         scores = metrics.ef_values(values, 100 * pl_module.training_ef.item()) | metrics.row_values(rows)
-        scores |= {"checkpoint": str(trainer.ckpt_path), "data": str(data.root), **data.span._asdict()}
+        scores |= {"checkpoint": pl_module.exported or trainer.ckpt_path, "data": str(data.root), **data.span._asdict()}
         write_text(self.folder / run_folder.METRICS, json.dumps({**scores, "size": data.clip.size}, indent=2) + "\n")
 
     def write_tables(

@@ -73,6 +73,7 @@ class E3System(Restorable):
     training_ef: Tensor  # mean EF of the training split, a fraction: the baseline of the results; NaN: not measured
     read: Callable[..., E3Output]
     start: Start | None = None  # the model that gave the first weights
+    exported: str | None = None  # the exported folder that gave the weights
 
     def __init__(
         self,
