@@ -182,8 +182,12 @@ def card(pictures: Sequence[UInt8[np.ndarray, "h _ 3"]], *titles: str) -> UInt8[
 def draw_text(
     picture: UInt8[np.ndarray, "h w 3"], text: str, x: int, y: int, value: tuple[float, float, float] = _INK
 ) -> None:
-    """Write a line of text into a colour picture, in place; (x, y) is where its base line begins. Only ASCII."""
-    cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, 0.42, value, 1, cv2.LINE_AA)
+    """Write a line of text into a colour picture, in place; (x, y) is where its base line begins. Only ASCII.
+
+    A black outline keeps it readable on bright tissue.
+    """
+    for colour, thickness in (((0, 0, 0), 3), (value, 1)):
+        cv2.putText(picture, text, (x, y), cv2.FONT_HERSHEY_DUPLEX, 0.42, colour, thickness, cv2.LINE_AA)
 
 
 def png(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
