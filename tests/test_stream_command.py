@@ -94,7 +94,7 @@ def test_a_stream_without_a_beat_says_what_to_do(command, beating, monkeypatch):
     monkeypatch.setattr(live_source, "standard_input", lambda: io.BytesIO(content))
     assert command("stream", "-", "--model", "x", "--fps", "50", "--frame_size", "64x64")[0] == 0
     assert "standard input: no beat found" in command.output
-    assert "Read short videos with `predict`." in command.output
+    assert "For a short video, use `predict`." in command.output
 
 
 def test_ctrl_c_ends_the_stream_with_its_results(command, beating, monkeypatch, tmp_path):

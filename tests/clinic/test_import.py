@@ -222,7 +222,8 @@ def test_through_the_command_line(clips, tmp_path, command):
     assert sorted(rows["Split"]) == ["TEST", "TRAIN"]
     assert (tmp_path / "sheet.png").stat().st_size > 20_000
     assert "2 videos, 2 of them new; 0 of 2 files refused" in command.output
-    assert "Labelled videos: 1 TRAIN, 0 VAL, 1 TEST; a split is empty: give Split in the labels" in command.output
+    assert "Labelled videos: 1 TRAIN, 0 VAL, 1 TEST." in command.output
+    assert "No video has split VAL. Set Split in the table of --labels" in command.output
     assert command("data", "check", "set", "--decode")[0] == 0
     assert "set: no video has tracings." in command.output
     assert "2 usable videos, no findings" in command.output

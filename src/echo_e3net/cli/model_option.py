@@ -15,7 +15,7 @@ import yaml
 from echo_e3net.errors import InputError
 from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG
 
-KINDS = "Pass the folder of a run, a checkpoint (.ckpt), an exported folder, or shipped."
+KINDS = "Pass the folder of a run, a checkpoint (.ckpt), an exported folder, or the name shipped."
 KEPT = (
     "model",
     "name",
@@ -69,7 +69,7 @@ def settings_of(path: Path, trust: bool) -> list[str]:
     folder = ["--runs", str(run.parent), "--name", run.name] if known else []
     if whole.is_dir():
         if not known:
-            raise InputError(f"{path}: not a folder of a run or a model. {KINDS}")
+            raise InputError(f"{path}: neither a run nor an exported folder. {KINDS}")
         best = best_checkpoint(run / CHECKPOINTS)
         return ["--config", str(run / CONFIG), *folder, *(["--ckpt_path", str(best)] if best else [])]
     if not whole.is_file():

@@ -71,8 +71,8 @@ def predict(
 
     Args:
         sources: video files, or folders of them.
-        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, hf://owner/name, or shipped; null:
-            shipped, the network of this package, which was trained on synthetic videos only.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, hf://owner/name, or shipped:
+            the network of this package, which was trained on synthetic videos only; null: shipped.
         out: folder of the table and of the videos.
         overlay: also write each video with its borders and a graph of the volume, as mp4 or gif. The network gives
             borders at ED and ES only; between them, borders and volume are interpolated.

@@ -61,8 +61,8 @@ def stream(
 
     Args:
         source: video file, number of a camera (0), or - for standard input.
-        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, hf://owner/name, or shipped; null:
-            shipped, the network of this package, which was trained on synthetic videos only.
+        model: folder of a run, checkpoint (.ckpt), exported folder, ONNX file, hf://owner/name, or shipped:
+            the network of this package, which was trained on synthetic videos only; null: shipped.
         fps: frame rate of raw frames, or the rate that a camera is asked for.
         frame_size: width and height of raw frames, for example 640x480.
         every: interval between the windows that the network reads, seconds; null: 0.5, or half a window.
@@ -188,7 +188,7 @@ class Lines:
         counts = f"windows: {tally.windows} read, {tally.dropped} dropped; {frames}"
         self.print(counts + delay if tally.timed else counts)
         if not self.beats:
-            self.print("A beat whose ES is at the end of a stream is not shown. Read short videos with `predict`.")
+            self.print("`stream` shows no beat whose ES is in the last 0.06 s. For a short video, use `predict`.")
 
     @property
     def spread(self) -> float:

@@ -239,10 +239,11 @@ class Target:
         console.print(f"{self.out}: {count}; {len(refused)} of {len(files)} files refused.")
         splits = Counter(row["Split"] for row in self.rows.values())
         if splits.total() > splits[""]:
-            empty = [split for split in SPLITS if not splits[split.upper()]]
             counts = ", ".join(f"{splits[split.upper()]} {split.upper()}" for split in SPLITS)
-            advice = "; a split is empty: give Split in the labels, or import more patients" if empty else ""
-            console.print(f"Labelled videos: {counts}{advice}.")
+            console.print(f"Labelled videos: {counts}.")
+            if empty := [split.upper() for split in SPLITS if not splits[split.upper()]]:
+                advice = "Set Split in the table of --labels, or import more patients."
+                console.print(f"No video has split {' or '.join(empty)}. {advice}")
         console.print(f"{self.private} links files to videos. Do not share it.")
         if refused:
             raise SystemExit(1)

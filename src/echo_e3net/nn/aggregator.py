@@ -141,7 +141,7 @@ class FeatureAggregator(nn.Module):
             frame_mask: False on padded frames.
             cues: output of the border detector, or None.
             landmarks: positions of the cues in pixels, or None.
-            ef_mean: mean EF of the first training split of these weights, a fraction.
+            ef_mean: EF to which the correction is added, a fraction: the mean EF of the first training of this module.
         """
         with torch.autocast(maps[0].device.type, enabled=False):
             tokens = [

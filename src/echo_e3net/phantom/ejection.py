@@ -6,9 +6,9 @@ In each beat, the volume falls from EDV to ESV and then rises to the EDV of the 
 
 where a is 1 at ED and 0 at ES. It then rises in three parts: early filling (70…75 %), a plateau, and the atrial
 contraction (20…25 %). In the look ``filling``, atrial contraction is 6…40 %, the plateau 5 %, and early filling the
-rest. There, the mitral valve opens less before ED if the atrial contraction is below 22.5 %. Beats differ a little in
-length and volume. Beats of irregular rhythms differ a lot and have no atrial contraction. The labels are the extrema of
-V *at the frames* of one beat, ES after ED.
+rest. In this look, the mitral valve opens less before ED if the atrial contraction is below 22.5 %. Beats differ a
+little in length and volume. Beats of irregular rhythms differ a lot and have no atrial contraction. The labels are the
+extrema of V *at the frames* of one beat, ES after ED.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _FUSION_S = (0.25, 0.55)
 _PLATEAU = 0.05
 """Share of filling between early filling and atrial contraction, of looks that vary the latter."""
 _LATE_OPENING, _USUAL_KICK = 0.75, 0.225
-"""Opening of the mitral valve at atrial contraction, relative to that of early filling, and the share of filling above
-which it is that large; below it, the opening is proportional to the share."""
+"""Opening of the mitral valve at atrial contraction (early filling opens it to 1), and the share of filling from which
+it has this value. For smaller shares, the opening is proportional to the share."""
 _MARGIN = 4
 """Smallest number of frames beyond the traced systole."""
 

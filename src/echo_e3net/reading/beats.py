@@ -76,7 +76,7 @@ def find_peaks(reading: ClipReading, windows: Windows, frames: int, fps: float) 
 
 
 def find_beats(reading: ClipReading, windows: Windows, found: Peaks | None, frames: int, fps: float) -> list[Beat]:
-    """Return the beats of a video in their order in time; without those that :func:`uncut` drops, if others are left.
+    """Return the beats of a video in their order in time. Beats that may be cut off are left out if there are others.
 
     Args:
         reading: output of the network for all windows; landmarks in the pixels that the beats shall have.
@@ -144,7 +144,7 @@ def near(probability: Float[np.ndarray, "W T"], windows: Windows, frame: int, fp
 
 
 def uncut(beats: Sequence[Beat], frames: int, fps: float) -> list[Beat]:
-    """Return the beats whose ES is at least :data:`EDGE_S` before the last frame, so that their systole is complete."""
+    """Return the beats whose ES is at least :data:`EDGE_S` before the last frame; their systole counts as complete."""
     return [beat for beat in beats if beat.es_frame <= frames - 1 - EDGE_S * fps]
 
 

@@ -120,7 +120,7 @@ class LiveBeats:
     def quality(self, beat: Beat) -> Quality:
         """Return the quality of a beat that :meth:`take` just returned.
 
-        Spread, timing, duration, number of beats, and an ES that may be cut off are not graded. If the ED frame is
+        Spread, timing, duration, number of beats, and a video that may end before ES are not graded. If the ED frame is
         no longer in memory, because the network is too slow, the borders cannot be checked, and the beat is not good.
         """
         # from ED on, but not less than a window

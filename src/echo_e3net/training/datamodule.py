@@ -169,7 +169,7 @@ class EchoDataModule(LightningDataModule):
         lengths = [dataset.video_length(record) for record in records]
         short = sum(length < span.length for length in lengths)
         if not records:
-            raise InputError(f"{self.root}: {self.format.listed_in} has no video of split {name}. Assign some to it.")
+            raise InputError(f"{self.root}: {self.format.listed_in} has no video of split {name}. Add one or more.")
         clip = f"a clip of {span.frames} frames every {span.period} spans {span.length} frames"
         if stage == "fit" and short == len(records):
             advice = "Lower --data.clip.frames or --data.clip.period."

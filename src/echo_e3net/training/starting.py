@@ -31,7 +31,7 @@ from echo_e3net.nn.network import E3Net
 from echo_e3net.types import TrainingStatistics
 
 MEASURED = ("ef_mean", "fps", "borders_labelled")
-"""Buffers of the network that are measured on the training split."""
+"""Buffers that are not taken with the weights: :meth:`Start.adapt` chooses between the training split and the model."""
 BACKBONE, DETECTOR, AGGREGATOR = "backbone.", "detector.", "aggregator."
 LEAST = 0.5
 """Least share of the backbone that a model must fill. Presets of other widths have about 0.05 in common by chance."""
@@ -51,7 +51,7 @@ class Start(NamedTuple):
         new: tensors of the network that were not taken: their shape, and that in the model (None: it has none).
         unused: tensors that only the model has, and their shape.
         grey: mean and SD by which the model normalises grey values, 0…255.
-        ef_mean: EF, a fraction, to which the model adds its correction; None if not its whole aggregator was taken.
+        ef_mean: EF, a fraction, to which the model adds its correction; None unless its whole aggregator was taken.
         borders: whether the endocardium, and the epicardium, are known from the model.
         limits: limits of the quality of readings of the model; None if it has none, or if not all tensors were taken.
     """
