@@ -233,13 +233,28 @@ def test_an_exported_folder_is_tested_like_its_run(command, trained, phantom_roo
     data = ("--data.root", phantom_root, "--trainer.precision", "32-true")
     assert command("test", "--model", trained, *data)[0] == 0
     assert command("test", "--model", "model", *data)[0] == 0
-    run, exported = (
-        json.loads((trained.parent / name / "metrics.json").read_text()) for name in (trained.name, "model")
-    )
+    runs = (trained, trained.parent / "exported-model")
+    run, exported = (json.loads((folder / "metrics.json").read_text()) for folder in runs)
     assert exported.pop("checkpoint").endswith("model")
     del run["checkpoint"]
     assert exported == run
     code, error = command("test", "--model", "model", *data, "--data.clip.frames", 16, "--name", "other")
     assert (code, "but the network was trained with" in error) == (2, True), error
     assert command("draw", "attention", "--model", "model", *data[:2])[0] == 0
-    assert (trained.parent / "model/attention.png").is_file()
+    assert (runs[1] / "attention.png").is_file()
+
+    # a local folder with the name of the shipped network, and the results of another model
+    shutil.copytree("model", "shipped")
+    code, error = command("test", "--model", "./shipped", *data, "--name", "exported-model")
+    assert (code, "has results with checkpoint" in error) == (2, True), error
+    assert command("validate", "--model", "./shipped", *data)[0] == 0
+    # only config.json is read, and its classes are checked
+    (trained.parent.parent / "shipped/network.yaml").write_text("no: configuration")
+    assert command("validate", "--model", "./shipped", *data)[0] == 0
+    config = trained.parent.parent / "shipped/config.json"
+    content = json.loads(config.read_text())
+    content["network"]["init_args"]["detector"]["class_path"] = OWN
+    config.write_text(json.dumps(content))
+    code, error = command("validate", "--model", "./shipped", *data)
+    assert (code, "--trust true" in error) == (2, True), error
+    assert command("validate", "--model", "./shipped", *data, "--trust")[0] == 0

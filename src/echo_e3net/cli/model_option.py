@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 from echo_e3net.errors import InputError
+from echo_e3net.models.folder import is_exported
+from echo_e3net.models.opening import SHIPPED
 from echo_e3net.training.run_folder import CHECKPOINTS, CONFIG
 
 KINDS = "Pass the folder of a run, a checkpoint (.ckpt), an exported folder, or the name shipped."
@@ -31,7 +33,7 @@ KEPT = (
 
 
 def with_model(args: Sequence[str]) -> list[str]:
-    """Replace ``--model PATH`` or a lone ``--ckpt_path FILE`` by the settings of that run or checkpoint.
+    """Replace ``--model PATH``, or a lone ``--ckpt_path PATH``, by the settings of that run, checkpoint or folder.
 
     Arguments that follow still win, because the settings come first. ``--trust`` allows classes of other packages.
 
@@ -39,31 +41,41 @@ def with_model(args: Sequence[str]) -> list[str]:
         InputError: the path is neither a run, nor a checkpoint of one, nor an exported folder.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model")
     parser.add_argument("--trust", nargs="?", const="true", default="false")
     known, rest = parser.parse_known_args(list(args))
     given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    given.add_argument("--ckpt_path", type=Path)
+    given.add_argument("--ckpt_path")
     checkpoint = given.parse_known_args(rest)[0].ckpt_path
-    if known.model is None and (checkpoint is None or not checkpoint.is_file()):
+    trust = known.trust == "true"
+    if known.model == SHIPPED or is_exported(known.model or checkpoint or ""):
+        return [*settings_of_exported(known.model or checkpoint, trust), *rest]
+    if known.model is None and (checkpoint is None or not Path(checkpoint).is_file()):
         return list(args)
-    return [*settings_of(known.model or checkpoint, known.trust == "true"), *rest]
+    return [*settings_of(Path(known.model or checkpoint), trust), *rest]
+
+
+def settings_of_exported(source: str, trust: bool) -> list[str]:
+    """Return the arguments for an exported folder: the base configuration, its network and clip, and the weights."""
+    from echo_e3net.models.opening import find_model, load_network
+
+    folder = find_model(source)
+    description, _ = load_network(folder, trust)
+    clip = {name: getattr(description.clip, name) for name in ("frames", "period", "size")}
+    file = temporary({"model": {"network": description.network}, "data": {"clip": clip}})
+    name = f"exported-{source if source == SHIPPED else folder.resolve().name}"
+    trusting = ["--trust", "true"] if trust else []
+    return ["--config", "e3net.yaml", "--config", file, "--name", name, "--ckpt_path", str(folder), *trusting]
 
 
 def settings_of(path: Path, trust: bool) -> list[str]:
-    """Return the arguments for a run, a checkpoint or an exported folder: its settings, its folder, and the weights."""
+    """Return the arguments for a run or a checkpoint: its settings, its folder, and the checkpoint."""
     from echo_e3net.models.building import require_own_classes
     from echo_e3net.models.description import describe
-    from echo_e3net.models.folder import NETWORK, is_exported
-    from echo_e3net.models.opening import SHIPPED, find_model
     from echo_e3net.models.run_checkpoints import best_checkpoint, damage_of
     from echo_e3net.models.weights import read_checkpoint
 
     whole = path.resolve()
-    if str(path) == SHIPPED or is_exported(path):
-        exported = find_model(str(path))
-        files = ["--config", "e3net.yaml", "--config", str(exported / NETWORK)]
-        return [*files, "--name", path.name or whole.name, "--ckpt_path", str(exported)]
     run = whole if whole.is_dir() else whole.parent.parent
     known = (run / CONFIG).is_file() and (whole.is_dir() or whole.parent.name == CHECKPOINTS)
     folder = ["--runs", str(run.parent), "--name", run.name] if known else []
@@ -82,11 +94,16 @@ def settings_of(path: Path, trust: bool) -> list[str]:
     if not trust:
         data = kept.get("data", {})
         require_own_classes({"model": kept["model"], "clip": data.get("clip"), "format": data.get("format")}, str(path))
+    return ["--config", temporary(kept), "--ckpt_path", str(path), *folder]
+
+
+def temporary(settings: dict[str, Any]) -> str:
+    """Write settings to a YAML file that is deleted at the end of the program; return its path."""
     number, file = tempfile.mkstemp(".yaml", "echo-e3net-")
     atexit.register(Path(file).unlink, missing_ok=True)
     with os.fdopen(number, "w", encoding="utf-8") as written:
-        yaml.safe_dump(kept, written)
-    return ["--config", file, "--ckpt_path", str(path), *folder]
+        yaml.safe_dump(settings, written)
+    return file
 
 
 def chosen(settings: dict[str, Any]) -> dict[str, Any]:

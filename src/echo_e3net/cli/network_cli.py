@@ -73,7 +73,9 @@ class NetworkCLI(E3CLI):
         found = self.find_checkpoint()
         # Only fit runs without a checkpoint.
         assert found is not None
-        if load_exported(self.config_init.model, self.data, found, self.config.trust):
+        if Path(found).is_dir():
+            load_exported(self.config_init.model, self.data, found, self.config.trust)
+            self.network = self.config_init.model.network
             return found
         checkpoint = read_checkpoint(found)
         self.config_init.model.on_load_checkpoint(checkpoint)

@@ -142,7 +142,7 @@ class E3CLI(LightningCLI):
         parser.add_argument("--runs", type=str, default="runs", help="folder of all runs")
         parser.add_argument("--init_from", type=str | None, default=None, help=START)
         for flag, text in {
-            "--trust": "fit: let --init_from use classes from other packages. These can run any code",
+            "--trust": "let --init_from and exported folders use classes from other packages. These can run any code",
             "--overwrite": "test, predict: replace other results in the folder",
             "--auto_resume": "fit: resume from last.ckpt if it exists, for jobs that are requeued",
         }.items():
@@ -240,8 +240,9 @@ class E3CLI(LightningCLI):
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         kwargs = super()._prepare_subcommand_kwargs(subcommand)
         found, trust = self.find_checkpoint(), self._get(self.config, "trust")
-        exported = found and Path(found).is_dir() and load_exported(self.model, self.datamodule, found, trust)
-        kwargs["ckpt_path"] = None if exported else found
+        if found and Path(found).is_dir():
+            load_exported(self.model, self.datamodule, found, trust)
+        kwargs["ckpt_path"] = None if self.model.exported else found
         if subcommand == "predict":
             kwargs["return_predictions"] = False
         return kwargs

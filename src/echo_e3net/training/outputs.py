@@ -48,7 +48,8 @@ def require_same_test(folder: Path, checkpoint: str, data: Mapping[str, Any]) ->
     before = json.loads(path.read_text())
     pairs = {name: (before[name], data["clip"][name]) for name in ("frames", "period", "size")}
     pairs["data"] = (Path(before["data"]).absolute(), Path(data["root"] or "").absolute())
-    pairs["checkpoint"] = (Path(before["checkpoint"]).absolute().parent, Path(checkpoint).absolute().parent)
+    old, new = (Path(path).absolute() for path in (before["checkpoint"], checkpoint))
+    pairs["checkpoint"] = (old if old.is_dir() else old.parent, new if new.is_dir() else new.parent)
     for name, (old, new) in pairs.items():
         if old != new:
             advice = "Choose another --name with --ckpt_path FILE, or replace the results with --overwrite true."
@@ -78,8 +79,7 @@ class ResultWriter(Callback):
         rows = self.write_tables(pl_module, records, names, TEST_COLUMNS)
         if not rows:
             return
-        labels = [row for r in records for row in labelled_rows(r)]
-        write_csv(self.folder / run_folder.TEST_LABELS, labels, TRACING_COLUMNS)
+        write_csv(self.folder / run_folder.TEST_LABELS, [w for r in records for w in labelled_rows(r)], TRACING_COLUMNS)
         scores = metrics.ef_values(values, 100 * pl_module.training_ef.item()) | metrics.row_values(rows)
         scores |= {"checkpoint": pl_module.exported or trainer.ckpt_path, "data": str(data.root), **data.span._asdict()}
         write_text(self.folder / run_folder.METRICS, json.dumps({**scores, "size": data.clip.size}, indent=2) + "\n")
