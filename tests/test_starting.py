@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from echo_e3net.cli.model_option import with_model
 from echo_e3net.errors import InputError
 from echo_e3net.models import folder
 from echo_e3net.models.building import build_network
@@ -225,6 +226,13 @@ def test_an_exported_folder_holds_the_configuration_to_train_it_further(command,
     assert not start["unused"]
     settings = yaml.safe_load((trained.parent / "further/resolved_config.yaml").read_text())["data"]["clip"]
     assert {name: start["clip"][name] for name in ("frames", "period", "size")}.items() <= settings.items()
+
+
+@pytest.mark.parametrize("args", [["--name", "x"], ["--ckpt_path", "best"]])
+def test_a_file_config_json_in_the_working_folder_is_not_a_model(tmp_path, monkeypatch, args):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    assert with_model(args) == args
 
 
 @pytest.mark.slow

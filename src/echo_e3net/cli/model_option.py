@@ -46,13 +46,12 @@ def with_model(args: Sequence[str]) -> list[str]:
     known, rest = parser.parse_known_args(list(args))
     given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     given.add_argument("--ckpt_path")
-    checkpoint = given.parse_known_args(rest)[0].ckpt_path
-    trust = known.trust == "true"
-    if known.model == SHIPPED or is_exported(known.model or checkpoint or ""):
-        return [*settings_of_exported(known.model or checkpoint, trust), *rest]
-    if known.model is None and (checkpoint is None or not Path(checkpoint).is_file()):
+    source, trust = known.model or given.parse_known_args(rest)[0].ckpt_path, known.trust == "true"
+    if source is not None and (known.model == SHIPPED or is_exported(source)):
+        return [*settings_of_exported(source, trust), *rest]
+    if source is None or (known.model is None and not Path(source).is_file()):
         return list(args)
-    return [*settings_of(Path(known.model or checkpoint), trust), *rest]
+    return [*settings_of(Path(source), trust), *rest]
 
 
 def settings_of_exported(source: str, trust: bool) -> list[str]:
