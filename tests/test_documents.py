@@ -25,7 +25,6 @@ NOT_RUN = {
     "echo-e3net export runs/quickstart --to model.onnx": "half a minute; tests/models/test_model_files.py exports",
     "echo-e3net study studies/ablation.yaml --data.root FOLDER": "trains for days; tests/study has its own",
     "pip install '.[dicom]'": "needs the internet",
-    "pip install 'echo-e3net[dicom]'": "needs the internet",
     "sbatch experiments/slurm/single_node.sbatch --config e3net.yaml --data.root FOLDER --name first": (
         "needs SLURM; tests/test_slurm.py has a stand-in"
     ),
